@@ -1,0 +1,57 @@
+# Two commands on a fresh machine with Python 3.11+, make and a C compiler: `make demo` and `make test`.
+# `make demo ARGS="--once --json"` passes arguments on.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+ARGS   ?=
+# Tests run on both cores; each worker has its own loopback addresses.
+WORKERS ?= 2
+
+.PHONY: demo test soak check format bench docs clean help
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/.base  ## the story, live: hosts get their ContrailVM, lose it, get it back
+	@$(BIN)/contrail-vsphere demo $(ARGS)
+
+test: $(VENV)/.dev  ## everything in its short form
+	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term $(ARGS)
+
+soak: $(VENV)/.dev  ## the long form of walks and kills
+	@CONTRAIL_VSPHERE_SOAK=1 $(BIN)/pytest -n $(WORKERS) -m "soak" $(ARGS)
+
+check: $(VENV)/.dev  ## ruff, mypy --strict, import-linter
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(VENV)/.dev  ## let ruff lay out the code
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+bench: $(VENV)/.dev  ## ratios from one run and counts of calls
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(VENV)/.dev  ## write the reference pages from the code
+	@$(BIN)/python -m contrail_vsphere.cli.reference docs/reference
+
+clean:  ## remove what these targets made
+	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..." >&2; exit 2; }
+	@echo "creating $(VENV)" >&2
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.base: $(VENV)/bin/python requirements/base.txt pyproject.toml
+	@echo "installing what the demo needs (about 90 MB, once)" >&2
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/base.txt >&2
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable . >&2
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.base requirements/dev.txt
+	@echo "installing what checks and tests need (once)" >&2
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/dev.txt >&2
+	@touch $@

@@ -1,0 +1,1 @@
+"""Contrail (Tungsten Fabric) networking for VMware vSphere."""

@@ -1,0 +1,1 @@
+"""The world, its clock, and the rules every simulated managed object follows."""

@@ -1,0 +1,1 @@
+"""Every wire format once, for client and simulator alike."""

@@ -1,0 +1,214 @@
+"""The one door a ContrailVM has to its manager (port 8444): enrolment, configuration, and the health document for vCenter.
+
+    GET  /v1/ca                 our CA certificate; the guest holds its digest (OVF property) and trusts nothing else
+    POST /v1/bootstrap          single-use token + certificate request -> client certificate + host configuration
+    GET  /v1/configuration      host configuration, for the holder of a client certificate
+    GET  /health/health.xml     vimhealth document
+
+The rules are here and in ``bootstrap_request``; the judgement is the caller's: ``redeem`` decides whether a token entitles
+this guest, ``configuration`` what a certified guest gets. A refused token is a 403 with a plain reason and one audit line
+that never holds the token. A guest that crashed between the two sides of its redemption asks again with the same token
+*and the same key*; ``redeem`` is told the key (``identity.key_sha256``) so that it can allow exactly that and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import ssl
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from contrail_vsphere.contrailvm.bootstrap_request import (
+    MAX_BODY,
+    ClientCertificate,
+    EnrolmentRefused,
+    GuestIdentity,
+    parse_enrolment,
+    read_client_certificate,
+)
+from contrail_vsphere.contrailvm.health_document import HealthNode, render_health
+from contrail_vsphere.contrailvm.host_configuration import HostConfiguration
+from contrail_vsphere.model.errors import InvalidArgument, TransientError
+
+audit = logging.getLogger("contrail_vsphere.audit.bootstrap")
+
+Redeem = Callable[[str, GuestIdentity], Awaitable[HostConfiguration]]
+"""Spend the token for this guest. Raises EnrolmentRefused, or TransientError when it cannot be judged now."""
+Configure = Callable[[ClientCertificate], Awaitable[HostConfiguration]]
+"""Raises EnrolmentRefused for a certificate that is no longer wanted (the VM was redeployed)."""
+Sign = Callable[[bytes, GuestIdentity], bytes]
+"""CSR (PEM, already checked) to client certificate (PEM). The names in the CSR are claims, not facts: do not copy them."""
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """How many refused requests an address may make: ``burst`` at once, then one per ``every`` seconds.
+
+    Only refusals count, so a thousand guests booting at once behind one address are served, and guessing is not.
+    """
+
+    burst: int = 10
+    every: float = 6.0
+    addresses: int = 4096
+    """Remembered at most; the one that was quiet longest is forgotten first."""
+
+
+class BootstrapServer:
+    """Serves the four routes over TLS. ``tls`` comes from :func:`server_context`."""
+
+    def __init__(
+        self,
+        *,
+        tls: ssl.SSLContext,
+        ca_pem: Callable[[], bytes],
+        redeem: Redeem,
+        configuration: Configure,
+        sign: Sign,
+        health: Callable[[], HealthNode],
+        listen: str = "127.0.0.1:8444",
+        limit: RateLimit | None = None,
+    ) -> None:
+        self._tls = tls
+        self._ca_pem = ca_pem
+        self._redeem = redeem
+        self._configuration = configuration
+        self._sign = sign
+        self._health = health
+        self._listen = listen
+        self._refusals = _Refusals(limit or RateLimit())
+        self._runner: web.AppRunner | None = None
+        self.address: tuple[str, int] = ("", 0)
+        """Host and port that are really listened on, once started."""
+
+    async def start(self) -> None:
+        """Listen; OSError when the port is taken."""
+        app = web.Application(client_max_size=MAX_BODY, middlewares=[self._guard])
+        app.router.add_get("/v1/ca", self._get_ca)
+        app.router.add_post("/v1/bootstrap", self._post_bootstrap)
+        app.router.add_get("/v1/configuration", self._get_configuration)
+        app.router.add_get("/health/health.xml", self._get_health)
+        runner = web.AppRunner(app, access_log=None, keepalive_timeout=15)
+        await runner.setup()
+        host, _, port = self._listen.rpartition(":")
+        try:
+            site = web.TCPSite(runner, host, int(port), ssl_context=self._tls)
+            await site.start()
+        except BaseException:
+            await runner.cleanup()
+            raise
+        self._runner = runner
+        self.address = tuple(runner.addresses[0][:2])
+
+    async def stop(self) -> None:
+        """Close the port and every connection."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    @web.middleware
+    async def _guard(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        address = request.remote or ""
+        if self._refusals.exhausted(address):
+            return _problem(429, "too many refused requests from this address; wait a minute", retry_after=60)
+        try:
+            async with asyncio.timeout(30):
+                return await handler(request)
+        except EnrolmentRefused as refused:
+            self._refusals.count(address)
+            return _problem(403, refused.message)
+        except InvalidArgument as wrong:
+            self._refusals.count(address)
+            audit.warning("refused a malformed request: %s (path %s, from %s)", wrong.message, request.path, address)
+            return _problem(400, str(wrong))
+        except (TransientError, TimeoutError) as later:
+            return _problem(503, "the manager cannot judge this now", retry_after=5, log=later)
+
+    async def _get_ca(self, _request: web.Request) -> web.Response:
+        return web.Response(body=self._ca_pem(), content_type="application/x-pem-file")
+
+    async def _get_health(self, _request: web.Request) -> web.Response:
+        return web.Response(body=render_health(self._health()), content_type="text/xml", charset="utf-8")
+
+    async def _post_bootstrap(self, request: web.Request) -> web.Response:
+        enrolment = parse_enrolment(await request.read(), address=request.remote or "")
+        identity = enrolment.identity
+        who = f"vm {identity.vm_id or '?'}, instance {identity.instance_uuid or '?'}, from {identity.address}"
+        try:
+            configuration = await self._redeem(enrolment.token, identity)
+        except EnrolmentRefused as refused:
+            audit.warning("enrolment refused: %s (%s)", refused.message, who)
+            raise
+        certificate = self._sign(enrolment.csr_pem, identity)
+        audit.info("enrolled (%s, key %s)", who, identity.key_sha256[:16])
+        return _json(
+            {
+                "version": 1,
+                "certificate": certificate.decode("ascii"),
+                "ca": self._ca_pem().decode("ascii"),
+                "configuration": configuration.as_json(),
+            }
+        )
+
+    async def _get_configuration(self, request: web.Request) -> web.Response:
+        tls = request.transport.get_extra_info("ssl_object") if request.transport is not None else None
+        der = tls.getpeercert(binary_form=True) if tls is not None else None
+        if not der:
+            raise EnrolmentRefused("a client certificate is needed")
+        certificate = read_client_certificate(der)
+        try:
+            configuration = await self._configuration(certificate)
+        except EnrolmentRefused as refused:
+            audit.warning("configuration refused: %s (%s)", refused.message, certificate.common_name)
+            raise
+        return _json(configuration.as_json())
+
+
+def server_context(*, cert_file: str, key_file: str, ca_pem: str) -> ssl.SSLContext:
+    """TLS for the server: asks for a client certificate of our CA but serves those who have none yet (and vCenter)."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(cert_file, key_file)
+    context.load_verify_locations(cadata=ca_pem)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+class _Refusals:
+    """A leaky bucket per address, in loop time."""
+
+    def __init__(self, limit: RateLimit) -> None:
+        self._limit = limit
+        self._levels: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def exhausted(self, address: str) -> bool:
+        return self._level(address) >= self._limit.burst
+
+    def count(self, address: str) -> None:
+        self._levels[address] = (self._level(address) + 1, asyncio.get_running_loop().time())
+        self._levels.move_to_end(address)
+        while len(self._levels) > self._limit.addresses:
+            self._levels.popitem(last=False)
+
+    def _level(self, address: str) -> float:
+        level, since = self._levels.get(address, (0.0, 0.0))
+        return max(0.0, level - (asyncio.get_running_loop().time() - since) / self._limit.every)
+
+
+def _json(document: dict[str, Any]) -> web.Response:
+    return web.Response(body=json.dumps(document).encode(), content_type="application/json")
+
+
+def _problem(status: int, reason: str, *, retry_after: int = 0, log: BaseException | None = None) -> web.Response:
+    if log is not None:
+        audit.warning("answered %s: %s (%r)", status, reason, log)
+    headers = {"Retry-After": str(retry_after)} if retry_after else {}
+    body = json.dumps({"error": reason}).encode()
+    return web.Response(status=status, body=body, content_type="application/json", headers=headers)

@@ -22,11 +22,15 @@
     │   ├── UrlRefused              EAM could not fetch or trust a URL of ours
     │   └── OutOfResources          CPU, memory, space, or the EsxAgents a host must have first
     ├── ProtocolError               the peer sent what its own contract does not allow
+    │   └── MalformedXml            not even XML (some servers pass on control characters)
+    ├── JournalError                the journal file is damaged, foreign, newer, or cannot be written
     ├── BrakeEngaged                too many deletions at once; waits for a person
     └── NotConverged                a deadline passed before the wanted state was reached (CLI exit 3)
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 
 
 class ContrailVsphereError(Exception):
@@ -54,7 +58,18 @@ class DesiredStateError(UsageError):
 
 
 class PackageError(UsageError):
-    """An OVF, OVA or VIB that does not hold together."""
+    """An OVF, OVA or VIB that does not hold together; ``problems`` has a line for each thing that is wrong."""
+
+    def __init__(self, message: str, *, hint: str = "", problems: Iterable[str] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.problems = tuple(problems) or (str(self),)
+
+    @classmethod
+    def of(cls, subject: str, problems: Sequence[str]) -> PackageError:
+        """One error for several problems of ``subject``."""
+        if len(problems) == 1:
+            return cls(f"{subject}: {problems[0]}", problems=problems)
+        return cls(f"{subject} has {len(problems)} problems, the first: {problems[0]}", problems=problems)
 
 
 class TransientError(ContrailVsphereError):
@@ -123,6 +138,14 @@ class OutOfResources(RefusedError):
 
 class ProtocolError(ContrailVsphereError):
     """The peer sent what its own contract does not allow."""
+
+
+class MalformedXml(ProtocolError):
+    """The peer sent what is not XML: cut off, or with characters that XML does not have."""
+
+
+class JournalError(ContrailVsphereError):
+    """The journal file is damaged, not ours, written by a newer version, or cannot be written."""
 
 
 class BrakeEngaged(ContrailVsphereError):

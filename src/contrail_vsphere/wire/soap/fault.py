@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 
-class SoapFault(Exception):
+class SoapFault(Exception):  # noqa: N818 the field's word
     """``fault`` is a pyVmomi ``MethodFault`` value (its type tells what happened), ``message`` the faultstring."""
 
     def __init__(self, fault: Any, message: str = "") -> None:

@@ -12,9 +12,9 @@ __all__ = ["eam", "managed_class", "vim", "vmodl", "wsdl_name"]
 
 @functools.lru_cache(maxsize=8192)
 def managed_class(name: str, namespace: str = "urn:vim25") -> Any:
-    """pyVmomi's class for a managed object type on the wire; plain ManagedObject for a type we do not know.
+    """The bindings' class for a managed object type on the wire; plain ManagedObject for a type we do not know.
 
-    On the EAM endpoint foreign references (``HostSystem``) travel unqualified: a name that EAM lacks is looked up in vim.
+    On the EAM endpoint foreign references (``HostSystem``) travel unqualified: a name EAM lacks is looked up in vim.
     """
     for candidate in (namespace, "urn:vim25"):
         try:

@@ -1,0 +1,207 @@
+"""What should be: one frozen value per (deployment, cluster), as it lies in the journal.
+
+``contrailvm apply`` resolves the operator's names once (``deployments.py``) and writes these; everything later works on
+managed object ids, so that renaming a cluster or a port group in vCenter changes nothing for us.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from contrail_vsphere.model.ids import ClusterId, DatacenterId, DatastoreId, DvsId, FolderId, NetworkId
+
+Role = Literal["management", "fabric", "overlay"]
+"""What a NIC of the ContrailVM is for; the guest finds its NICs by it (role by MAC, told at bootstrap)."""
+
+ROLES: tuple[Role, ...] = ("management", "fabric", "overlay")
+"""In the order of the NICs of a ContrailVM. Without ``fabric`` the tunnels use the management NIC."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """The unit of reconciliation: one deployment on one cluster, which is one agency."""
+
+    deployment: str
+    cluster: ClusterId
+
+    def __str__(self) -> str:
+        return f"{self.deployment}/{self.cluster}"
+
+    @classmethod
+    def parse(cls, text: str) -> Key:
+        """The inverse of ``str``; deployment names hold no slash."""
+        deployment, _, cluster = text.partition("/")
+        return cls(deployment, ClusterId(cluster))
+
+
+@dataclass(frozen=True, slots=True)
+class NicRole:
+    """One NIC: its role and where it is to be attached; ``network`` is None for the overlay trunk that we make."""
+
+    role: Role
+    network: NetworkId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OverlayTrunk:
+    """The port group we make for the overlay NICs: VLAN trunk, promiscuous, forged transmits (``networks.py``)."""
+
+    switch: DvsId
+    name: str
+    ports: int = 1800
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSpec:
+    """A pool of our own under the cluster's root pool; reservations in MHz and MB for all ContrailVMs together."""
+
+    name: str
+    cpu_mhz: int = 0
+    memory_mb: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What every ContrailVM has for itself: CPU in MHz, memory in MB; 0 leaves what the package says."""
+
+    cpu_mhz: int = 0
+    memory_mb: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RepairPolicy:
+    """How far repair may go by itself; all times in seconds."""
+
+    automatic: bool = True
+    """False: issues are shown, nothing is resolved."""
+    attempts: int = 3
+    """More repairs than this of one host within ``window`` put the host on hold."""
+    window: float = 900.0
+    settle: float = 30.0
+    """How long EAM is given after a Resolve before the same issue counts as a new one."""
+    slow_retry: float = 600.0
+    """Between tries where only the world outside can help (space, CPU, memory)."""
+    hook_deadline: float = 600.0
+    """A vRouter that does not forward by then after power-on is an alarm (and stays behind its hook)."""
+    progress_deadline: float = 900.0
+    """EAM working on one EsxAgent longer than this without a hook or an issue is an alarm on EAM."""
+    forwarding_grace: float = 120.0
+    """A vRouter that stopped forwarding is given this long before its ContrailVM is restarted."""
+    restarts: int = 2
+    """Restarts of one ContrailVM within ``restart_window``; then hold."""
+    restart_window: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class GuestSettings:
+    """What the vRouter in every ContrailVM of the deployment is told at bootstrap."""
+
+    controllers: tuple[str, ...] = ()
+    """XMPP servers, ``HOST`` or ``HOST:PORT``."""
+    dns: tuple[str, ...] = ()
+    collectors: tuple[str, ...] = ()
+    gateway: str = ""
+    http_proxy: str = ""
+    log_level: str = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class PackageRef:
+    """Which package: the version a person reads, the digest that decides."""
+
+    version: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """One deployment on one cluster, names resolved."""
+
+    key: Key
+    cluster_name: str
+    package: PackageRef
+    nics: tuple[NicRole, ...]
+    size: str = ""
+    trunk: OverlayTrunk | None = None
+    datastores: tuple[DatastoreId, ...] = ()
+    """In order of preference; empty: the hosts' own EsxAgent settings."""
+    datacenter: DatacenterId | None = None
+    folder: FolderId | None = None
+    pool: PoolSpec | None = None
+    reservation: Reservation = Reservation()
+    repair: RepairPolicy = RepairPolicy()
+    guest: GuestSettings = field(default_factory=GuestSettings)
+    removed: bool = False
+    """The operator wants it gone; stays until the agency is."""
+
+    @property
+    def management(self) -> NetworkId | None:
+        """Where EAM attaches the NICs at deployment, before the ``provisioned`` hook moves each to its own network."""
+        return next((nic.network for nic in self.nics if nic.role == "management"), None)
+
+
+def agency_name(solution_id: str, key: Key) -> str:
+    """``<deployment>-<cluster moid>-<8 hex>``: with our solutionId the mark of an agency of ours.
+
+    The digits follow from the key, not from chance: after a crash between CreateAgency and its reply, or with a lost
+    journal, the next look finds the agency under the name it would create.
+    """
+    digest = hashlib.blake2s(f"{solution_id}\0{key}".encode(), digest_size=4).hexdigest()
+    return f"{key.deployment}-{key.cluster}-{digest}"
+
+
+def key_of_agency(solution_id: str, name: str) -> Key | None:
+    """The key whose mark ``name`` is, or None; a name that only looks alike fails on its digits."""
+    head, _, _digits = name.rpartition("-")
+    for prefix in ("-domain-", "-group-"):
+        deployment, found, rest = head.rpartition(prefix)
+        if found and deployment:
+            key = Key(deployment, ClusterId(prefix[1:] + rest))
+            return key if agency_name(solution_id, key) == name else None
+    deployment, _, cluster = head.partition("-")
+    key = Key(deployment, ClusterId(cluster))
+    return key if deployment and cluster and agency_name(solution_id, key) == name else None
+
+
+# -- as JSON --------------------------------------------------------------------------------------------------------
+
+T = TypeVar("T")
+
+
+def to_record(value: Any) -> Any:
+    """A tree of frozen values as plain JSON values."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {each.name: to_record(getattr(value, each.name)) for each in dataclasses.fields(value)}
+    if isinstance(value, tuple | list):
+        return [to_record(each) for each in value]
+    return value
+
+
+def from_record(cls: type[T], record: Mapping[str, Any]) -> T:
+    """The inverse of ``to_record``; fields the record lacks take their defaults, fields we dropped are passed over."""
+    hints = typing.get_type_hints(cls)
+    known = {each.name for each in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    return cls(**{name: _revive(hints[name], value) for name, value in record.items() if name in known})
+
+
+def _revive(hint: Any, value: Any) -> Any:
+    if value is None:
+        return None
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        inner = [each for each in typing.get_args(hint) if each is not type(None)]
+        return _revive(inner[0], value)
+    if origin is tuple:
+        arguments = typing.get_args(hint)
+        if len(arguments) == 2 and arguments[1] is Ellipsis:
+            return tuple(_revive(arguments[0], each) for each in value)
+        return tuple(_revive(argument, each) for argument, each in zip(arguments, value, strict=True))
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return from_record(hint, value)
+    return value

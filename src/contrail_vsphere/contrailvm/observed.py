@@ -1,0 +1,268 @@
+"""What is: a pure, indexed view of one (deployment, cluster) over the caches, ready to be judged by ``plan``.
+
+Only agencies that bear our mark get in here, so that nothing a plan can reach belongs to anybody else. Everything that
+depends on time is a fact with its own time stamp (seconds since the epoch), and ``now`` is one of the facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from contrail_vsphere.contrailvm.desired import Key, agency_name
+from contrail_vsphere.contrailvm.records import HostRecord, KeyRecord
+from contrail_vsphere.model.eam import Agency, EsxAgent, Issue, VmHook
+from contrail_vsphere.model.ids import (
+    AgencyId,
+    ClusterId,
+    DatastoreId,
+    DvsId,
+    EsxAgentId,
+    HostId,
+    NetworkId,
+    ResourcePoolId,
+    VmId,
+)
+from contrail_vsphere.model.inventory import Cluster, Datastore, Dvs, Host, Network, VirtualMachine
+
+
+class InventoryView(Protocol):
+    """The indexes of ``vsphere.inventory.Inventory`` that judgement needs."""
+
+    @property
+    def hosts(self) -> Mapping[HostId, Host]: ...  # noqa: D102
+    @property
+    def clusters(self) -> Mapping[ClusterId, Cluster]: ...  # noqa: D102
+    @property
+    def vms(self) -> Mapping[VmId, VirtualMachine]: ...  # noqa: D102
+    @property
+    def datastores(self) -> Mapping[DatastoreId, Datastore]: ...  # noqa: D102
+    @property
+    def networks(self) -> Mapping[NetworkId, Network]: ...  # noqa: D102
+    @property
+    def dvss(self) -> Mapping[DvsId, Dvs]: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class PackageOffer:
+    """The package as EAM is to get it: published, with every OVF property filled in."""
+
+    version: str
+    digest: str
+    url: str
+    pem: str = ""
+    """The certificate of our publishing server, for EAM to pin; empty on plain HTTP."""
+    properties: tuple[tuple[str, str], ...] = ()
+    reachable: bool = True
+    """Our own probe through the advertised URL succeeded."""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VRouterFact:
+    """What the VRouterAgent of a host last said."""
+
+    forwards: bool
+    synced: bool
+    reason: str
+    asked_at: float
+    since: float
+    """Since when ``forwards`` has had this value."""
+
+    @property
+    def ready(self) -> bool:
+        """Tenants may come: forwards and synced."""
+        return self.forwards and self.synced
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The last thing tried failed; ``until`` is when it may be tried again."""
+
+    what: str
+    error: str
+    count: int
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """How often in a row, and since when, EAM has reported something."""
+
+    since: float
+    reads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An agency with the history of its reads."""
+
+    agency: Agency
+    read_at: float
+    issues: Mapping[tuple[EsxAgentId | None, str], Sighting] = field(default_factory=dict)
+    hooks: Mapping[tuple[EsxAgentId, str], Sighting] = field(default_factory=dict)
+    """By EsxAgent and ``<hook state> <vm>``."""
+    statuses: Mapping[EsxAgentId, Sighting] = field(default_factory=dict)
+    """Since when the EsxAgent has had its present colour."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenIssue:
+    """An issue and how firmly it is established."""
+
+    issue: Issue
+    seen: Sighting
+
+
+@dataclass(frozen=True, slots=True)
+class HostView:
+    """One host of the cluster and all we know about its ContrailVM."""
+
+    host: Host
+    agent: EsxAgent | None = None
+    agent_since: float = 0.0
+    vm: VirtualMachine | None = None
+    hook: VmHook | None = None
+    hook_vm: VirtualMachine | None = None
+    hook_since: float = 0.0
+    issues: tuple[SeenIssue, ...] = ()
+    vrouter: VRouterFact | None = None
+    failure: Failure | None = None
+    record: HostRecord = field(default_factory=HostRecord)
+
+    @property
+    def reachable(self) -> bool:
+        """Whether vCenter talks to the host; False also while we do not know."""
+        return self.host.connection == "connected" and self.host.power not in ("poweredOff", "standBy")
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One (deployment, cluster) as it is."""
+
+    key: Key
+    solution_id: str
+    now: float
+    blind: str = ""
+    """Why nothing can be judged yet (inventory or agencies not read); empty when all was read."""
+    cluster: Cluster | None = None
+    agency: Agency | None = None
+    duplicates: tuple[Agency, ...] = ()
+    """More agencies with the mark of this key; there should never be any."""
+    read_at: float = 0.0
+    agency_issues: tuple[SeenIssue, ...] = ()
+    hosts: tuple[HostView, ...] = ()
+    """By name."""
+    strays: tuple[EsxAgent, ...] = ()
+    """EsxAgents of hosts that are not in the cluster (any more)."""
+    networks: Mapping[NetworkId, Network] = field(default_factory=dict)
+    datastores: Mapping[DatastoreId, Datastore] = field(default_factory=dict)
+    dvss: Mapping[DvsId, Dvs] = field(default_factory=dict)
+    pool: ResourcePoolId | None = None
+    """Our resource pool, once ``apply`` found or made it."""
+    offer: PackageOffer | None = None
+    failure: Failure | None = None
+    record: KeyRecord = field(default_factory=KeyRecord)
+
+    def view_of(self, host: HostId) -> HostView | None:
+        """The view of one host."""
+        return next((view for view in self.hosts if view.host.id == host), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the controller holds for one key beside the caches."""
+
+    record: KeyRecord = field(default_factory=KeyRecord)
+    hosts: Mapping[HostId, HostRecord] = field(default_factory=dict)
+    vrouters: Mapping[HostId, VRouterFact] = field(default_factory=dict)
+    failures: Mapping[HostId | None, Failure] = field(default_factory=dict)
+    pool: ResourcePoolId | None = None
+    offer: PackageOffer | None = None
+
+
+def observe(
+    key: Key,
+    *,
+    solution_id: str,
+    now: float,
+    inventory: InventoryView,
+    readings: Mapping[AgencyId, Reading],
+    memory: Memory,
+    blind: str = "",
+) -> Observed:
+    """Put together the view of one key."""
+    marked = marked_agencies(readings.values(), solution_id=solution_id, key=key)
+    keeper = marked[0] if marked else None
+    cluster = inventory.clusters.get(key.cluster)
+    in_scope = tuple(inventory.hosts[host] for host in (cluster.hosts if cluster else ()) if host in inventory.hosts)
+    agents = {agent.host: agent for agent in (keeper.agency.agents if keeper else ()) if agent.host is not None}
+    views = tuple(
+        _view(host, agents.get(host.id), reading=keeper, inventory=inventory, memory=memory)
+        for host in sorted(in_scope, key=lambda each: (each.name, each.id))
+    )
+    known = {host.id for host in in_scope}
+    return Observed(
+        key=key,
+        solution_id=solution_id,
+        now=now,
+        blind=blind,
+        cluster=cluster,
+        agency=keeper.agency if keeper else None,
+        duplicates=tuple(reading.agency for reading in marked[1:]),
+        read_at=keeper.read_at if keeper else 0.0,
+        agency_issues=_agency_issues(keeper) if keeper else (),
+        hosts=views,
+        strays=tuple(agent for agent in (keeper.agency.agents if keeper else ()) if agent.host not in known),
+        networks=inventory.networks,
+        datastores=inventory.datastores,
+        dvss=inventory.dvss,
+        pool=memory.pool,
+        offer=memory.offer,
+        failure=memory.failures.get(None),
+        record=memory.record,
+    )
+
+
+def marked_agencies(readings: Iterable[Reading], *, solution_id: str, key: Key) -> list[Reading]:
+    """The agencies that bear the mark of the key, the one to keep first: most ContrailVMs, then lowest id."""
+    name = agency_name(solution_id, key)
+    marked = [each for each in readings if each.agency.solution_id == solution_id and each.agency.config.name == name]
+    return sorted(marked, key=lambda each: (-sum(a.vm is not None for a in each.agency.agents), each.agency.id))
+
+
+def _view(
+    host: Host, agent: EsxAgent | None, *, reading: Reading | None, inventory: InventoryView, memory: Memory
+) -> HostView:
+    record = memory.hosts.get(host.id, HostRecord())
+    if agent is None or reading is None:
+        return HostView(host=host, record=record, failure=memory.failures.get(host.id))
+    hook = agent.hook
+    seen_hook = reading.hooks.get((agent.id, f"{hook.state} {hook.vm}")) if hook else None
+    status = reading.statuses.get(agent.id)
+    return HostView(
+        host=host,
+        agent=agent,
+        agent_since=status.since if status else reading.read_at,
+        vm=inventory.vms.get(agent.vm) if agent.vm else None,
+        hook=hook,
+        hook_vm=inventory.vms.get(hook.vm) if hook else None,
+        hook_since=seen_hook.since if seen_hook else reading.read_at,
+        issues=tuple(
+            SeenIssue(issue, reading.issues.get((agent.id, issue.type), Sighting(reading.read_at, 1)))
+            for issue in agent.issues
+        ),
+        vrouter=memory.vrouters.get(host.id),
+        failure=memory.failures.get(host.id),
+        record=record,
+    )
+
+
+def _agency_issues(reading: Reading) -> tuple[SeenIssue, ...]:
+    """Issues of the agency itself; those of its EsxAgents are repeated there by EAM and left out here."""
+    return tuple(
+        SeenIssue(issue, reading.issues.get((None, issue.type), Sighting(reading.read_at, 1)))
+        for issue in reading.agency.issues
+        if issue.agent is None and issue.host is None
+    )

@@ -1,0 +1,130 @@
+"""The difference between what should be and what is, as actions with reasons. Pure: no I/O, no clock, no chance.
+
+Read ``plan`` top to bottom and you have the manager's judgement:
+
+1. Without a whole view of inventory and agencies nothing is judged.
+2. An agency that no deployment names is shown and left alone; a removed deployment is taken down.
+3. What the agency stands on (overlay trunk, resource pool) comes before it; then the agency; then host by host.
+4. On a host the first rule that has something to say decides: on hold, not connected, hook, maintenance, issue,
+   progress, drift, forwarding. Nothing is ever done to a host that vCenter does not reach.
+"""
+
+from __future__ import annotations
+
+from contrail_vsphere.contrailvm.actions import Action, Alarm, Refetch, Wait
+from contrail_vsphere.contrailvm.desired import Desired
+from contrail_vsphere.contrailvm.networks import plan_pool, plan_trunk
+from contrail_vsphere.contrailvm.observed import HostView, Observed
+from contrail_vsphere.contrailvm.plan_agency import (
+    REFETCH_INTERVAL,
+    plan_agency,
+    plan_duplicates,
+    plan_goal,
+    plan_removal,
+    plan_unclaimed,
+)
+from contrail_vsphere.contrailvm.plan_hooks import plan_drift, plan_hook
+from contrail_vsphere.contrailvm.plan_repair import plan_forwarding, plan_issues
+from contrail_vsphere.contrailvm.policy import policy_for
+
+STALE = 15.0
+"""Seconds a contradiction between inventory and EAM may be due to lag before EAM is asked again less often."""
+
+
+def plan(desired: Desired | None, observed: Observed) -> tuple[Action, ...]:
+    """What to do now for one (deployment, cluster); empty when everything is as it should be."""
+    if observed.blind:
+        return (Wait(reason=observed.blind),)
+    if desired is None:
+        return plan_unclaimed(observed)
+    if desired.removed:
+        return plan_removal(observed)
+    if observed.cluster is None:
+        reason = (
+            f"cluster {desired.cluster_name} ({desired.key.cluster}) no longer exists; remove it from the deployment"
+        )
+        return (Alarm(cause="cluster.gone", reason=reason),)
+    if any(seen.issue.type == "AgencyDisabled" for seen in observed.agency_issues):
+        return (Wait(reason=policy_for("AgencyDisabled").advice),)
+    ground = (
+        *_agency_issues(observed),
+        *plan_duplicates(observed),
+        *plan_trunk(desired, observed),
+        *plan_pool(desired, observed),
+    )
+    goal = plan_goal(observed)
+    if goal:
+        return (*ground, *goal)
+    agency = plan_agency(desired, observed)
+    hosts = tuple(action for view in observed.hosts for action in plan_host(desired, observed, view))
+    return (*ground, *agency, *hosts)
+
+
+def plan_host(desired: Desired, observed: Observed, view: HostView) -> tuple[Action, ...]:
+    """What to do now for one host; the first rule that speaks decides."""
+    if observed.agency is None:
+        return ()
+    host = view.host.id
+    if view.record.hold is not None:
+        return (Wait(host=host, reason=f"on hold: {view.record.hold.reason}"),)
+    if not view.reachable:
+        return (Wait(host=host, reason="vCenter does not reach the host; nothing is done until it is back"),)
+    if view.failure is not None and observed.now < view.failure.until:
+        failure = view.failure
+        return (Wait(host=host, reason=f"{failure.what} failed: {failure.error}", until=failure.until),)
+    if view.hook is not None:
+        # In maintenance too: a host can only leave maintenance once EAM is past the hook.
+        return plan_hook(desired, observed, view)
+    if view.host.in_maintenance is not False:
+        return (Wait(host=host, reason="the host is in maintenance; its ContrailVM comes back when it leaves"),)
+    if view.agent is None:
+        return _no_agent(observed, view)
+    if view.issues:
+        return plan_issues(desired, observed, view)
+    if view.agent.status != "green":
+        return _progress(desired, observed, view)
+    return _lag(observed, view) or plan_drift(desired, observed, view) or plan_forwarding(desired, observed, view)
+
+
+def _agency_issues(observed: Observed) -> tuple[Action, ...]:
+    """Issues of the agency as a whole are for a person; those of its EsxAgents are answered host by host."""
+    return tuple(
+        Alarm(cause=f"issue.{seen.issue.type}", reason=f"{seen.issue.type}: {policy_for(seen.issue.type).advice}")
+        for seen in observed.agency_issues
+    )
+
+
+def _no_agent(observed: Observed, view: HostView) -> tuple[Action, ...]:
+    """EAM makes an EsxAgent for a host that joins; until its next read shows it, ask a little sooner than the poll."""
+    agency = observed.agency
+    if agency is not None and observed.now >= observed.read_at + STALE:
+        return (Refetch(host=view.host.id, agency=agency.id, reason="the host has no EsxAgent yet"),)
+    until = observed.read_at + STALE
+    return (Wait(host=view.host.id, reason="EAM has not made an EsxAgent for the host yet", until=until),)
+
+
+def _progress(desired: Desired, observed: Observed, view: HostView) -> tuple[Action, ...]:
+    """EAM is at work. If that takes too long without a hook or an issue it is EAM that is stuck, not the ContrailVM."""
+    deadline = view.agent_since + desired.repair.progress_deadline
+    doing = "deploying" if view.vm is None else "starting" if view.vm.power == "poweredOn" else "preparing"
+    if observed.now < deadline:
+        return (Wait(host=view.host.id, reason=f"EAM is {doing} the ContrailVM", until=deadline),)
+    minutes = int((observed.now - view.agent_since) / 60)
+    reason = f"EAM has been {doing} the ContrailVM for {minutes} minutes without saying why; look at EAM itself"
+    return (Alarm(host=view.host.id, cause="eam.stuck", reason=reason),)
+
+
+def _lag(observed: Observed, view: HostView) -> tuple[Action, ...]:
+    """EAM says green but the inventory shows no running ContrailVM: EAM lags, or the inventory does. Read EAM again."""
+    agent, agency = view.agent, observed.agency
+    if agent is None or agency is None:
+        return ()
+    if view.vm is not None and view.vm.power in ("poweredOn", None):
+        return ()
+    what = "is not in the inventory" if view.vm is None else f"is {view.vm.power}"
+    again = observed.read_at + REFETCH_INTERVAL
+    if observed.now >= again:
+        reason = f"EAM says green, but the ContrailVM {what}; reading again"
+        return (Refetch(host=view.host.id, agency=agency.id, reason=reason),)
+    reason = f"EAM says green, but the ContrailVM {what}; EAM is read again"
+    return (Wait(host=view.host.id, reason=reason, until=again),)

@@ -1,0 +1,225 @@
+"""The rules for the agency itself: made once, kept equal to the deployment, removed only when the operator says so."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from contrail_vsphere.contrailvm.actions import (
+    Action,
+    Alarm,
+    CreateAgency,
+    DestroyAgency,
+    Forget,
+    UninstallAgency,
+    UpdateAgency,
+    Wait,
+)
+from contrail_vsphere.contrailvm.desired import Desired, agency_name, to_record
+from contrail_vsphere.contrailvm.networks import missing_networks
+from contrail_vsphere.contrailvm.observed import Observed, PackageOffer
+from contrail_vsphere.contrailvm.policy import policy_for
+from contrail_vsphere.model.eam import Agency, AgencyConfig, EsxAgentConfig, Trust
+
+AGENT_NAME = "ContrailVM"
+"""Base of the VMs' names. Contrail's own tools know a ContrailVM by this prefix."""
+
+NOT_TAKEN_RETRY = 600.0
+"""Seconds until a configuration that EAM accepted but does not show is sent again."""
+
+REFETCH_INTERVAL = 2.0
+"""Seconds between two reads of an agency that a plan asks for."""
+
+
+def wanted_config(desired: Desired, observed: Observed, offer: PackageOffer) -> AgencyConfig:
+    """The agency's configuration as EAM should have it."""
+    management = desired.management
+    return AgencyConfig(
+        name=agency_name(observed.solution_id, desired.key),
+        agent_name=AGENT_NAME,
+        agents=(
+            EsxAgentConfig(
+                ovf_url=offer.url,
+                properties=offer.properties,
+                trust=Trust(offer.pem) if offer.pem else None,
+                deployment_option=desired.size,
+            ),
+        ),
+        scope=(desired.key.cluster,),
+        networks=(management,) if management else (),
+        datastores=desired.datastores,
+        prefer_host_configuration=False,
+        resource_pools=((desired.key.cluster, observed.pool),) if observed.pool else (),
+        folders=((desired.datacenter, desired.folder),) if desired.datacenter and desired.folder else (),
+    )
+
+
+def config_difference(wanted: AgencyConfig, seen: AgencyConfig) -> tuple[str, ...]:
+    """Names of the settings in which EAM's configuration differs from ours, as a person would call them."""
+    differs = []
+    if wanted.agent_name != seen.agent_name:
+        differs.append("VM name")
+    if set(wanted.scope) != set(seen.scope):
+        differs.append("clusters")
+    for name in ("networks", "datastores", "hook_after_provisioning", "hook_after_power_on", "linked_clones"):
+        if getattr(wanted, name) != getattr(seen, name):
+            differs.append(name.replace("_", " "))
+    if wanted.prefer_host_configuration != seen.prefer_host_configuration:
+        differs.append("host configuration preferred")
+    for name in ("resource_pools", "folders"):
+        if sorted(getattr(wanted, name)) != sorted(getattr(seen, name)):
+            differs.append(name.replace("_", " "))
+    differs += _agent_difference(wanted.agents, seen.agents)
+    return tuple(differs)
+
+
+def _agent_difference(wanted: tuple[EsxAgentConfig, ...], seen: tuple[EsxAgentConfig, ...]) -> list[str]:
+    if len(wanted) != len(seen):
+        return ["host versions"]
+    differs: dict[str, None] = {}
+    for ours, theirs in zip(wanted, seen, strict=True):
+        if ours.ovf_url != theirs.ovf_url:
+            differs["package"] = None
+        if dict(ours.properties) != dict(theirs.properties):
+            differs["properties"] = None
+        if _pem(ours.trust) != _pem(theirs.trust):
+            differs["certificate"] = None
+        if ours.deployment_option != theirs.deployment_option:
+            differs["size"] = None
+        if (ours.product_line, ours.host_version) != (theirs.product_line, theirs.host_version):
+            differs["host versions"] = None
+    return list(differs)
+
+
+def _pem(trust: Trust | None) -> str:
+    """PEM text without the white space in which two servers may differ."""
+    return "".join(trust.pem.split()) if trust else ""
+
+
+def config_digest(config: AgencyConfig) -> str:
+    """Short digest of a configuration, for the journal."""
+    return hashlib.blake2s(json.dumps(to_record(config), sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def plan_agency(desired: Desired, observed: Observed) -> tuple[Action, ...]:
+    """Create the agency if there is none, else bring its configuration up to date."""
+    blocked = _cannot_configure(desired, observed)
+    if blocked:
+        return blocked
+    offer = observed.offer
+    if offer is None:
+        return (Wait(reason=f"package {desired.package.version} is not published yet"),)
+    wanted = wanted_config(desired, observed, offer)
+    if observed.agency is None:
+        if not offer.reachable:
+            reason = f"package {offer.version} cannot be fetched at {offer.url}: {offer.problem or 'no answer'}"
+            return (Alarm(cause="publishing", reason=reason),)
+        reason = f"{desired.cluster_name} has no agency of deployment {desired.key.deployment}"
+        return (CreateAgency(config=wanted, url=offer.url, reason=reason),)
+    return _update(observed, observed.agency, wanted)
+
+
+def _cannot_configure(desired: Desired, observed: Observed) -> tuple[Action, ...]:
+    if observed.failure is not None and observed.now < observed.failure.until:
+        failure = observed.failure
+        return (Wait(reason=f"{failure.what} failed: {failure.error}", until=failure.until),)
+    gone = missing_networks(desired, observed)
+    if gone:
+        reason = f"no such network any more: {', '.join(gone)}; make it again or apply the deployment with another"
+        return (Alarm(cause="network.gone", reason=reason),)
+    if desired.pool is not None and observed.pool is None:
+        return (Wait(reason=f"resource pool {desired.pool.name} comes first"),)
+    return ()
+
+
+def _update(observed: Observed, agency: Agency, wanted: AgencyConfig) -> tuple[Action, ...]:
+    changed = config_difference(wanted, agency.config)
+    if not changed:
+        return ()
+    what = ", ".join(changed)
+    sent = observed.record.sent
+    if sent is not None and sent.digest == config_digest(wanted):
+        if observed.read_at <= sent.at + REFETCH_INTERVAL:
+            return (Wait(reason=f"EAM was given a new {what}", until=sent.at + 2 * REFETCH_INTERVAL),)
+        if observed.now < sent.at + NOT_TAKEN_RETRY:
+            reason = f"EAM accepted a new {what} but does not show it; this vCenter may not support it"
+            retry = Wait(reason=f"{what} is sent again", until=sent.at + NOT_TAKEN_RETRY)
+            return (Alarm(cause="eam.not-taken", reason=reason), retry)
+    return (UpdateAgency(agency=agency.id, config=wanted, changed=changed, reason=f"the agency's {what} differ"),)
+
+
+def plan_goal(observed: Observed) -> tuple[Action, ...]:
+    """An agency that somebody else disabled or uninstalled is not fought over; once it is empty it is made anew."""
+    agency = observed.agency
+    if agency is None or agency.goal == "enabled":
+        return ()
+    if agency.goal == "disabled":
+        reason = "somebody disabled the agency in vCenter; enable it there, or remove the deployment"
+        return (Alarm(cause="agency.disabled", reason=reason),)
+    if _empty(agency):
+        reason = "the agency was uninstalled and is empty; it is made anew"
+        return (DestroyAgency(agency=agency.id, reason=reason),)
+    return (
+        Alarm(cause="agency.uninstalled", reason="the agency is being uninstalled; it is made anew when it is empty"),
+    )
+
+
+def plan_duplicates(observed: Observed) -> tuple[Action, ...]:
+    """Two agencies of one key would put two ContrailVMs on every host: the one with fewer ContrailVMs goes."""
+    return tuple(
+        action
+        for agency in observed.duplicates
+        for action in _remove(agency, observed, reason="a second agency with the mark of this deployment and cluster")
+    )
+
+
+def plan_removal(observed: Observed) -> tuple[Action, ...]:
+    """The operator wants it gone: uninstall, wait until empty, destroy, forget."""
+    agencies = (*((observed.agency,) if observed.agency else ()), *observed.duplicates)
+    if not agencies:
+        return (Forget(reason="the agency is gone"),)
+    if observed.failure is not None and observed.now < observed.failure.until:
+        failure = observed.failure
+        return (Wait(reason=f"{failure.what} failed: {failure.error}", until=failure.until),)
+    return tuple(
+        action for agency in agencies for action in _remove(agency, observed, reason="the deployment was removed")
+    )
+
+
+def _remove(agency: Agency, observed: Observed, *, reason: str) -> tuple[Action, ...]:
+    if _empty(agency):
+        return (DestroyAgency(agency=agency.id, reason=reason),)
+    if agency.goal != "uninstalled":
+        hosts = tuple(agent.host for agent in agency.agents if agent.host is not None and agent.vm is not None)
+        return (UninstallAgency(agency=agency.id, hosts=hosts, reason=reason),)
+    waits: list[Action] = [Wait(reason=f"EAM is removing {sum(a.vm is not None for a in agency.agents)} ContrailVMs")]
+    for view in observed.hosts:
+        if view.agent is not None and view.agent.agency == agency.id and view.agent.vm is not None:
+            if not view.reachable:
+                waits.append(
+                    Wait(host=view.host.id, reason="the host is not connected; EAM cannot remove its ContrailVM")
+                )
+            waits += [
+                Alarm(
+                    cause="removal",
+                    host=view.host.id,
+                    reason=f"{each.issue.type}: {policy_for(each.issue.type).advice}",
+                )
+                for each in view.issues
+            ]
+    return tuple(waits)
+
+
+def plan_unclaimed(observed: Observed) -> tuple[Action, ...]:
+    """Agencies with our mark that no deployment names are shown, never removed: the journal may be what is lost."""
+    agencies = (*((observed.agency,) if observed.agency else ()), *observed.duplicates)
+    reason = "has our mark but no deployment names it; apply the deployment again to adopt it, or remove it"
+    return tuple(
+        Alarm(cause="agency.unclaimed", reason=f"agency {agency.config.name} ({agency.id}) {reason}")
+        for agency in agencies
+    )
+
+
+def _empty(agency: Agency) -> bool:
+    """No EsxAgent has a VM any more, and EAM was told to remove them."""
+    return agency.goal == "uninstalled" and not any(agent.vm for agent in agency.agents)

@@ -1,0 +1,219 @@
+"""The rules at EAM's hooks, where a ContrailVM waits for us.
+
+``provisioned`` and ``prePowerOn``: the VM exists and is off. Its NICs go to the networks of their roles, its
+reservations are set, a fresh bootstrap token is put in, and only when vCenter shows all that may EAM go on.
+``poweredOn``: the VM runs. EAM may go on, which opens the host for tenants, only when the vRouter forwards and is
+synced.
+There is no time-out that opens a host: a deadline that passes is an alarm.
+"""
+
+from __future__ import annotations
+
+from contrail_vsphere.contrailvm.actions import (
+    Action,
+    Alarm,
+    Hold,
+    MarkAsAvailable,
+    NicChange,
+    ReconfigureVm,
+    RestartContrailVm,
+    Wait,
+)
+from contrail_vsphere.contrailvm.desired import Desired
+from contrail_vsphere.contrailvm.networks import nic_changes, wanted_networks
+from contrail_vsphere.contrailvm.observed import HostView, Observed
+from contrail_vsphere.model.eam import EsxAgent, VmHook
+from contrail_vsphere.model.ids import VmId
+from contrail_vsphere.model.inventory import VirtualMachine
+
+MARK_SETTLE = 20.0
+"""Seconds EAM is given to leave a hook before it is told again (MarkAsAvailable may be repeated)."""
+
+SHOWN_WITHIN = 20.0
+"""Seconds vCenter is given to show a reconfiguration before it is done again."""
+
+
+def plan_hook(desired: Desired, observed: Observed, view: HostView) -> tuple[Action, ...]:
+    """What a ContrailVM that waits in a hook needs next."""
+    agent, hook = view.agent, view.hook
+    if agent is None or hook is None:
+        return ()
+    released = view.record.released
+    if released is not None and (released.vm, released.hook) == (hook.vm, hook.state):
+        until = released.at + MARK_SETTLE
+        if observed.now < until:
+            return (Wait(host=view.host.id, reason=f"EAM was told to go on after hook {hook.state}", until=until),)
+    if hook.state == "poweredOn":
+        return _powered_on(desired, observed, view, agent, hook)
+    return _prepare(desired, observed, view, agent, hook)
+
+
+def _prepare(desired: Desired, observed: Observed, view: HostView, agent: EsxAgent, hook: VmHook) -> tuple[Action, ...]:
+    host, vm = view.host.id, view.hook_vm
+    turn = _not_its_turn(observed, view)
+    if turn:
+        return (Wait(host=host, reason=turn),)
+    if vm is None or not vm.nics:
+        return (Wait(host=host, reason=f"the new ContrailVM ({hook.vm}) is not in the inventory yet"),)
+    unattached = [role for role, network in wanted_networks(desired, observed) if network is None]
+    if unattached:
+        return (Wait(host=host, reason=f"the {' and '.join(unattached)} network comes first"),)
+    nics, cpu, memory = vm_changes(desired, observed, vm)
+    prepared = view.record.prepared
+    done = prepared is not None and (prepared.vm, prepared.hook) == (hook.vm, hook.state)
+    changes = bool(nics) or cpu is not None or memory is not None
+    if done and not changes:
+        return (
+            MarkAsAvailable(
+                host=host,
+                agent=agent.id,
+                vm=hook.vm,
+                hook=hook.state,
+                reason="NICs, reservations and token are in place",
+            ),
+        )
+    if done and prepared is not None and observed.now < prepared.at + SHOWN_WITHIN:
+        wait = "vCenter does not show the new NICs and reservations yet"
+        return (Wait(host=host, reason=wait, until=prepared.at + SHOWN_WITHIN),)
+    repair = desired.repair
+    tries = view.record.tried("reconfigure", since=observed.now - repair.window, what=f"{hook.state} {hook.vm}")
+    if len(tries) >= repair.attempts:
+        reason = f"{vm.name} was reconfigured {len(tries)} times and still shows {_in_words(nics, cpu, memory)}"
+        return (Hold(host=host, reason=reason),)
+    return (
+        ReconfigureVm(
+            host=host,
+            agent=agent.id,
+            vm=hook.vm,
+            hook=hook.state,
+            nics=nics,
+            cpu_mhz=cpu,
+            memory_mb=memory,
+            token=True,
+            reason=f"hook {hook.state}: {_in_words(nics, cpu, memory)}bootstrap token",
+        ),
+    )
+
+
+def _not_its_turn(observed: Observed, view: HostView) -> str:
+    """While a package is replaced, one ContrailVM at a time; the others wait in the hook, their old VM forwards on."""
+    if view.hook is None or view.hook.state != "provisioned" or not _replaces(view):
+        return ""
+    earlier = True
+    for other in observed.hosts:
+        if other.host.id == view.host.id:
+            earlier = False
+        elif other.agent is None or not other.reachable or other.host.in_maintenance or other.record.hold:
+            continue
+        elif other.hook is not None and other.hook.state == "provisioned" and _replaces(other):
+            if earlier:
+                return f"{other.host.name} is replaced first; the old ContrailVM goes on forwarding"
+        elif other.agent.status != "green":
+            return f"{other.host.name} comes up first; the old ContrailVM goes on forwarding"
+    return ""
+
+
+def _replaces(view: HostView) -> bool:
+    """A new VM stands beside one that is still the host's ContrailVM."""
+    return (
+        view.agent is not None
+        and view.hook is not None
+        and view.agent.vm is not None
+        and view.hook.vm != view.agent.vm
+        and view.vm is not None
+    )
+
+
+def _powered_on(
+    desired: Desired, observed: Observed, view: HostView, agent: EsxAgent, hook: VmHook
+) -> tuple[Action, ...]:
+    host, vrouter = view.host.id, view.vrouter
+    if vrouter is not None and vrouter.ready and vrouter.asked_at >= view.hook_since:
+        reason = "the vRouter forwards and all its ports are plugged"
+        return (MarkAsAvailable(host=host, agent=agent.id, vm=hook.vm, hook=hook.state, reason=reason),)
+    missing = vrouter.reason if vrouter is not None and vrouter.reason else "the vRouter was not heard of yet"
+    deadline = view.hook_since + desired.repair.hook_deadline
+    if observed.now < deadline:
+        return (Wait(host=host, reason=f"tenants wait until the vRouter forwards: {missing}", until=deadline),)
+    waited = int(observed.now - view.hook_since)
+    alarm = Alarm(
+        host=host,
+        cause="vrouter.deadline",
+        reason=f"the vRouter does not forward {waited} s after power-on: {missing}; the host stays closed for tenants",
+    )
+    restart = plan_restart(desired, observed, view, hook.vm, why="it never came up")
+    return (alarm, *(each for each in restart if not isinstance(each, Hold)))
+
+
+def plan_restart(desired: Desired, observed: Observed, view: HostView, vm: VmId, *, why: str) -> tuple[Action, ...]:
+    """Restart the ContrailVM, so many times an hour, then hold. Without a redeemed token it gets a fresh one."""
+    repair, host, agent = desired.repair, view.host.id, view.agent
+    if agent is None or not repair.automatic:
+        return (Wait(host=host, reason="automatic repair is off"),)
+    tries = view.record.tried("restart", since=observed.now - repair.restart_window)
+    if len(tries) >= repair.restarts:
+        reason = (
+            f"the ContrailVM was restarted {len(tries)} times in {int(repair.restart_window / 60)} minutes and {why}"
+        )
+        return (Hold(host=host, reason=reason),)
+    pause = max(repair.forwarding_grace, repair.hook_deadline)
+    if tries and observed.now < tries[-1].at + pause:
+        return (Wait(host=host, reason="the ContrailVM was restarted", until=tries[-1].at + pause),)
+    target = view.hook_vm if view.hook else view.vm
+    if target is None or target.id != vm:
+        return (Wait(host=host, reason=f"the ContrailVM ({vm}) is not in the inventory"),)
+    fresh = view.record.enrolled != target.id
+    return (
+        RestartContrailVm(host=host, agent=agent.id, vm=target.id, token=fresh, reason=f"the vRouter is down: {why}"),
+    )
+
+
+def vm_changes(
+    desired: Desired, observed: Observed, vm: VirtualMachine
+) -> tuple[tuple[NicChange, ...], int | None, int | None]:
+    """NICs to attach, CPU reservation (MHz) and memory reservation (MB) to set; None where they are right."""
+    wanted = desired.reservation
+    cpu = wanted.cpu_mhz if wanted.cpu_mhz and vm.cpu_mhz_reserved < wanted.cpu_mhz else None
+    most = vm.memory_mb or wanted.memory_mb
+    memory = min(wanted.memory_mb, most)
+    return (
+        nic_changes(desired, observed, vm),
+        cpu,
+        memory if memory and vm.memory_mb_reserved < memory else None,
+    )
+
+
+def plan_drift(desired: Desired, observed: Observed, view: HostView) -> tuple[Action, ...]:
+    """A running ContrailVM whose NICs or reservations somebody changed is put right while it runs."""
+    vm, agent = view.vm, view.agent
+    if vm is None or agent is None or not vm.nics:
+        return ()
+    nics, cpu, memory = vm_changes(desired, observed, vm)
+    if not nics and cpu is None and memory is None:
+        return ()
+    repair = desired.repair
+    what = f"{_in_words(nics, cpu, memory)}put right"
+    tries = view.record.tried("reconfigure", since=observed.now - repair.window, what=f"drift {vm.id}")
+    if tries and observed.now < tries[-1].at + SHOWN_WITHIN:
+        return (Wait(host=view.host.id, reason=what, until=tries[-1].at + SHOWN_WITHIN),)
+    if len(tries) >= repair.attempts:
+        return (Hold(host=view.host.id, reason=f"{what} {len(tries)} times, and changed again each time"),)
+    return (
+        ReconfigureVm(
+            host=view.host.id,
+            agent=agent.id,
+            vm=vm.id,
+            hook=None,
+            nics=nics,
+            cpu_mhz=cpu,
+            memory_mb=memory,
+            reason=what,
+        ),
+    )
+
+
+def _in_words(nics: tuple[NicChange, ...], cpu: int | None, memory: int | None) -> str:
+    parts = [f"{change.role} NIC" for change in nics]
+    parts += [f"{cpu} MHz reserved"] if cpu is not None else []
+    parts += [f"{memory} MB reserved"] if memory is not None else []
+    return "".join(f"{part}, " for part in parts)

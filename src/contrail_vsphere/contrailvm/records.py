@@ -1,0 +1,91 @@
+"""What we must remember beyond what vCenter and EAM hold: attempts, holds, hooks already worked, approvals.
+
+Small, immutable, journaled before the action they speak of. All times are seconds since the epoch (UTC).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from contrail_vsphere.model.eam import HookState
+from contrail_vsphere.model.ids import VmId
+
+AttemptKind = Literal["resolve", "restart", "reconfigure", "settings"]
+
+REMEMBERED = 24 * 3600.0
+"""How long attempts are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Something was tried for a host; ``what`` is the issue type or what was changed."""
+
+    kind: AttemptKind
+    what: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRecord:
+    """Nothing more is done for the host until a person releases it."""
+
+    reason: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class HookWork:
+    """A hook's work was done (``prepared``) or the hook was released (``released``) for that VM."""
+
+    vm: VmId
+    hook: HookState
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class HostRecord:
+    """Memory of one host within one key."""
+
+    attempts: tuple[Attempt, ...] = ()
+    hold: HoldRecord | None = None
+    prepared: HookWork | None = None
+    released: HookWork | None = None
+    enrolled: VmId | None = None
+    """The VM that redeemed its bootstrap token: it has a client certificate and needs no token to restart."""
+    approved: tuple[str, ...] = ()
+    """Issue types whose Resolve, with its maintenance or reboot, a person approved; spent by the next Resolve."""
+
+    def tried(self, *kinds: AttemptKind, since: float, what: str = "") -> tuple[Attempt, ...]:
+        """Attempts of these kinds after ``since``, oldest first; of any kind when none is named."""
+        return tuple(
+            each
+            for each in self.attempts
+            if each.at > since and (not kinds or each.kind in kinds) and (not what or each.what == what)
+        )
+
+    def with_attempt(self, attempt: Attempt) -> HostRecord:
+        """With one more attempt, old ones forgotten."""
+        kept = tuple(each for each in self.attempts if each.at > attempt.at - REMEMBERED)
+        return replace(self, attempts=(*kept[-63:], attempt))
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigSent:
+    """The configuration last given to EAM, by digest: what EAM then shows differently, it did not take."""
+
+    digest: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """Memory of one (deployment, cluster)."""
+
+    sent: ConfigSent | None = None
+    created_at: float = 0.0
+    """When CreateAgency was last begun; 0 for never."""
+    uninstalled_at: float = 0.0
+    """When we last told EAM to uninstall; 0 for never."""
+    brake_released: bool = False
+    """A person confirmed the removal of this key's ContrailVMs."""

@@ -1,8 +1,8 @@
 """Signatures (``.cert``): who made a package.
 
 The file is one line, ``SHA256(<name>.mf)= <hex of an RSA PKCS#1 v1.5 signature over the manifest>``, and the signer's
-certificate in PEM after it (openssl's ``dgst -sign`` makes the same). A signature says that the manifest is what the holder
-of the key wrote; whether that holder is trusted is for the reader to decide by the certificate.
+certificate in PEM after it (openssl's ``dgst -sign`` makes the same). A signature says that the manifest is what the
+holder of the key wrote; whether that holder is trusted is for the reader to decide by the certificate.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from contrail_vsphere.model.errors import PackageError
 from contrail_vsphere.wire.ovf.manifest import LINE, MAX_MANIFEST
 
-_HASHES: Final = {"SHA1": hashes.SHA1, "SHA256": hashes.SHA256, "SHA512": hashes.SHA512}
+_HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
+    "SHA1": hashes.SHA1(),  # noqa: S303 - packages of others, from the time when OVF named nothing else
+    "SHA256": hashes.SHA256(),
+    "SHA512": hashes.SHA512(),
+}
 _PEM: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\s*", re.DOTALL)
 _HINT: Final = "sign the manifest again"
 
@@ -50,7 +54,7 @@ class Signature:
         if not isinstance(key, rsa.RSAPublicKey):
             raise PackageError("the signer's certificate has no RSA key", hint="sign with an RSA key")
         try:
-            key.verify(self.value, manifest, padding.PKCS1v15(), _HASHES[self.algorithm]())
+            key.verify(self.value, manifest, padding.PKCS1v15(), _HASHES[self.algorithm])
         except InvalidSignature as error:
             raise PackageError("the signature does not match the manifest", hint=_HINT) from error
 

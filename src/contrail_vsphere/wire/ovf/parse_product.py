@@ -11,7 +11,7 @@ from contrail_vsphere.wire.ovf.properties import PROPERTY_TYPES, OvfProduct, Ovf
 from contrail_vsphere.wire.ovf.xml import Node, Strings
 
 _QUALIFIER: Final = re.compile(
-    r"\s*,?\s*(?:(\w+)\s*\(\s*(-?[0-9]{1,19})\s*\)|(\w+)\s*\{((?:\"(?:[^\"\\]|\\.)*\"|[^\"}])*)\})"
+    r"\s*,?\s*(?:(\w+)\s*\(\s*(-?[0-9]{1,19})\s*\)|(\w+)\s*\{((?:\"(?:[^\"\\]|\\.)*\"|[^\"}])*)\})", re.DOTALL
 )
 _MAPPED: Final = re.compile(r"\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\",]*[^\",\s]))\s*(?:,|$)", re.DOTALL)
 

@@ -1,0 +1,1 @@
+"""Keys, certificates, pins, tokens and secret files; the only package that touches key material."""

@@ -1,7 +1,7 @@
 """What every simulated managed object is: an id, state in slots, properties projected from it, operations.
 
-State is set only through ``World.commit``. ``shows`` says in which property paths a state attribute can be seen, so that
-a commit knows which clients to tell; a property is a function of the state, evaluated when somebody reads it.
+State is set only through ``World.commit``. ``shows`` says in which property paths a state attribute can be seen, so
+that a commit knows which clients to tell; a property is a function of the state, evaluated when somebody reads it.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ class Operation:
 
     name: str
     privilege: str
+    """Empty: what the API's own metadata says."""
     function: Callable[..., Any]
     note: str = ""
     """What it does not do, for the coverage page; empty when it is whole."""
 
 
-def operation(name: str, *, privilege: str = "System.View", note: str = "") -> Callable[[F], F]:
-    """Serve a method of the API.
+def operation(name: str, *, privilege: str = "", note: str = "") -> Callable[[F], F]:
+    """Serve a method of the API; ``privilege`` only where the API's metadata names none or the wrong one.
 
     The function takes ``(self, call, **parameters)`` with pyVmomi's parameter names, may be a coroutine function, and
     returns what the API returns (for ``*_Task`` a Task entity); it raises ``SoapFault``.
@@ -45,10 +46,10 @@ def operation(name: str, *, privilege: str = "System.View", note: str = "") -> C
 
 
 def managed_property(path: str) -> Callable[[F], F]:
-    """Serve a property. ``path`` may be a whole property (``runtime``) or, for hot ones, a path in it (``runtime.host``).
+    """Serve a property. ``path`` is a whole property (``runtime``) or, for hot ones, a path in it (``runtime.host``).
 
-    The function takes ``(self)`` and returns a pyVmomi value, a scalar, an Entity (it travels as a reference), a list of
-    these, or None for unset.
+    The function takes ``(self)`` and returns a pyVmomi value, a scalar, an Entity (it travels as a reference), a list
+    of these, or None for unset.
     """
 
     def mark(function: F) -> F:
@@ -69,6 +70,8 @@ class Entity:
     """Of new managed object ids, as vCenter numbers them (``vm-17``)."""
     shows: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """State attribute -> property paths in which it can be seen."""
+    volatile: ClassVar[frozenset[str]] = frozenset()
+    """Property paths that change without a commit (ages, counters); never served from a cache."""
     properties: ClassVar[dict[str, Callable[[Any], Any]]] = {}
     operations: ClassVar[dict[str, Operation]] = {}
 

@@ -1,8 +1,8 @@
 """The world and the one way to change it.
 
-``with world.commit(user) as tx`` collects changes; leaving the block numbers them, posts their events and wakes everyone
-who waits, all at once. An exception inside the block undoes every change, and nobody ever saw any of it. There is no
-await inside a commit, so a reader never finds half of one.
+``with world.commit(user) as tx`` collects changes; leaving the block numbers them, posts their events and wakes
+everyone who waits, all at once. An exception inside the block undoes every change, and nobody ever saw any of it. There
+is no await inside a commit, so a reader never finds half of one.
 """
 
 from __future__ import annotations
@@ -44,6 +44,10 @@ class Committed:
 
 
 Observer = Callable[[Committed], None]
+
+
+class JournalLostError(LookupError):
+    """The journal no longer reaches back that far."""
 
 
 @dataclass(slots=True)
@@ -88,6 +92,11 @@ class Transaction:
         """Say that these property paths changed, where the state behind them is not an attribute of the entity."""
         self._entries.extend((entity, "modify", path) for path in paths)
 
+    @property
+    def events(self) -> tuple[Any, ...]:
+        """What was posted so far; keys and times are still missing."""
+        return tuple(self._events)
+
     def event(self, event: Any) -> Any:
         """Post a pyVmomi Event when the commit succeeds; key, chainId, createdTime and userName are filled in then."""
         self._events.append(event)
@@ -105,11 +114,14 @@ class World:
         self.journal: deque[JournalEntry] = deque(maxlen=journal_length)
         self.services: dict[type[Any], Any] = {}
         """Parts that serve the whole world (event history, tasks, faults, timing ...), by their class."""
+        self.defects: list[Exception] = []
+        """Errors of the simulator itself that clients saw as SystemError; a test may assert that there are none."""
         self._by_type: defaultdict[type[Entity], dict[str, Entity]] = defaultdict(dict)
         self._numbers = itertools.count(11)
         self._event_keys = itertools.count(1001)
         self._open: Transaction | None = None
         self._observers: list[Observer] = []
+        self._finishers: list[Callable[[Transaction], None]] = []
         self._waiters: set[asyncio.Future[None]] = set()
 
     # -- reading ------------------------------------------------------------------------------------------------
@@ -128,6 +140,14 @@ class World:
         """The part of that class; KeyError when this world has none."""
         return self.services[kind]
 
+    def since(self, seq: int) -> list[JournalEntry]:
+        """All changes after ``seq``, oldest first; costs their number. Raises JournalLostError when some are gone."""
+        if self.seq - seq > len(self.journal):
+            raise JournalLostError(seq)
+        found = list(itertools.islice(reversed(self.journal), self.seq - seq))
+        found.reverse()
+        return found
+
     def new_id(self, prefix: str) -> str:
         """A managed object id that was never used; numbers are shared by all types, as in vCenter."""
         return f"{prefix}{next(self._numbers)}"
@@ -142,6 +162,8 @@ class World:
         tx = self._open = Transaction(self, user, chain if chain is not None else next(self._event_keys))
         try:
             yield tx
+            for finish in self._finishers:
+                finish(tx)
         except BaseException:
             for undo in reversed(tx._undo):
                 undo()
@@ -154,6 +176,10 @@ class World:
         """Call ``observer`` after each commit; it must not commit itself, only mark work. Returns the way to stop."""
         self._observers.append(observer)
         return lambda: self._observers.remove(observer)
+
+    def finish(self, finisher: Callable[[Transaction], None]) -> None:
+        """Call ``finisher`` at the end of every commit, inside it: it may add changes that always follow others."""
+        self._finishers.append(finisher)
 
     async def changed_after(self, seq: int) -> None:
         """Return once the journal is beyond ``seq``; at once when it already is."""

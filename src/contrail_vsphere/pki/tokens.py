@@ -1,7 +1,7 @@
 """Single-use tokens: how a ContrailVM proves, once, that it is the one that was just deployed.
 
 A token is an identifier and 256 random bits; only the hash of the bits is stored, bound to attributes (deployment,
-host, instance UUID, ...) and a time to live. Redeeming spends it. A guest whose answer was lost on the way may ask again
+host, instance UUID, ...) and a time to live. Redeeming spends it. A guest whose answer got lost may ask again
 with the same proof (the hash of the public key in its CSR) and gets the same answer; anybody else is refused.
 """
 

@@ -1,14 +1,14 @@
-"""The one door a ContrailVM has to its manager (port 8444): enrolment, configuration, and the health document for vCenter.
+"""The one door a ContrailVM has to its manager (port 8444): enrolment and configuration; and the health document.
 
     GET  /v1/ca                 our CA certificate; the guest holds its digest (OVF property) and trusts nothing else
     POST /v1/bootstrap          single-use token + certificate request -> client certificate + host configuration
     GET  /v1/configuration      host configuration, for the holder of a client certificate
     GET  /health/health.xml     vimhealth document
 
-The rules are here and in ``bootstrap_request``; the judgement is the caller's: ``redeem`` decides whether a token entitles
-this guest, ``configuration`` what a certified guest gets. A refused token is a 403 with a plain reason and one audit line
-that never holds the token. A guest that crashed between the two sides of its redemption asks again with the same token
-*and the same key*; ``redeem`` is told the key (``identity.key_sha256``) so that it can allow exactly that and nothing else.
+The rules are here and in ``bootstrap_request``; the judgement is the caller's: ``redeem`` decides whether a token
+entitles this guest, ``configuration`` what a certified guest gets. A refused token is a 403 with a plain reason and one
+audit line that never holds the token. A guest that crashed between the two sides of its redemption asks again with the
+same token *and the same key*; ``redeem`` is told the key (``identity.key_sha256``) so that it can allow exactly that.
 """
 
 from __future__ import annotations
@@ -35,15 +35,20 @@ from contrail_vsphere.contrailvm.bootstrap_request import (
 from contrail_vsphere.contrailvm.health_document import HealthNode, render_health
 from contrail_vsphere.contrailvm.host_configuration import HostConfiguration
 from contrail_vsphere.model.errors import InvalidArgument, TransientError
+from contrail_vsphere.pki.tokens import TokenRefused
 
 audit = logging.getLogger("contrail_vsphere.audit.bootstrap")
 
 Redeem = Callable[[str, GuestIdentity], Awaitable[HostConfiguration]]
-"""Spend the token for this guest. Raises EnrolmentRefused, or TransientError when it cannot be judged now."""
+"""Spend the token for this guest, which must be bound to everything in ``identity`` that the manager knows.
+
+Raises TokenRefused (its message is only logged), EnrolmentRefused (its message goes to the guest), or TransientError when
+it cannot be judged now.
+"""
 Configure = Callable[[ClientCertificate], Awaitable[HostConfiguration]]
 """Raises EnrolmentRefused for a certificate that is no longer wanted (the VM was redeployed)."""
 Sign = Callable[[bytes, GuestIdentity], bytes]
-"""CSR (PEM, already checked) to client certificate (PEM). The names in the CSR are claims, not facts: do not copy them."""
+"""CSR (PEM, already checked) to client certificate (PEM) for ``identity.common_name``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +148,9 @@ class BootstrapServer:
         who = f"vm {identity.vm_id or '?'}, instance {identity.instance_uuid or '?'}, from {identity.address}"
         try:
             configuration = await self._redeem(enrolment.token, identity)
+        except TokenRefused as refused:
+            audit.warning("enrolment refused: %s (%s)", refused.message, who)
+            raise EnrolmentRefused("the token is unknown, used, expired, or another VM's") from None
         except EnrolmentRefused as refused:
             audit.warning("enrolment refused: %s (%s)", refused.message, who)
             raise

@@ -1,7 +1,7 @@
 """What a guest may ask of the bootstrap server, checked before anything else sees it (pure, no I/O).
 
 The body comes from a machine that has proved nothing yet, so it is bounded, of exact shape, and the certificate request
-must be signed by the key it asks for. A token is spent only after all of that held: a malformed request never burns one.
+must be signed by the key it asks for. A token is spent only after all of that held: no malformed request burns one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ID = re.compile(r"[A-Za-z0-9._:-]{0,80}")
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{16,256}")
 
 
-class EnrolmentRefused(ContrailVsphereError):
+class EnrolmentRefused(ContrailVsphereError):  # noqa: N818 - as in model.errors
     """The token does not entitle this guest to a certificate; ``message`` is told to the guest, so no secrets in it."""
 
 
@@ -49,9 +49,14 @@ class GuestIdentity:
     macs: tuple[str, ...]
     """Lower case, sorted."""
     key_sha256: str
-    """Of the public key (SubjectPublicKeyInfo, DER) that is to be certified: who repeats a redemption with it is the same guest."""
+    """Of the public key (SubjectPublicKeyInfo, DER) to be certified: who redeems again with it is the same guest."""
     address: str = ""
     """Where the connection came from."""
+
+    @property
+    def common_name(self) -> str:
+        """The name that the certificate is for; the guest puts the same into its request."""
+        return self.instance_uuid or self.bios_uuid or self.vm_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,7 @@ def parse_enrolment(body: bytes, *, address: str = "") -> Enrolment:
     token = document.get("token")
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
         raise InvalidArgument("token is missing or malformed")
-    csr_pem, key_sha256 = _csr(document.get("csr"))
+    csr_pem, key_sha256, subject = _csr(document.get("csr"))
     claims = document.get("identity")
     if not isinstance(claims, dict):
         raise InvalidArgument("identity must be an object")
@@ -107,6 +112,8 @@ def parse_enrolment(body: bytes, *, address: str = "") -> Enrolment:
         key_sha256=key_sha256,
         address=address,
     )
+    if not identity.common_name or subject != [identity.common_name]:
+        raise InvalidArgument("the subject of csr is not the identity")
     return Enrolment(token=Token(token), csr_pem=csr_pem, identity=identity)
 
 
@@ -124,7 +131,7 @@ def read_client_certificate(der: bytes) -> ClientCertificate:
     )
 
 
-def _csr(value: Any) -> tuple[bytes, str]:
+def _csr(value: Any) -> tuple[bytes, str, list[str]]:
     if not isinstance(value, str) or len(value) > 8192:
         raise InvalidArgument("csr must be a PEM certificate request")
     try:
@@ -139,8 +146,8 @@ def _csr(value: Any) -> tuple[bytes, str]:
         isinstance(key, rsa.RSAPublicKey) and 2048 <= key.key_size <= 8192
     )
     if not strong:
-        raise InvalidArgument("csr has a key that is too weak", hint="EC P-256 or larger, or RSA with 2048 bits or more")
-    return value.encode("ascii"), _key_digest(key)
+        raise InvalidArgument("csr has a key that is too weak", hint="EC from P-256, or RSA from 2048 bits")
+    return value.encode("ascii"), _key_digest(key), [str(attribute.value) for attribute in request.subject]
 
 
 def _key_digest(key: Any) -> str:
@@ -151,25 +158,29 @@ def _uuid(claims: dict[str, Any], name: str) -> str:
     value = claims.get(name, "")
     if value == "":
         return ""
+    if not isinstance(value, str) or len(value) > 64:
+        raise _malformed(name)
     try:
-        return str(UUID(value)) if isinstance(value, str) and len(value) <= 64 else _malformed(name)
+        return str(UUID(value))
     except ValueError:
-        return _malformed(name)
+        raise _malformed(name) from None
 
 
 def _id(claims: dict[str, Any], name: str) -> str:
     value = claims.get(name, "")
-    return value if isinstance(value, str) and _ID.fullmatch(value) else _malformed(name)
+    if not isinstance(value, str) or not _ID.fullmatch(value):
+        raise _malformed(name)
+    return value
 
 
 def _macs(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or len(value) > MAX_MACS:
-        _malformed("macs")
+        raise _malformed("macs")
     macs = [str(item).lower() for item in value]
     if not all(_MAC.fullmatch(mac) for mac in macs):
-        _malformed("macs")
+        raise _malformed("macs")
     return tuple(sorted(set(macs)))
 
 
-def _malformed(name: str) -> Any:
-    raise InvalidArgument(f"identity.{name} is malformed")
+def _malformed(name: str) -> InvalidArgument:
+    return InvalidArgument(f"identity.{name} is malformed")

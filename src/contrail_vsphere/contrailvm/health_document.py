@@ -1,8 +1,8 @@
 """The health document that vCenter reads at ``Extension.healthInfo.url`` (root ``vimhealth``, schema version 1.0).
 
 A tree of parts, each with its own state; what a reader sees for a part is the worst of it and everything below it, so
-that a red EsxAgent can never hide behind a green manager. EAM's own health is a part of its own beside ours: people must
-be able to tell "EAM does not answer" from "a ContrailVM does not forward".
+that a red EsxAgent can never hide behind a green manager. EAM's own health is a part of its own beside ours: people
+must be able to tell "EAM does not answer" from "a ContrailVM does not forward".
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class HealthMessage:
 
 @dataclass(frozen=True, slots=True)
 class HealthNode:
-    """A part of the whole. ``key`` is the extension key at the root and a short word below it (ids are joined by dots)."""
+    """A part of the whole. ``key`` is the extension key at the root, a short word below it; ids join them with dots."""
 
     key: str
     name: str

@@ -1,8 +1,8 @@
 """What one ContrailVM is told about its host: the versioned JSON that ``/v1/bootstrap`` and ``/v1/configuration`` give.
 
-``contrailvm_guest.configuration`` reads it inside the guest, on the standard library alone; ``tests/guest`` holds the two
-together. A guest accepts any minor addition and refuses a ``version`` above its own, so old guests keep their last
-good configuration instead of half-understanding a new one.
+``contrailvm_guest.configuration`` reads it inside the guest, on the standard library alone; ``tests/guest`` holds the
+two together. A guest accepts any addition and refuses a ``version`` above its own, so old guests keep their last good
+configuration instead of half-understanding a new one.
 """
 
 from __future__ import annotations

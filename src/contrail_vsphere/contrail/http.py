@@ -1,0 +1,56 @@
+"""The door through which the vRouter agent's HTTP answers come in: addresses, bounds, and errors translated once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import aiohttp
+
+from contrail_vsphere.model.errors import InvalidArgument, ProtocolError, Unreachable
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where something listens; ``str()`` gives the form that goes into a URL."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str, *, port: int) -> Address:
+        """Read ``HOST`` or ``HOST:PORT`` (IPv6 in brackets when a port follows); ``port`` where none is given."""
+        host, colon, rest = text.rpartition(":")
+        if not colon or (":" in host and not host.startswith("[")) or text.endswith("]"):
+            host, rest = text, str(port)
+        host = host.strip("[]")
+        if not host or not rest.isdigit() or not 0 < int(rest) < 65536 or set(host) & set("/?#@ \\"):
+            raise InvalidArgument(f"{text!r} is not an address", hint="HOST or HOST:PORT")
+        return cls(host, int(rest))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@contextmanager
+def door(what: str) -> Iterator[None]:
+    """Translate what aiohttp raises; ``what`` names the peer in the message."""
+    try:
+        yield
+    except TimeoutError as late:
+        raise Unreachable(f"{what} did not answer in time") from late
+    except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError) as gone:
+        raise Unreachable(f"{what} cannot be reached: {gone or type(gone).__name__}") from gone
+    except aiohttp.ClientError as wrong:
+        raise ProtocolError(f"{what} does not speak HTTP as it should: {wrong or type(wrong).__name__}") from wrong
+
+
+async def bounded_read(reply: aiohttp.ClientResponse, *, most: int) -> bytes:
+    """The whole body, or ProtocolError when it is longer than ``most`` bytes."""
+    body = bytearray()
+    async for chunk in reply.content.iter_any():
+        body += chunk
+        if len(body) > most:
+            raise ProtocolError(f"the answer of {reply.url.host} is longer than {most} bytes")
+    return bytes(body)

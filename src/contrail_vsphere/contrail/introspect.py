@@ -1,0 +1,92 @@
+"""Introspect of a VRouterAgent (Sandesh over HTTP, port 8085): does it have a controller?
+
+``GET /Snh_AgentXmppConnectionStatusReq`` lists one entry per configured control node. ``state`` is only ever
+``Established`` or ``Down`` there (the agent folds every other state of its machine into ``Down``), and is empty while
+the agent has not made the channel yet; what lies behind is in ``last_state``. Source: controller_sandesh.cc.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from xml.etree.ElementTree import Element, ParseError
+
+import aiohttp
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+
+from contrail_vsphere.contrail.http import Address, bounded_read, door
+from contrail_vsphere.model.errors import NotReadyYet, ProtocolError
+
+PORT = 8085
+MAX_DOCUMENT = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class XmppSession:
+    """The agent's session with one control node."""
+
+    controller: str
+    """Address of the control node."""
+    established: bool
+    configures: bool
+    """The agent takes its configuration from this one."""
+    last_state: str = ""
+    """``Idle``, ``Active``, ``Connect``, ``OpenSent``, ``OpenConfirm`` or ``Established``."""
+    last_event: str = ""
+    flaps: int = 0
+
+
+class Introspect:
+    """Asks any VRouterAgent; one per process, on a shared connection pool. ``timeout``: seconds for a whole answer."""
+
+    def __init__(self, http: aiohttp.ClientSession, *, port: int = PORT, timeout: float = 5.0) -> None:
+        self._http = http
+        self._port = port
+        self._timeout = aiohttp.ClientTimeout(total=timeout)
+
+    async def xmpp_sessions(self, address: str) -> tuple[XmppSession, ...]:
+        """The agent's sessions, in the order it is configured with them.
+
+        ``address`` is ``HOST`` or ``HOST:PORT``. Raises Unreachable, NotReadyYet, ProtocolError.
+        """
+        peer = Address.parse(address, port=self._port)
+        url = f"http://{peer}/Snh_AgentXmppConnectionStatusReq"
+        with door(f"introspect of the vRouter agent at {peer}"):
+            async with self._http.get(url, timeout=self._timeout, allow_redirects=False) as reply:
+                body = await bounded_read(reply, most=MAX_DOCUMENT)
+                if reply.status >= 500:
+                    raise NotReadyYet(f"the vRouter agent at {peer} answers introspect with {reply.status}")
+                if reply.status != 200:
+                    raise ProtocolError(f"the vRouter agent at {peer} answers introspect with {reply.status}")
+        return parse_xmpp_sessions(body)
+
+    async def forwards(self, address: str) -> bool:
+        """True when the agent has an Established session with a controller; raises as :meth:`xmpp_sessions`."""
+        return any(session.established for session in await self.xmpp_sessions(address))
+
+
+def parse_xmpp_sessions(document: bytes) -> tuple[XmppSession, ...]:
+    """Read the answer to ``Snh_AgentXmppConnectionStatusReq``; ProtocolError for anything else, DTDs included."""
+    try:
+        root = fromstring(document, forbid_dtd=True)
+    except (ParseError, DefusedXmlException, ValueError) as wrong:
+        raise ProtocolError(f"introspect sent no readable XML: {type(wrong).__name__}") from None
+    if root.tag != "AgentXmppConnectionStatus":
+        raise ProtocolError(f"introspect answered with {root.tag[:80]!r}, not with AgentXmppConnectionStatus")
+    return tuple(_session(entry) for entry in root.iterfind("./peer/list/AgentXmppData"))
+
+
+def _session(entry: Element) -> XmppSession:
+    flaps = _field(entry, "flap_count")
+    return XmppSession(
+        controller=_field(entry, "controller_ip"),
+        established=_field(entry, "state") == "Established",
+        configures=_field(entry, "cfg_controller") == "Yes",
+        last_state=_field(entry, "last_state"),
+        last_event=_field(entry, "last_event"),
+        flaps=int(flaps) if flaps.isascii() and flaps.isdigit() else 0,
+    )
+
+
+def _field(entry: Element, name: str) -> str:
+    return (entry.findtext(name) or "").strip()

@@ -1,0 +1,1 @@
+"""Composition: wires controllers, sessions, control API, metrics and logs into one process."""

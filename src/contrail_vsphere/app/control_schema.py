@@ -1,0 +1,253 @@
+"""What the control API says: the documents of ``/v1``, described for its OpenAPI, and who must provide them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from contrail_vsphere.model.protocols import HostDirectory, Readiness, UnitState
+
+Colour = Literal["green", "yellow", "red"]
+
+
+class Document(BaseModel):
+    """Base of all documents."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, from_attributes=True)
+
+
+class IssueDocument(Document):
+    """An issue that EAM raises."""
+
+    type: str
+    """Its type on the wire, e.g. ``VmPoweredOff``."""
+    description: str = ""
+    """EAM's own words."""
+    since: datetime | None = None
+    """When EAM raised it."""
+
+
+class UnitStatus(Document):
+    """The ContrailVM of one host."""
+
+    deployment: str
+    cluster: str
+    """Managed object id of the compute resource."""
+    host: str
+    """Managed object id."""
+    host_name: str = ""
+    state: UnitState
+    vm: str | None = None
+    """Managed object id of the ContrailVM."""
+    vm_name: str = ""
+    version: str = ""
+    """Package version that runs."""
+    agent_address: str = ""
+    """Where its VRouterAgent answers."""
+    issues: tuple[IssueDocument, ...] = ()
+    reason: str = ""
+    """Why it is in this state."""
+    next: str = ""
+    """What will be done about it, or why nothing is."""
+    attempts: int = 0
+    """Repairs tried so far, in a row."""
+
+
+class DeploymentStatus(Document):
+    """One deployment on one cluster: an agency."""
+
+    deployment: str
+    cluster: str
+    cluster_name: str = ""
+    agency: str | None = None
+    """EAM's id of the agency; none before it is made."""
+    status: Colour | None = None
+    """EAM's colour of the agency."""
+    version: str = ""
+    """Package version that is wanted."""
+    paused: bool = False
+    units: tuple[UnitStatus, ...] = ()
+    reason: str = ""
+    """What keeps the whole agency from being as it should be."""
+
+
+class HealthDocument(Document):
+    """What works and what does not, for one key of one part of the manager."""
+
+    source: str
+    key: str
+    state: Literal["ok", "waiting", "failing", "refused", "broken"]
+    since: datetime
+    reason: str = ""
+    hint: str = ""
+    attempts: int = 0
+    next_try: datetime | None = None
+    last_success: datetime | None = None
+
+
+class BrakeDocument(Document):
+    """A deletion brake."""
+
+    name: str
+    engaged: bool
+    since: datetime | None = None
+    refused: tuple[str, ...] = ()
+    """What waits for the release."""
+    reason: str = ""
+
+
+class StatusDocument(Document):
+    """Everything ``contrailvm status`` shows."""
+
+    converged: bool
+    """Nothing is left to do."""
+    deployments: tuple[DeploymentStatus, ...] = ()
+    brakes: tuple[BrakeDocument, ...] = ()
+    problems: tuple[str, ...] = ()
+    """What concerns no single deployment: vCenter away, EAM not answering, registration missing."""
+
+
+class ActionDocument(Document):
+    """One step of the plan."""
+
+    deployment: str
+    cluster: str
+    host: str | None = None
+    """None: the whole agency."""
+    action: str
+    """What will be done, e.g. ``resolve``."""
+    reason: str
+    effect: str = "none"
+    """What it costs the host: none, power, redeploy, removal, maintenance, reboot."""
+    needs_approval: bool = False
+
+
+class PlanDocument(Document):
+    """What the manager would do now."""
+
+    actions: tuple[ActionDocument, ...] = ()
+
+
+class HostDocument(Document):
+    """One line of the host directory."""
+
+    host: str
+    name: str
+    vm: str | None = None
+    instance_uuid: str = ""
+    version: str = ""
+    agent_address: str = ""
+    state: UnitState = "absent"
+
+
+class ReadinessDocument(Document):
+    """Readiness of a host's vRouter."""
+
+    forwards: bool
+    """Its VRouterAgent has an Established XMPP session with a controller."""
+    synced: bool
+    """Every port owed to the host is plugged; true where no plugin runs."""
+    reason: str = ""
+
+
+class Selection(Document):
+    """Whom a command concerns; empty parts select all."""
+
+    deployment: str = ""
+    cluster: str = ""
+    """Name or managed object id."""
+    host: str = ""
+    """Name or managed object id."""
+
+
+class Approval(Selection):
+    """Approves repairs that put a host into maintenance mode or reboot it."""
+
+    issues: tuple[str, ...] = ()
+    """Issue types; none: every present one."""
+
+
+class Application(Document):
+    """A deployments file to apply."""
+
+    document: str
+    """The TOML text."""
+    dry_run: bool = False
+    """Only check it and answer what would change."""
+
+
+class Removal(Document):
+    """Takes a deployment off its clusters, with all its ContrailVMs."""
+
+    confirm: str
+    """The deployment's name once more."""
+
+
+class Release(Document):
+    """Releases a deletion brake."""
+
+    reason: str = ""
+    """Why the deletions are meant; kept in the journal."""
+
+
+class Outcome(Document):
+    """What a command did."""
+
+    changes: tuple[str, ...] = ()
+    """One line each; none when there was nothing to do."""
+
+
+class ErrorDocument(Document):
+    """Why a request failed."""
+
+    error: str
+    hint: str = ""
+
+
+class ControlTarget(HostDirectory, Readiness, Protocol):
+    """What the control API needs of the ContrailVM Manager. ``by`` is the caller's name, for log and journal.
+
+    Errors of the product's tree become HTTP statuses: unknown names ``NotFound``, wrong input ``UsageError``.
+    """
+
+    def not_ready(self) -> tuple[str, ...]:
+        """What is missing before the manager does its work; empty when it does."""
+        ...
+
+    def status(self) -> StatusDocument:
+        """From the caches; no outside call."""
+        ...
+
+    def plan(self) -> PlanDocument:
+        """From the caches; no outside call."""
+        ...
+
+    async def apply(self, application: Application, *, by: str) -> Outcome:
+        """Check the deployments file and make it the desired state."""
+        ...
+
+    async def remove(self, deployment: str, *, by: str) -> Outcome:
+        """Take a deployment off its clusters."""
+        ...
+
+    async def pause(self, selection: Selection, *, by: str) -> Outcome:
+        """Change nothing there until ``resume``."""
+        ...
+
+    async def resume(self, selection: Selection, *, by: str) -> Outcome:
+        """End a pause."""
+        ...
+
+    async def resolve(self, selection: Selection, *, by: str) -> Outcome:
+        """Release holds and try again now."""
+        ...
+
+    async def approve(self, approval: Approval, *, by: str) -> Outcome:
+        """Allow repairs that cost a maintenance mode or a reboot, once."""
+        ...
+
+    async def release_brake(self, name: str, *, by: str, reason: str) -> Outcome:
+        """Approve the deletions a brake refused."""
+        ...

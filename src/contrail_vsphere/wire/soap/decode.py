@@ -289,10 +289,12 @@ class _Tree:
         """A level of the envelope began."""
 
     def _end(self, _tag: str) -> None:
+        chars = self._chars
         if self._skip:
             self._skip -= 1
+            if not self._skip and self._convert is None:
+                chars.clear()
             return
-        chars = self._chars
         convert = self._convert
         if convert is not None:
             self._convert = None

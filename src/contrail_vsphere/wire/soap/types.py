@@ -16,7 +16,7 @@ def managed_class(name: str, namespace: str = "urn:vim25") -> Any:
 
     On the EAM endpoint foreign references (``HostSystem``) travel unqualified: a name EAM lacks is looked up in vim.
     """
-    for candidate in (namespace, "urn:vim25"):
+    for candidate in (namespace, "urn:vim25", "urn:eam"):
         try:
             return VmomiSupport.GetWsdlType(candidate, name)
         except KeyError:

@@ -3,7 +3,7 @@
 Read ``plan`` top to bottom and you have the manager's judgement:
 
 1. Without a whole view of inventory and agencies nothing is judged.
-2. An agency that no deployment names is shown and left alone; a removed deployment is taken down.
+2. An agency that no deployment names is shown and left alone, a paused one too; a removed deployment is taken down.
 3. What the agency stands on (overlay trunk, resource pool) comes before it; then the agency; then host by host.
 4. On a host the first rule that has something to say decides: on hold, not connected, hook, maintenance, issue,
    progress, drift, forwarding. Nothing is ever done to a host that vCenter does not reach.
@@ -37,6 +37,8 @@ def plan(desired: Desired | None, observed: Observed) -> tuple[Action, ...]:
         return (Wait(reason=observed.blind),)
     if desired is None:
         return plan_unclaimed(observed)
+    if observed.record.paused:
+        return (Wait(reason=f"paused by {observed.record.paused}"),)
     if desired.removed:
         return plan_removal(observed)
     if observed.cluster is None:

@@ -107,7 +107,7 @@ def plan_agency(desired: Desired, observed: Observed) -> tuple[Action, ...]:
     if blocked:
         return blocked
     offer = observed.offer
-    if offer is None:
+    if offer is None or offer.digest != desired.package.digest:
         return (Wait(reason=f"package {desired.package.version} is not published yet"),)
     wanted = wanted_config(desired, observed, offer)
     if observed.agency is None:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from contrail_vsphere.contrailvm.observed import Reading, Sighting
 from contrail_vsphere.model.eam import Agency
-from contrail_vsphere.model.ids import AgencyId, EsxAgentId
+from contrail_vsphere.model.ids import AgencyId, EsxAgentId, HostId, VmId
 
 H = TypeVar("H", bound=Hashable)
 
@@ -21,6 +21,8 @@ class Readings:
 
     def __init__(self) -> None:
         self._readings: dict[AgencyId, Reading] = {}
+        self.host_of: dict[VmId, HostId] = {}
+        """Where EAM has, or had, our ContrailVMs."""
 
     @property
     def by_id(self) -> Mapping[AgencyId, Reading]:
@@ -49,6 +51,10 @@ class Readings:
             statuses=statuses,
         )
         self._readings[agency.id] = reading
+        for agent in agency.agents:
+            for vm in (agent.vm, agent.hook.vm if agent.hook else None):
+                if vm is not None and agent.host is not None:
+                    self.host_of[vm] = agent.host
         return reading
 
     def gone(self, agency: AgencyId) -> None:

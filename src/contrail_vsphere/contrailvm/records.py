@@ -87,5 +87,5 @@ class KeyRecord:
     """When CreateAgency was last begun; 0 for never."""
     uninstalled_at: float = 0.0
     """When we last told EAM to uninstall; 0 for never."""
-    brake_released: bool = False
-    """A person confirmed the removal of this key's ContrailVMs."""
+    paused: str = ""
+    """Who paused the key; empty: it is not paused."""

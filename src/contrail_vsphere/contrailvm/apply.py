@@ -1,0 +1,286 @@
+"""Does what a plan says, and nothing else: no judgement here.
+
+Before a call that changes the world its intent is in the journal (an attempt, a creation begun), so that a crash at any
+point leaves at worst an action that the next plan repeats harmlessly. Errors are raised to the caller as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from contrail_vsphere.contrailvm.actions import (
+    Action,
+    CreateAgency,
+    DestroyAgency,
+    EnsureResourcePool,
+    EnsureTrunkPortGroup,
+    Forget,
+    Hold,
+    MarkAsAvailable,
+    ReconfigureVm,
+    Refetch,
+    Resolve,
+    RestartContrailVm,
+    SetHostAgentSettings,
+    UninstallAgency,
+    UpdateAgency,
+)
+from contrail_vsphere.contrailvm.desired import Key
+from contrail_vsphere.contrailvm.doors import EamDoor, MintToken, VCenterDoor
+from contrail_vsphere.contrailvm.networks import trunk_mark
+from contrail_vsphere.contrailvm.notebook import Notebook
+from contrail_vsphere.contrailvm.observed import InventoryView
+from contrail_vsphere.contrailvm.plan_agency import config_digest
+from contrail_vsphere.contrailvm.readings import Readings
+from contrail_vsphere.contrailvm.records import Attempt, AttemptKind, ConfigSent, HoldRecord, HookWork
+from contrail_vsphere.contrailvm.vm_spec import READ, pool_spec, reconfigure_spec, trunk_spec
+from contrail_vsphere.engine.batcher import Batcher
+from contrail_vsphere.engine.brake import DeletionBrake
+from contrail_vsphere.model.errors import AlreadyExists, Busy, InvalidState, NotFound, TransientError
+from contrail_vsphere.model.ids import AgencyId, HostId
+from contrail_vsphere.wire.soap.types import vim
+
+TASK_DEADLINE = 120.0
+"""Seconds a task of vCenter may take before it is given up (and looked at again)."""
+
+
+@dataclass(slots=True)
+class Applier:
+    """Everything actions are done with. ``now`` is epoch seconds; ``probe`` asks a URL of ours as EAM would."""
+
+    solution_id: str
+    vcenter: VCenterDoor
+    eam: EamDoor
+    inventory: InventoryView
+    notebook: Notebook
+    readings: Readings
+    brake: DeletionBrake
+    mint: MintToken
+    probe: Callable[[str], Awaitable[None]]
+    now: Callable[[], float]
+    resolves: Batcher[AgencyId, Resolve, bool]
+
+    async def do(self, key: Key, actions: Sequence[Action]) -> None:
+        """Do the actions of one host (or of the agency) in order; the first error ends it."""
+        for action in actions:
+            await self._do(key, action)
+
+    async def _do(self, key: Key, action: Action) -> None:
+        match action:
+            case CreateAgency():
+                await self._create(key, action)
+            case UpdateAgency():
+                await self._update(key, action)
+            case UninstallAgency():
+                await self._uninstall(key, action)
+            case DestroyAgency():
+                await self._destroy(action)
+            case EnsureTrunkPortGroup():
+                await self._trunk(action)
+            case EnsureResourcePool():
+                await self._pool(key, action)
+            case SetHostAgentSettings():
+                await self._settings(key, action)
+            case ReconfigureVm():
+                await self._reconfigure(key, action)
+            case MarkAsAvailable():
+                await self._mark(key, action)
+            case Resolve():
+                await self._resolve(key, action)
+            case Hold():
+                hold = HoldRecord(reason=action.reason, since=self.now())
+                self.notebook.update_host(key, action.host, hold=hold)
+            case RestartContrailVm():
+                await self._restart(key, action)
+            case Refetch():
+                await self.reread(action.agency)
+            case Forget():
+                self.notebook.forget(key)
+
+    async def reread(self, agency: AgencyId) -> None:
+        """Read an agency now; one that is gone is forgotten."""
+        try:
+            self.readings.read(await self.eam.read_agency(agency, with_agents=True), at=self.now())
+        except NotFound:
+            self.readings.gone(agency)
+
+    # -- agencies -----------------------------------------------------------------------------------------------
+
+    async def _create(self, key: Key, action: CreateAgency) -> None:
+        """Look once more, by name, for the agency that a crash or a lost reply may have left; only then create."""
+        for agency in await self.eam.query_agencies(self.solution_id):
+            self.readings.read(agency, at=self.now())
+            if agency.config.name == action.config.name:
+                return
+        await self.probe(action.url)
+        self.notebook.update_key(key, created_at=self.now())
+        await self.reread(await self.eam.create_agency(action.config))
+
+    async def _update(self, key: Key, action: UpdateAgency) -> None:
+        if "package" in action.changed:
+            for agent in action.config.agents:
+                await self.probe(agent.ovf_url)
+        self.notebook.update_key(key, sent=ConfigSent(digest=config_digest(action.config), at=self.now()))
+        await self.eam.update_agency(action.agency, action.config)
+        await self.reread(action.agency)
+
+    async def _uninstall(self, key: Key, action: UninstallAgency) -> None:
+        population = sum(each.vm is not None for r in self.readings.by_id.values() for each in r.agency.agents)
+        self.brake.permit([f"{key}/{host}" for host in action.hosts], population=population)
+        self.notebook.update_key(key, uninstalled_at=self.now())
+        await self.eam.uninstall(action.agency)
+        await self.reread(action.agency)
+
+    async def _destroy(self, action: DestroyAgency) -> None:
+        await self.eam.destroy_agency(action.agency)
+        await self.reread(action.agency)
+
+    # -- what the agency stands on ------------------------------------------------------------------------------
+
+    async def _trunk(self, action: EnsureTrunkPortGroup) -> None:
+        trunk = action.trunk
+        if action.existing is not None:
+            group = vim.dvs.DistributedVirtualPortgroup(action.existing)
+            spec = trunk_spec(
+                name=trunk.name,
+                description=trunk_mark(self.solution_id),
+                ports=trunk.ports,
+                config_version=action.config_version,
+            )
+            task = await self.vcenter.call(group, "ReconfigureDVPortgroup_Task", spec=spec)
+        else:
+            switch = vim.dvs.VmwareDistributedVirtualSwitch(trunk.switch)
+            spec = trunk_spec(name=trunk.name, description=trunk_mark(self.solution_id), ports=trunk.ports)
+            task = await self.vcenter.call(switch, "CreateDVPortgroup_Task", spec=spec)
+        try:
+            await self.vcenter.wait_task(task, deadline=TASK_DEADLINE)
+        except AlreadyExists:
+            # Another key of the same deployment was faster; the inventory shows it in a moment.
+            return
+
+    async def _pool(self, key: Key, action: EnsureResourcePool) -> None:
+        pool, wanted = await self._find_pool(action), action.pool
+        spec = pool_spec(cpu_mhz=wanted.cpu_mhz, memory_mb=wanted.memory_mb)
+        if pool is None:
+            root = vim.ResourcePool(action.root)
+            try:
+                pool = await self.vcenter.call(root, "CreateResourcePool", name=wanted.name, spec=spec)
+            except AlreadyExists:
+                pool = await self._find_pool(action)
+                if pool is None:
+                    raise
+        else:
+            await self.vcenter.call(pool, "UpdateConfig", name=None, config=spec)
+        self.notebook.set_pool(key, pool._moId)
+
+    async def _find_pool(self, action: EnsureResourcePool) -> Any:
+        children = (await self.vcenter.read(vim.ResourcePool(action.root), "resourcePool")).get("resourcePool") or ()
+        for child in children:
+            if (await self.vcenter.read(child, "name")).get("name") == action.pool.name:
+                return child
+        return None
+
+    async def _settings(self, key: Key, action: SetHostAgentSettings) -> None:
+        self._attempt(key, action.host, "settings", "EsxAgent settings")
+        host = vim.HostSystem(action.host)
+        manager = (await self.vcenter.read(host, "configManager.esxAgentHostManager")).get(
+            "configManager.esxAgentHostManager"
+        )
+        if manager is None:
+            raise InvalidState("the host has no EsxAgent host manager")
+        config = vim.host.EsxAgentHostManager.ConfigInfo(
+            agentVmDatastore=vim.Datastore(action.datastore) if action.datastore else None,
+            agentVmNetwork=vim.Network(action.network) if action.network else None,
+        )
+        await self.vcenter.call(manager, "EsxAgentHostManagerUpdateConfig", configInfo=config)
+
+    # -- one ContrailVM -----------------------------------------------------------------------------------------
+
+    async def _reconfigure(self, key: Key, action: ReconfigureVm) -> None:
+        what = f"{action.hook} {action.vm}" if action.hook else f"drift {action.vm}"
+        self._attempt(key, action.host, "reconfigure", what)
+        vm = vim.VirtualMachine(action.vm)
+        config = await self.vcenter.read(vm, *READ)
+        properties = self._identity(key, action, config) if action.token else {}
+        spec = reconfigure_spec(
+            action,
+            config=config,
+            networks=self.inventory.networks,
+            dvss=self.inventory.dvss,
+            properties=properties,
+        )
+        task = await self.vcenter.call(vm, "ReconfigVM_Task", spec=spec)
+        await self.vcenter.wait_task(task, deadline=TASK_DEADLINE)
+        if action.hook is not None:
+            work = HookWork(vm=action.vm, hook=action.hook, at=self.now())
+            self.notebook.update_host(key, action.host, prepared=work)
+
+    def _identity(self, key: Key, action: ReconfigureVm, config: Any) -> dict[str, str]:
+        """The properties that are this VM's own: its instance UUID, and a fresh token bound to it."""
+        uuid = str(config.get("config.instanceUuid") or "")
+        bound = {"key": str(key), "host": action.host, "vm": action.vm, "instance_uuid": uuid}
+        known = {each.id for each in config.get("config.vAppConfig.property") or ()}
+        values = {"bootstrap_token": self.mint(action.vm, bound), "instance_uuid": uuid}
+        return {name: value for name, value in values.items() if name in known or name == "bootstrap_token"}
+
+    async def _mark(self, key: Key, action: MarkAsAvailable) -> None:
+        work = HookWork(vm=action.vm, hook=action.hook, at=self.now())
+        self.notebook.update_host(key, action.host, released=work)
+        await self.eam.mark_as_available(action.agent)
+
+    async def _resolve(self, key: Key, action: Resolve) -> None:
+        before = self.notebook.host(key, action.host)
+        approved = tuple(each for each in before.approved if each != action.issue_type)
+        attempt = Attempt(kind="resolve", what=action.issue_type, at=self.now())
+        self.notebook.put_host(key, action.host, replace(before.with_attempt(attempt), approved=approved))
+        try:
+            await self.resolves.submit(action.agency, action)
+        except TransientError:
+            # Not the ContrailVM's fault: an unreachable vCenter must not use up the tries that the flap guard counts.
+            record = self.notebook.host(key, action.host)
+            kept = tuple(each for each in record.attempts if each != attempt)
+            self.notebook.put_host(key, action.host, replace(record, attempts=kept, approved=before.approved))
+            raise
+
+    async def _restart(self, key: Key, action: RestartContrailVm) -> None:
+        self._attempt(key, action.host, "restart", str(action.vm))
+        vm = vim.VirtualMachine(action.vm)
+        if not action.token:
+            task = await self.vcenter.call(vm, "ResetVM_Task")
+            await self.vcenter.wait_task(task, deadline=TASK_DEADLINE)
+            return
+        task = await self.vcenter.call(vm, "PowerOffVM_Task")
+        await self.vcenter.wait_task(task, deadline=TASK_DEADLINE)
+        fresh = ReconfigureVm(
+            host=action.host, agent=action.agent, vm=action.vm, hook=None, token=True, reason=action.reason
+        )
+        await self._reconfigure(key, fresh)
+        task = await self.vcenter.call(vm, "PowerOnVM_Task")
+        await self.vcenter.wait_task(task, deadline=TASK_DEADLINE)
+
+    def _attempt(self, key: Key, host: HostId, kind: AttemptKind, what: str) -> None:
+        record = self.notebook.host(key, host).with_attempt(Attempt(kind=kind, what=what, at=self.now()))
+        self.notebook.put_host(key, host, record)
+
+
+def resolve_batcher(eam: EamDoor, readings: Readings, now: Callable[[], float]) -> Batcher[AgencyId, Resolve, bool]:
+    """One Resolve call per agency for all hosts that need one at that moment.
+
+    The keys are taken from a read made just before: EAM draws new ones whenever it regenerates an issue.
+    """
+
+    async def flush(agency: AgencyId, actions: tuple[Resolve, ...]) -> list[bool | Exception]:
+        seen = await eam.read_agency(agency, with_agents=True)
+        readings.read(seen, at=now())
+        current = {(agent.id, issue.type): issue.key for agent in seen.agents for issue in agent.issues}
+        keys = [current.get((action.agent, action.issue_type)) for action in actions]
+        wanted = tuple(sorted({key for key in keys if key is not None}))
+        refused = set(await eam.resolve(agency, wanted)) if wanted else set()
+        return [
+            Busy(f"EAM cannot resolve {action.issue_type} now") if key in refused else key is not None
+            for action, key in zip(actions, keys, strict=True)
+        ]
+
+    return Batcher(flush, size=200, age=0.25, idle=0.1)

@@ -1,0 +1,137 @@
+"""The manager's memory: desired state and records in the journal, passing facts in this process only.
+
+Everything durable is written here before it is acted on; reading never touches the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from contrail_vsphere.contrailvm.desired import Desired, Key, from_record, to_record
+from contrail_vsphere.contrailvm.observed import Failure, Memory, PackageOffer, VRouterFact
+from contrail_vsphere.contrailvm.records import HostRecord, KeyRecord
+from contrail_vsphere.engine.journal import Journal
+from contrail_vsphere.model.ids import HostId, ResourcePoolId
+
+DESIRED = "contrailvm-desired"
+SOURCE = "contrailvm-deployment"
+KEYS = "contrailvm-key"
+HOSTS = "contrailvm-host"
+
+
+class Notebook:
+    """One per manager. ``on_desired`` is called with each key whose desired state changed."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self.on_desired: Callable[[Key], None] = lambda _key: None
+        self._desired = {Key.parse(each.key): from_record(Desired, each.value) for each in journal.items(DESIRED)}
+        self._keys = {Key.parse(each.key): from_record(KeyRecord, each.value) for each in journal.items(KEYS)}
+        self._hosts: dict[Key, dict[HostId, HostRecord]] = {}
+        for record in journal.items(HOSTS):
+            key, _, host = record.key.rpartition("/")
+            self._hosts.setdefault(Key.parse(key), {})[HostId(host)] = from_record(HostRecord, record.value)
+        self._vrouters: dict[Key, dict[HostId, VRouterFact]] = {}
+        self._failures: dict[Key, dict[HostId | None, Failure]] = {}
+        self._pools: dict[Key, ResourcePoolId] = {}
+        self.offers: dict[Key, PackageOffer] = {}
+        """The wanted package as published for each key."""
+
+    # -- desired state ------------------------------------------------------------------------------------------
+
+    @property
+    def desired(self) -> Mapping[Key, Desired]:
+        """All of it, by key."""
+        return self._desired
+
+    def write_desired(self, values: Mapping[Key, Desired], *, sources: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write keys (and the operator's own tables, by deployment), all or none."""
+        with self._journal.transaction():
+            self._journal.put_many(DESIRED, {str(key): to_record(value) for key, value in values.items()})
+            self._journal.put_many(SOURCE, sources)
+        self._desired.update(values)
+        for key in values:
+            self._pools.pop(key, None)
+            self._failures.pop(key, None)
+            self.on_desired(key)
+
+    def source(self, deployment: str) -> Mapping[str, Any] | None:
+        """The operator's own table of a deployment, as last applied."""
+        record = self._journal.get(SOURCE, deployment)
+        return record.value if record else None
+
+    def forget(self, key: Key) -> None:
+        """Drop everything about a key."""
+        with self._journal.transaction():
+            self._journal.delete(DESIRED, str(key))
+            self._journal.delete(KEYS, str(key))
+            for host in self._hosts.get(key, {}):
+                self._journal.delete(HOSTS, f"{key}/{host}")
+            if not any(each.deployment == key.deployment for each in self._desired if each != key):
+                self._journal.delete(SOURCE, key.deployment)
+        for table in (self._desired, self._keys, self._hosts, self._vrouters, self._failures, self._pools, self.offers):
+            table.pop(key, None)
+        self.on_desired(key)
+
+    # -- records ------------------------------------------------------------------------------------------------
+
+    def memory(self, key: Key) -> Memory:
+        """What plan is given about a key."""
+        return Memory(
+            record=self._keys.get(key, KeyRecord()),
+            hosts=self._hosts.get(key, {}),
+            vrouters=self._vrouters.get(key, {}),
+            failures=self._failures.get(key, {}),
+            pool=self._pools.get(key),
+            offer=self.offers.get(key),
+        )
+
+    def host(self, key: Key, host: HostId) -> HostRecord:
+        """The record of a host, empty if there is none."""
+        return self._hosts.get(key, {}).get(host, HostRecord())
+
+    def update_host(self, key: Key, host: HostId, **changes: Any) -> None:
+        """Change fields of a host's record; on disk when this returns."""
+        self.put_host(key, host, replace(self.host(key, host), **changes))
+
+    def put_host(self, key: Key, host: HostId, record: HostRecord) -> None:
+        """Write a host's record; on disk when this returns."""
+        self._journal.put(HOSTS, f"{key}/{host}", to_record(record))
+        self._hosts.setdefault(key, {})[host] = record
+
+    def update_key(self, key: Key, **changes: Any) -> None:
+        """Change fields of a key's record; on disk when this returns."""
+        record = replace(self._keys.get(key, KeyRecord()), **changes)
+        self._journal.put(KEYS, str(key), to_record(record))
+        self._keys[key] = record
+
+    # -- passing facts ------------------------------------------------------------------------------------------
+
+    def set_pool(self, key: Key, pool: ResourcePoolId) -> None:
+        """Our resource pool was found or made."""
+        self._pools[key] = pool
+
+    def set_vrouter(self, key: Key, host: HostId, fact: VRouterFact) -> bool:
+        """A vRouter was asked; True when its answer differs from the one before (the reason's wording aside)."""
+        facts = self._vrouters.setdefault(key, {})
+        before = facts.get(host)
+        facts[host] = fact
+        return before is None or (before.forwards, before.synced) != (fact.forwards, fact.synced)
+
+    def vrouter(self, key: Key, host: HostId) -> VRouterFact | None:
+        """The last answer of a host's vRouter."""
+        return self._vrouters.get(key, {}).get(host)
+
+    def set_failure(self, key: Key, host: HostId | None, failure: Failure | None) -> None:
+        """The last action for the host (None: for the agency) failed, or went well again."""
+        failures = self._failures.setdefault(key, {})
+        if failure is None:
+            failures.pop(host, None)
+        else:
+            failures[host] = failure
+
+    def failure(self, key: Key, host: HostId | None) -> Failure | None:
+        """The last failure that still stands."""
+        return self._failures.get(key, {}).get(host)

@@ -1,0 +1,133 @@
+"""What ReconfigVM is told: NICs on their networks, reservations, and the OVF properties that differ from VM to VM.
+
+EAM gives every NIC the same network and every VM the same properties; both are put right here, while the VM waits in
+its hook. Devices are edited as vCenter gave them, so that whatever we do not know about a device stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from contrail_vsphere.contrailvm.actions import NicChange, ReconfigureVm
+from contrail_vsphere.model.errors import InvalidState, NotFound
+from contrail_vsphere.model.ids import DvsId, NetworkId
+from contrail_vsphere.model.inventory import Dvs, Network
+from contrail_vsphere.wire.soap.types import vim
+
+READ = ("config.hardware.device", "config.vAppConfig.property", "config.changeVersion", "config.instanceUuid")
+"""Property paths that ``reconfigure_spec`` needs."""
+
+
+def reconfigure_spec(
+    action: ReconfigureVm,
+    *,
+    config: Mapping[str, Any],
+    networks: Mapping[NetworkId, Network],
+    dvss: Mapping[DvsId, Dvs],
+    properties: Mapping[str, str],
+) -> Any:
+    """A ``VirtualMachineConfigSpec``; ``config`` holds the values of ``READ``, ``properties`` new values by short key.
+
+    The spec carries the VM's changeVersion, so that an edit of somebody else in between is a Conflict and not lost.
+    """
+    spec = vim.vm.ConfigSpec(changeVersion=config.get("config.changeVersion"))
+    devices = list(config.get("config.hardware.device") or ())
+    for number, change in enumerate(action.nics):
+        spec.deviceChange.append(_nic_edit(change, number, devices=devices, networks=networks, dvss=dvss))
+    if action.cpu_mhz is not None:
+        spec.cpuAllocation = vim.ResourceAllocationInfo(reservation=action.cpu_mhz)
+    if action.memory_mb is not None:
+        spec.memoryAllocation = vim.ResourceAllocationInfo(reservation=action.memory_mb)
+    if properties:
+        infos = list(config.get("config.vAppConfig.property") or ())
+        spec.vAppConfig = vim.vApp.VmConfigSpec(property=[_property_edit(infos, *each) for each in properties.items()])
+    return spec
+
+
+def nic_backing(network: Network, dvss: Mapping[DvsId, Dvs]) -> Any:
+    """The backing of a NIC on a standard network or a distributed port group."""
+    if network.dvs is None:
+        return vim.vm.device.VirtualEthernetCard.NetworkBackingInfo(
+            deviceName=network.name, network=vim.Network(network.id)
+        )
+    switch = dvss.get(network.dvs)
+    if switch is None or not switch.uuid:
+        raise NotFound(f"the distributed switch of port group {network.name} is not in the inventory")
+    return vim.vm.device.VirtualEthernetCard.DistributedVirtualPortBackingInfo(
+        port=vim.dvs.PortConnection(switchUuid=switch.uuid, portgroupKey=network.id)
+    )
+
+
+def _nic_edit(
+    change: NicChange,
+    number: int,
+    *,
+    devices: Sequence[Any],
+    networks: Mapping[NetworkId, Network],
+    dvss: Mapping[DvsId, Dvs],
+) -> Any:
+    network = networks.get(change.network)
+    if network is None:
+        raise NotFound(f"the {change.role} network {change.network} no longer exists")
+    backing = nic_backing(network, dvss)
+    if change.key is None:
+        card = vim.vm.device.VirtualVmxnet3(
+            key=-1 - number,
+            backing=backing,
+            addressType="generated",
+            connectable=vim.vm.device.VirtualDevice.ConnectInfo(
+                startConnected=True, allowGuestControl=True, connected=False
+            ),
+        )
+        return vim.vm.device.VirtualDeviceSpec(operation="add", device=card)
+    device = next((each for each in devices if each.key == change.key), None)
+    if device is None:
+        raise InvalidState(f"the VM has no device {change.key} any more", hint="it is looked at again")
+    device.backing = backing
+    if device.connectable is not None:
+        device.connectable.startConnected = True
+    return vim.vm.device.VirtualDeviceSpec(operation="edit", device=device)
+
+
+def _property_edit(infos: Sequence[Any], name: str, value: str) -> Any:
+    info = next((each for each in infos if each.id == name), None)
+    if info is None:
+        raise InvalidState(f"the ContrailVM has no OVF property {name}", hint="the package was not built by us")
+    return vim.vApp.PropertySpec(operation="edit", info=vim.vApp.PropertyInfo(key=info.key, id=info.id, value=value))
+
+
+def trunk_spec(*, name: str, description: str, ports: int, config_version: str = "") -> Any:
+    """``DVPortgroupConfigSpec`` of the overlay trunk; with ``config_version`` an edit of an existing one."""
+    security = vim.dvs.VmwareDistributedVirtualSwitch.SecurityPolicy(
+        inherited=False,
+        allowPromiscuous=vim.BoolPolicy(inherited=False, value=True),
+        forgedTransmits=vim.BoolPolicy(inherited=False, value=True),
+        macChanges=vim.BoolPolicy(inherited=False, value=False),
+    )
+    vlan = vim.dvs.VmwareDistributedVirtualSwitch.TrunkVlanSpec(
+        inherited=False, vlanId=[vim.NumericRange(start=1, end=4094)]
+    )
+    setting = vim.dvs.VmwareDistributedVirtualSwitch.VmwarePortConfigPolicy(securityPolicy=security, vlan=vlan)
+    spec = vim.dvs.DistributedVirtualPortgroup.ConfigSpec(name=name, description=description, defaultPortConfig=setting)
+    if config_version:
+        spec.configVersion = config_version
+        return spec
+    spec.type = "earlyBinding"
+    spec.numPorts = ports
+    spec.autoExpand = True
+    spec.vendorSpecificConfig = [vim.dvs.KeyedOpaqueBlob(key="net.juniper.contrail.role", opaqueData="overlay-trunk")]
+    return spec
+
+
+def pool_spec(*, cpu_mhz: int, memory_mb: int) -> Any:
+    """``ResourceConfigSpec`` of our resource pool: reservations that may grow, high shares, no limit."""
+    shares = vim.SharesInfo(level="high", shares=0)
+    return vim.ResourceConfigSpec(
+        cpuAllocation=vim.ResourceAllocationInfo(
+            reservation=cpu_mhz, expandableReservation=True, limit=-1, shares=shares
+        ),
+        memoryAllocation=vim.ResourceAllocationInfo(
+            reservation=memory_mb, expandableReservation=True, limit=-1, shares=shares
+        ),
+    )

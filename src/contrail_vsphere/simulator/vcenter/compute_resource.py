@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from contrail_vsphere.simulator.vcenter.managed_entity import ManagedEntity
+from contrail_vsphere.simulator.core.entity import managed_property, operation
+from contrail_vsphere.simulator.vcenter.data_object import data_object
+from contrail_vsphere.simulator.vcenter.folder import Folder
+from contrail_vsphere.simulator.vcenter.inventory_events import inventory_event
+from contrail_vsphere.simulator.vcenter.managed_entity import ManagedEntity, fault, without
+from contrail_vsphere.wire.soap.types import vim
 
 if TYPE_CHECKING:
+    from contrail_vsphere.simulator.core.world import Transaction
     from contrail_vsphere.simulator.vcenter.host_system import HostSystem
     from contrail_vsphere.simulator.vcenter.resource_pool import ResourcePool
+
+HOST_CHANGES = ("summary", "datastore", "network")
+"""Properties of a compute resource that follow from its hosts."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -19,7 +28,15 @@ class ComputeResource(ManagedEntity):
 
     wsdl: ClassVar[str] = "ComputeResource"
     prefix: ClassVar[str] = "domain-s"
-    shows: ClassVar[Mapping[str, tuple[str, ...]]] = {"hosts": ("host",)}
+    argument_class: ClassVar[Any] = vim.event.ComputeResourceEventArgument
+    argument_name: ClassVar[str] = "computeResource"
+    shows: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "hosts": ("host", *HOST_CHANGES),
+        "status": ("overallStatus", "summary.overallStatus"),
+        "root_pool": ("resourcePool",),
+        "drs": ("configurationEx", "configuration"),
+        "ha": ("configurationEx", "configuration"),
+    }
 
     hosts: tuple[HostSystem, ...] = ()
     root_pool: ResourcePool | None = None
@@ -28,6 +45,67 @@ class ComputeResource(ManagedEntity):
     disabled: bool = False
     """EAM refuses agencies here (eam.fault.DisabledClusterFault)."""
 
+    def siblings(self) -> Iterator[ManagedEntity]:
+        """Compute resources of one folder have different names."""
+        return iter(self.parent.children if isinstance(self.parent, Folder) else ())
+
+    def host_changed(self, tx: Transaction) -> None:
+        """Inside a commit: a host's state or capacity changed, the summary follows."""
+        tx.touch(self, "summary")
+
+    def leave(self, tx: Transaction) -> None:
+        """Inside a commit: take the compute resource and its pools out of the inventory."""
+        if isinstance(self.parent, Folder):
+            tx.set(self.parent, children=without(self.parent.children, self))
+        pools = [self.root_pool] if self.root_pool is not None else []
+        while pools:
+            pool = pools.pop()
+            pools.extend(pool.children)
+            tx.remove(pool)
+        tx.remove(self)
+
+    @managed_property("host")
+    def _host(self) -> list[Any]:
+        return list(self.hosts)
+
+    @managed_property("resourcePool")
+    def _resource_pool(self) -> Any:
+        return self.root_pool
+
+    @managed_property("datastore")
+    def _datastore(self) -> list[Any]:
+        return list({item.moid: item for host in self.hosts for item in host.datastores}.values())
+
+    @managed_property("network")
+    def _network(self) -> list[Any]:
+        return list({item.moid: item for host in self.hosts for item in host.networks}.values())
+
+    @managed_property("summary")
+    def _summary(self) -> Any:
+        return data_object(vim.ComputeResource.Summary, **self._totals())
+
+    @managed_property("configurationEx")
+    def _configuration_ex(self) -> Any:
+        return data_object(vim.ComputeResource.ConfigInfo, vmSwapPlacement="vmDirectory", spbmEnabled=False)
+
+    @managed_property("environmentBrowser")
+    def _environment_browser(self) -> Any:
+        return None
+
+    def _totals(self) -> dict[str, Any]:
+        usable = [host for host in self.hosts if host.usable]
+        return {
+            "totalCpu": sum(host.cpu_mhz * host.cpu_cores for host in self.hosts),
+            "totalMemory": sum(host.memory_mb for host in self.hosts) * 1024 * 1024,
+            "numCpuCores": sum(host.cpu_cores for host in self.hosts),
+            "numCpuThreads": sum(host.cpu_cores * 2 for host in self.hosts),
+            "effectiveCpu": sum(host.cpu_mhz * host.cpu_cores for host in usable),
+            "effectiveMemory": sum(host.memory_mb for host in usable),
+            "numHosts": len(self.hosts),
+            "numEffectiveHosts": len(usable),
+            "overallStatus": self.status,
+        }
+
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class ClusterComputeResource(ComputeResource):
@@ -35,3 +113,88 @@ class ClusterComputeResource(ComputeResource):
 
     wsdl: ClassVar[str] = "ClusterComputeResource"
     prefix: ClassVar[str] = "domain-c"
+
+    @operation("AddHost_Task", privilege="Host.Inventory.AddHostToCluster")
+    def AddHost_Task(
+        self, call: Any, spec: Any, asConnected: bool, resourcePool: Any = None, license: str | None = None
+    ) -> Any:
+        from contrail_vsphere.simulator.vcenter import host_life
+
+        return self.start_task(
+            call,
+            "addHost",
+            lambda handle: host_life.add_host(
+                self.world,
+                self,
+                name=spec.hostName or "",
+                connect=asConnected,
+                join_switches=False,
+                user=handle.user,
+                chain=handle.chain,
+            ),
+        )
+
+    @operation(
+        "ReconfigureComputeResource_Task", privilege="Host.Inventory.EditCluster", note="DRS and HA on and off only."
+    )
+    def ReconfigureComputeResource_Task(self, call: Any, spec: Any, modify: bool) -> Any:
+        async def work(handle: Any) -> None:
+            drs, ha = getattr(spec, "drsConfig", None), getattr(spec, "dasConfig", None)
+            with self.world.commit(handle.user, chain=handle.chain) as tx:
+                if drs is not None and drs.enabled is not None:
+                    tx.set(self, drs=bool(drs.enabled))
+                if ha is not None and ha.enabled is not None:
+                    tx.set(self, ha=bool(ha.enabled))
+                tx.event(inventory_event(vim.event.ClusterReconfiguredEvent, self))
+
+        return self.start_task(call, "reconfigureEx", work)
+
+    async def destroy(self, *, user: str = "", chain: int | None = None) -> None:
+        """Take an empty cluster out; one with hosts is refused (the real one would take them with it)."""
+        if self.hosts:
+            message = f"The resource '{self.name}' is in use."
+            raise fault(vim.fault.ResourceInUse, message, type=type(self.ref), name=self.name)
+        with self.world.commit(user, chain=chain) as tx:
+            tx.event(inventory_event(vim.event.ClusterDestroyedEvent, self))
+            self.leave(tx)
+
+    @managed_property("summary")
+    def _summary(self) -> Any:
+        return data_object(
+            vim.ClusterComputeResource.Summary,
+            **self._totals(),
+            currentFailoverLevel=1 if self.ha else 0,
+            numVmotions=0,
+        )
+
+    @managed_property("configurationEx")
+    def _configuration_ex(self) -> Any:
+        return data_object(
+            vim.cluster.ConfigInfoEx,
+            vmSwapPlacement="vmDirectory",
+            spbmEnabled=False,
+            dasConfig=self._das(),
+            drsConfig=self._drs(),
+        )
+
+    @managed_property("configuration")
+    def _configuration(self) -> Any:
+        return data_object(vim.cluster.ConfigInfo, dasConfig=self._das(), drsConfig=self._drs())
+
+    def _das(self) -> Any:
+        return data_object(
+            vim.cluster.DasConfigInfo,
+            enabled=self.ha,
+            vmMonitoring="vmMonitoringDisabled",
+            hostMonitoring="enabled" if self.ha else "disabled",
+            admissionControlEnabled=False,
+        )
+
+    def _drs(self) -> Any:
+        return data_object(
+            vim.cluster.DrsConfigInfo,
+            enabled=self.drs,
+            enableVmBehaviorOverrides=True,
+            defaultVmBehavior="fullyAutomated",
+            vmotionRate=3,
+        )

@@ -56,6 +56,13 @@ class DiskState:
     file: str
     unit: int = 0
     thin: bool = True
+    written: int = 0
+    """Bytes that a thin disk takes on its datastore."""
+
+    @property
+    def used(self) -> int:
+        """Bytes taken from the datastore."""
+        return self.written if self.thin else self.capacity
 
     @property
     def label(self) -> str:
@@ -76,3 +83,105 @@ class MacPool:
         number = 0x800000 + self._next
         self._next += 1
         return f"00:50:56:{number >> 16:02x}:{number >> 8 & 0xFF:02x}:{number & 0xFF:02x}"
+
+
+def device_list(disks: tuple[DiskState, ...], nics: tuple[NicState, ...]) -> list[Any]:
+    """The VirtualDevice values of a VM with these disks and cards, in the order vCenter lists them."""
+    return [*_fixed_devices(disks, nics), *(disk_device(disk) for disk in disks), *(nic_device(nic) for nic in nics)]
+
+
+def _info(label: str, summary: str | None = None) -> Any:
+    return data_object(vim.Description, label=label, summary=summary or label)
+
+
+def _fixed_devices(disks: tuple[DiskState, ...], nics: tuple[NicState, ...]) -> Iterator[Any]:
+    device = vim.vm.device
+    yield data_object(device.VirtualIDEController, key=IDE_CONTROLLER, busNumber=0, deviceInfo=_info("IDE 0"))
+    yield data_object(
+        device.VirtualPS2Controller, key=PS2_CONTROLLER, busNumber=0, deviceInfo=_info("PS2 controller 0"), device=[600]
+    )
+    yield data_object(
+        device.VirtualPCIController,
+        key=PCI_CONTROLLER,
+        busNumber=0,
+        deviceInfo=_info("PCI controller 0"),
+        device=[500, SCSI_CONTROLLER, *(nic.key for nic in nics)],
+    )
+    yield data_object(
+        device.VirtualKeyboard, key=600, controllerKey=PS2_CONTROLLER, unitNumber=0, deviceInfo=_info("Keyboard")
+    )
+    yield data_object(
+        device.VirtualVideoCard,
+        key=500,
+        controllerKey=PCI_CONTROLLER,
+        unitNumber=0,
+        deviceInfo=_info("Video card"),
+        videoRamSizeInKB=4096,
+        numDisplays=1,
+    )
+    yield data_object(
+        device.ParaVirtualSCSIController,
+        key=SCSI_CONTROLLER,
+        controllerKey=PCI_CONTROLLER,
+        unitNumber=3,
+        busNumber=0,
+        sharedBus="noSharing",
+        scsiCtlrUnitNumber=7,
+        deviceInfo=_info("SCSI controller 0", "VMware paravirtual SCSI"),
+        device=[disk.key for disk in disks],
+    )
+    yield data_object(
+        device.VirtualCdrom,
+        key=3000,
+        controllerKey=IDE_CONTROLLER,
+        unitNumber=0,
+        deviceInfo=_info("CD/DVD drive 1", "Remote device"),
+        backing=data_object(device.VirtualCdrom.RemotePassthroughBackingInfo, deviceName="", exclusive=False),
+        connectable=_connect_info(start=False, connected=False),
+    )
+
+
+def _connect_info(*, start: bool, connected: bool) -> Any:
+    return data_object(
+        vim.vm.device.VirtualDevice.ConnectInfo,
+        startConnected=start,
+        connected=connected,
+        allowGuestControl=True,
+        status="ok" if connected else "untried",
+    )
+
+
+def disk_device(disk: DiskState) -> Any:
+    """A VirtualDisk."""
+    return data_object(
+        vim.vm.device.VirtualDisk,
+        key=disk.key,
+        controllerKey=SCSI_CONTROLLER,
+        unitNumber=disk.unit,
+        capacityInKB=disk.capacity // 1024,
+        capacityInBytes=disk.capacity,
+        deviceInfo=_info(disk.label, f"{disk.capacity // 1024:,} KB"),
+        backing=data_object(
+            vim.vm.device.VirtualDisk.FlatVer2BackingInfo,
+            fileName=disk.file,
+            datastore=disk.datastore,
+            diskMode="persistent",
+            thinProvisioned=disk.thin,
+        ),
+    )
+
+
+def nic_device(nic: NicState) -> Any:
+    """A VirtualEthernetCard of the card's own class."""
+    return data_object(
+        managed_class(nic.kind),
+        key=nic.key,
+        controllerKey=PCI_CONTROLLER,
+        unitNumber=nic.unit,
+        macAddress=nic.mac,
+        addressType=nic.address_type,
+        wakeOnLanEnabled=True,
+        deviceInfo=_info(nic.label, nic.network.backing_summary() if nic.network is not None else "none"),
+        backing=nic.network.nic_backing(nic) if nic.network is not None else None,
+        connectable=_connect_info(start=nic.start_connected, connected=nic.connected),
+    )

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from contrail_vsphere.simulator.vcenter.managed_entity import ManagedEntity
+from contrail_vsphere.simulator.core.entity import managed_property, operation
+from contrail_vsphere.simulator.vcenter.managed_entity import ManagedEntity, fault, found, without
+from contrail_vsphere.wire.soap.types import managed_class, vim, vmodl
+
+if TYPE_CHECKING:
+    from contrail_vsphere.simulator.core.world import Transaction, World
+
+M = TypeVar("M", bound=ManagedEntity)
+
+VM_TYPES = ("Folder", "VirtualMachine", "VirtualApp")
+HOST_TYPES = ("Folder", "ComputeResource")
+NETWORK_TYPES = ("Folder", "Network", "DistributedVirtualSwitch")
+DATASTORE_TYPES = ("Folder", "Datastore", "StoragePod")
+ROOT_TYPES = ("Folder", "Datacenter")
+_PREFIXES = {
+    VM_TYPES: "group-v",
+    HOST_TYPES: "group-h",
+    NETWORK_TYPES: "group-n",
+    DATASTORE_TYPES: "group-s",
+    ROOT_TYPES: "group-d",
+}
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -15,7 +35,151 @@ class Folder(ManagedEntity):
 
     wsdl: ClassVar[str] = "Folder"
     prefix: ClassVar[str] = "group-v"
+    argument_class: ClassVar[Any] = vim.event.FolderEventArgument
+    argument_name: ClassVar[str] = "folder"
     shows: ClassVar[Mapping[str, tuple[str, ...]]] = {"children": ("childEntity",)}
 
     child_type: tuple[str, ...] = ()
     children: tuple[ManagedEntity, ...] = ()
+
+    @classmethod
+    def make(cls, world: World, name: str, parent: ManagedEntity | None, child_type: tuple[str, ...]) -> Folder:
+        """A folder with an id of the kind vCenter gives it; not yet in the world."""
+        moid = world.new_id(_PREFIXES[child_type])
+        return cls(world=world, moid=moid, name=name, parent=parent, child_type=child_type)
+
+    # -- tree ---------------------------------------------------------------------------------------------------
+
+    def within(self, kind: type[M]) -> Iterator[M]:
+        """Objects of that class in this folder and the folders in it."""
+        for child in self.children:
+            if isinstance(child, kind):
+                yield child
+            elif isinstance(child, Folder):
+                yield from child.within(kind)
+
+    def child(self, name: str) -> ManagedEntity | None:
+        """The child of that name."""
+        return next((child for child in self.children if child.name == name), None)
+
+    def siblings(self) -> Iterator[ManagedEntity]:
+        """Children of one folder have different names."""
+        return iter(self.parent.children if isinstance(self.parent, Folder) else ())
+
+    def check_free(self, name: str, kind: str) -> None:
+        """Raise when this folder cannot take a child of that type (wire name) and name."""
+        if kind not in self.child_type:
+            raise fault(vmodl.fault.NotSupported, f"'{self.name}' does not hold objects of type {kind}.")
+        existing = self.child(name)
+        if existing is not None:
+            raise fault(vim.fault.DuplicateName, f"The name '{name}' already exists.", name=name, object=existing.ref)
+
+    def adopt(self, tx: Transaction, child: ManagedEntity) -> None:
+        """Inside a commit: put a new object here."""
+        tx.add(child)
+        tx.set(self, children=(*self.children, child))
+
+    # -- API ----------------------------------------------------------------------------------------------------
+
+    @operation("CreateFolder", privilege="Folder.Create")
+    def CreateFolder(self, call: Any, name: str) -> Folder:
+        self.check_free(name, "Folder")
+        with self.world.commit(call.user) as tx:
+            folder = Folder.make(self.world, name, self, self.child_type)
+            self.adopt(tx, folder)
+        return folder
+
+    @operation("CreateDatacenter", privilege="Datacenter.Create")
+    def CreateDatacenter(self, call: Any, name: str) -> Any:
+        from contrail_vsphere.simulator.vcenter.create import create_datacenter
+
+        self.check_free(name, "Datacenter")
+        with self.world.commit(call.user) as tx:
+            return create_datacenter(tx, self, name)
+
+    @operation("CreateClusterEx", privilege="Host.Inventory.CreateCluster")
+    def CreateClusterEx(self, call: Any, name: str, spec: Any) -> Any:
+        from contrail_vsphere.simulator.vcenter.create import create_cluster
+
+        self.check_free(name, "ComputeResource")
+        drs = bool(spec.drsConfig is not None and spec.drsConfig.enabled)
+        ha = bool(spec.dasConfig is not None and spec.dasConfig.enabled)
+        with self.world.commit(call.user) as tx:
+            return create_cluster(tx, self, name, drs=drs, ha=ha)
+
+    @operation("AddStandaloneHost_Task", privilege="Host.Inventory.AddStandaloneHost")
+    def AddStandaloneHost_Task(
+        self, call: Any, spec: Any, addConnected: bool, compResSpec: Any = None, license: str | None = None
+    ) -> Any:
+        from contrail_vsphere.simulator.vcenter import host_life
+
+        async def work(handle: Any) -> Any:
+            host = await host_life.add_host(
+                self.world, self, name=spec.hostName or "", connect=addConnected, user=handle.user, chain=handle.chain
+            )
+            return host.parent
+
+        return self.start_task(call, "addStandaloneHost", work)
+
+    @operation("CreateVM_Task", privilege="VirtualMachine.Inventory.Create")
+    def CreateVM_Task(self, call: Any, config: Any, pool: Any, host: Any = None) -> Any:
+        from contrail_vsphere.simulator.vcenter import vm_create
+        from contrail_vsphere.simulator.vcenter.host_system import HostSystem
+        from contrail_vsphere.simulator.vcenter.resource_pool import ResourcePool
+
+        target = found(self, pool, ResourcePool)
+        on = found(self, host, HostSystem) if host is not None else None
+
+        async def work(handle: Any) -> Any:
+            return await vm_create.create(
+                self.world, spec=config, folder=self, pool=target, host=on, user=handle.user, chain=handle.chain
+            )
+
+        return self.start_task(call, "createVm", work)
+
+    @operation("CreateDVS_Task", privilege="DVSwitch.Create")
+    def CreateDVS_Task(self, call: Any, spec: Any) -> Any:
+        from contrail_vsphere.simulator.vcenter import dvs_life
+
+        async def work(handle: Any) -> Any:
+            return await dvs_life.create(self.world, folder=self, spec=spec, user=handle.user, chain=handle.chain)
+
+        return self.start_task(call, "createDistributedVirtualSwitch", work)
+
+    @operation("MoveIntoFolder_Task", note="VMs and folders; not hosts and clusters.")
+    def MoveIntoFolder_Task(self, call: Any, list: tuple[Any, ...]) -> Any:
+        entities = [found(self, ref, ManagedEntity) for ref in list]
+
+        async def work(handle: Any) -> None:
+            for entity in entities:
+                kind = entity.wsdl
+                if kind not in self.child_type or kind not in ("Folder", "VirtualMachine"):
+                    raise fault(vmodl.fault.NotSupported, f"{entity.name} cannot be moved into {self.name}.")
+            with self.world.commit(handle.user, chain=handle.chain) as tx:
+                for entity in entities:
+                    if isinstance(entity.parent, Folder):
+                        tx.set(entity.parent, children=without(entity.parent.children, entity))
+                    tx.set(self, children=(*self.children, entity))
+                    tx.set(entity, parent=self)
+
+        return self.start_task(call, "moveInto", work)
+
+    async def destroy(self, *, user: str = "", chain: int | None = None) -> None:
+        """Take the folder out with all that is in it; the root and a datacenter's own folders stay."""
+        if not isinstance(self.parent, Folder):
+            raise fault(vmodl.fault.NotSupported, f"'{self.name}' cannot be destroyed.")
+        for child in self.children:
+            await child.destroy(user=user, chain=chain)
+        with self.world.commit(user, chain=chain) as tx:
+            tx.set(self.parent, children=without(self.parent.children, self))
+            tx.remove(self)
+
+    # -- properties ---------------------------------------------------------------------------------------------
+
+    @managed_property("childType")
+    def _child_type(self) -> list[Any]:
+        return [managed_class(name) for name in self.child_type]
+
+    @managed_property("childEntity")
+    def _child_entity(self) -> list[Any]:
+        return list(self.children)

@@ -1,18 +1,21 @@
-"""ESXi hosts."""
+"""ESXi hosts: their state, and the methods clients call on them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from contrail_vsphere.simulator.core.entity import Entity
+from contrail_vsphere.simulator.core.entity import managed_property, operation
+from contrail_vsphere.simulator.vcenter import host_projection
+from contrail_vsphere.simulator.vcenter.compute_resource import ComputeResource
 from contrail_vsphere.simulator.vcenter.managed_entity import ManagedEntity
+from contrail_vsphere.wire.soap.types import vim
 
 if TYPE_CHECKING:
-    from contrail_vsphere.simulator.vcenter.compute_resource import ComputeResource
     from contrail_vsphere.simulator.vcenter.datastore import Datastore
+    from contrail_vsphere.simulator.vcenter.esx_agent_host_manager import EsxAgentHostManager
     from contrail_vsphere.simulator.vcenter.network import Network
     from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
 
@@ -23,7 +26,23 @@ class HostSystem(ManagedEntity):
 
     wsdl: ClassVar[str] = "HostSystem"
     prefix: ClassVar[str] = "host-"
-    shows: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    argument_class: ClassVar[Any] = vim.event.HostEventArgument
+    argument_name: ClassVar[str] = "host"
+    shows: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "name": ("name", "summary.config.name"),
+        "status": ("overallStatus", "summary.overallStatus"),
+        "connection_state": ("runtime.connectionState", "summary.runtime.connectionState"),
+        "power_state": ("runtime.powerState", "summary.runtime.powerState"),
+        "in_maintenance": ("runtime.inMaintenanceMode", "summary.runtime.inMaintenanceMode"),
+        "boot_time": ("runtime.bootTime", "summary.runtime.bootTime"),
+        "version": ("config.product", "summary.config.product"),
+        "build": ("config.product", "summary.config.product"),
+        "vms": ("vm",),
+        "datastores": ("datastore",),
+        "networks": ("network", "config.network"),
+        "agent_datastore": ("summary.config.agentVmDatastore",),
+        "agent_network": ("summary.config.agentVmNetwork",),
+    }
 
     uuid: str
     address: str = ""
@@ -49,6 +68,7 @@ class HostSystem(ManagedEntity):
     networks: tuple[Network, ...] = ()
     agent_datastore: Datastore | None = None
     agent_network: Network | None = None
+    agent_manager: EsxAgentHostManager | None = None
     required_agents: int = 0
     """EsxAgents that must be available before other VMs may run here; set by EAM."""
     available_agents: int = 0
@@ -56,8 +76,6 @@ class HostSystem(ManagedEntity):
     @property
     def compute_resource(self) -> ComputeResource:
         """The cluster or standalone compute resource it is in."""
-        from contrail_vsphere.simulator.vcenter.compute_resource import ComputeResource
-
         assert isinstance(self.parent, ComputeResource)  # noqa: S101 - the tree's invariant
         return self.parent
 
@@ -70,3 +88,126 @@ class HostSystem(ManagedEntity):
             and not self.in_maintenance
             and not self.entering_maintenance
         )
+
+    def siblings(self) -> Iterator[ManagedEntity]:
+        """Host names are unique in the vCenter."""
+        return self.world.of_type(HostSystem)
+
+    async def destroy(self, *, user: str = "", chain: int | None = None) -> None:
+        """Remove the host from the inventory."""
+        from contrail_vsphere.simulator.vcenter import host_life
+
+        await host_life.remove_host(self.world, self, user=user, chain=chain)
+
+    # -- API ----------------------------------------------------------------------------------------------------
+
+    @operation("EnterMaintenanceMode_Task", privilege="Host.Config.Maintenance", note="No vSAN options.")
+    def EnterMaintenanceMode_Task(
+        self, call: Any, timeout: int, evacuatePoweredOffVms: bool | None = None, maintenanceSpec: Any = None
+    ) -> Any:
+        from contrail_vsphere.simulator.vcenter import host_life
+
+        return self.start_task(
+            call,
+            "enterMaintenanceMode",
+            lambda handle: host_life.enter_maintenance(
+                self.world,
+                self,
+                deadline=timeout,
+                powered_off_too=bool(evacuatePoweredOffVms),
+                user=handle.user,
+                chain=handle.chain,
+                progress=handle.progress,
+            ),
+            cancelable=True,
+        )
+
+    @operation("ExitMaintenanceMode_Task", privilege="Host.Config.Maintenance")
+    def ExitMaintenanceMode_Task(self, call: Any, timeout: int) -> Any:
+        from contrail_vsphere.simulator.vcenter import host_life
+
+        return self.start_task(
+            call,
+            "exitMaintenanceMode",
+            lambda handle: host_life.exit_maintenance(
+                self.world, self, deadline=timeout, user=handle.user, chain=handle.chain
+            ),
+        )
+
+    @operation("DisconnectHost_Task", privilege="Host.Config.Connection")
+    def DisconnectHost_Task(self, call: Any) -> Any:
+        from contrail_vsphere.simulator.vcenter import host_life
+
+        return self.start_task(
+            call,
+            "disconnect",
+            lambda handle: host_life.disconnect(self.world, self, user=handle.user, chain=handle.chain),
+        )
+
+    @operation("ReconnectHost_Task", privilege="Host.Config.Connection", note="The connect specification is not used.")
+    def ReconnectHost_Task(self, call: Any, cnxSpec: Any = None, reconnectSpec: Any = None) -> Any:
+        from contrail_vsphere.simulator.vcenter import host_life
+
+        return self.start_task(
+            call,
+            "reconnect",
+            lambda handle: host_life.reconnect(self.world, self, user=handle.user, chain=handle.chain),
+        )
+
+    # -- properties ---------------------------------------------------------------------------------------------
+
+    @managed_property("runtime")
+    def _runtime(self) -> Any:
+        return host_projection.runtime(self)
+
+    @managed_property("runtime.connectionState")
+    def _runtime_connection(self) -> str:
+        return self.connection_state
+
+    @managed_property("runtime.powerState")
+    def _runtime_power(self) -> str:
+        return self.power_state
+
+    @managed_property("runtime.inMaintenanceMode")
+    def _runtime_maintenance(self) -> bool:
+        return self.in_maintenance
+
+    @managed_property("summary")
+    def _summary(self) -> Any:
+        return host_projection.summary(self)
+
+    @managed_property("config")
+    def _config(self) -> Any:
+        return host_projection.config(self)
+
+    @managed_property("config.product")
+    def _config_product(self) -> Any:
+        return host_projection.product(self)
+
+    @managed_property("hardware")
+    def _hardware(self) -> Any:
+        return host_projection.hardware(self)
+
+    @managed_property("capability")
+    def _capability(self) -> Any:
+        return host_projection.capability()
+
+    @managed_property("configManager")
+    def _config_manager(self) -> Any:
+        return host_projection.config_manager(self)
+
+    @managed_property("vm")
+    def _vm(self) -> list[Any]:
+        return list(self.vms)
+
+    @managed_property("datastore")
+    def _datastore(self) -> list[Any]:
+        return list(self.datastores)
+
+    @managed_property("network")
+    def _network(self) -> list[Any]:
+        return list(self.networks)
+
+    @managed_property("datastoreBrowser")
+    def _browser(self) -> Any:
+        return None

@@ -17,11 +17,27 @@ if TYPE_CHECKING:
 E = TypeVar("E", bound=Entity)
 
 ADMIN_ROLE = -1
+LONGEST_NAME = 80
+"""Characters, as vCenter has it for VMs, hosts and folders."""
 
 
 def fault(cls: Any, message: str = "", **fields: Any) -> SoapFault:
     """A typed fault, ready to be raised."""
     return SoapFault(data_object(cls, **fields), message)
+
+
+def found(entity: Entity, ref: Any, kind: type[E]) -> E:
+    """The object that a reference in a request names; ``entity`` is any object of the same world.
+
+    Raises ManagedObjectNotFound, and InvalidArgument when it is of another type.
+    """
+    target = ref if isinstance(ref, Entity) else entity.world.get(ref._moId)
+    if target is None:
+        message = f"The object '{ref._moId}' has already been deleted or has not been completely created"
+        raise fault(vmodl.fault.ManagedObjectNotFound, message, obj=ref)
+    if not isinstance(target, kind):
+        raise fault(vmodl.fault.InvalidArgument, f"{target.moid} is not a {kind.__name__}.")
+    return target
 
 
 def without(items: tuple[E, ...], *gone: Entity) -> tuple[E, ...]:
@@ -47,6 +63,11 @@ class ManagedEntity(Entity):
     }
     rename_event: ClassVar[Any] = None
     """Event with oldName and newName that tells of a rename, where there is one."""
+    argument_class: ClassVar[Any] = vim.event.ManagedEntityEventArgument
+    """The ``*EventArgument`` that names the object in events, and the field of it that refers to the object."""
+    argument_name: ClassVar[str] = "entity"
+    event_field: ClassVar[str] = ""
+    """Field of ``Event`` that takes the argument, where it is called otherwise."""
 
     name: str
     parent: ManagedEntity | None = None
@@ -66,6 +87,11 @@ class ManagedEntity(Entity):
         """Nearest ancestor of that class."""
         return next((entity for entity in self.ancestors() if isinstance(entity, kind)), None)
 
+    def event_places(self) -> Iterator[ManagedEntity]:
+        """The object itself and the objects that an event about it names."""
+        yield self
+        yield from self.ancestors()
+
     def siblings(self) -> Iterator[ManagedEntity]:
         """Objects whose names must differ from this one's."""
         return iter(())
@@ -77,22 +103,23 @@ class ManagedEntity(Entity):
 
     # -- changing -----------------------------------------------------------------------------------------------
 
-    def start_task(self, call: Any, method: str, work: Callable[[Any], Awaitable[Any]]) -> Any:
+    def start_task(
+        self, call: Any, method: str, work: Callable[[Any], Awaitable[Any]], *, cancelable: bool = False
+    ) -> Any:
         """Begin ``work`` as a task on this object; ``method`` as in TaskInfo.descriptionId, e.g. ``powerOn``."""
         from contrail_vsphere.simulator.vcenter.task import TaskManager
 
-        kind = "VirtualMachine" if self.wsdl == "VirtualMachine" else self.wsdl
-        return self.world.service(TaskManager).start(self, f"{kind}.{method}", work, call=call)
+        return self.world.service(TaskManager).start(
+            self, f"{self.wsdl}.{method}", work, call=call, cancelable=cancelable
+        )
 
     def check_new_name(self, name: str) -> None:
         """Raise InvalidName or DuplicateName when this object cannot be called that."""
-        if not name or len(name) > 80 * 3:
+        if not name or len(name) > LONGEST_NAME:
             raise fault(vim.fault.InvalidName, f"The name '{name}' is invalid.", name=name, entity=self)
         for other in self.siblings():
             if other is not self and other.name == name:
-                raise fault(
-                    vim.fault.DuplicateName, f"The name '{name}' already exists.", name=name, object=other.ref
-                )
+                raise fault(vim.fault.DuplicateName, f"The name '{name}' already exists.", name=name, object=other.ref)
 
     def apply_rename(self, tx: Transaction, name: str) -> None:
         """Inside a commit: take the new name and tell of it."""

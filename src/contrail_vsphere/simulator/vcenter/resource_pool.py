@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from contrail_vsphere.simulator.vcenter.managed_entity import ManagedEntity
+from contrail_vsphere.simulator.core.entity import managed_property, operation
+from contrail_vsphere.simulator.vcenter.data_object import data_object
+from contrail_vsphere.simulator.vcenter.inventory_events import inventory_event
+from contrail_vsphere.simulator.vcenter.managed_entity import ManagedEntity, fault, found, without
+from contrail_vsphere.wire.soap.types import vim, vmodl
 
 if TYPE_CHECKING:
+    from contrail_vsphere.simulator.core.world import Transaction
     from contrail_vsphere.simulator.vcenter.compute_resource import ComputeResource
     from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
 
@@ -25,6 +31,34 @@ class Allocation:
     """``low``, ``normal``, ``high`` or ``custom``."""
     shares: int = 4000
 
+    def patched(self, info: Any) -> Allocation:
+        """With what a ResourceAllocationInfo sets put over it."""
+        if info is None:
+            return self
+        new: dict[str, Any] = {}
+        if info.reservation is not None:
+            new["reservation"] = int(info.reservation)
+        if info.limit is not None:
+            new["limit"] = int(info.limit)
+        if info.expandableReservation is not None:
+            new["expandable"] = bool(info.expandableReservation)
+        if info.shares is not None:
+            new.update(level=str(info.shares.level), shares=int(info.shares.shares))
+        return dataclasses.replace(self, **new)
+
+    def value(self) -> Any:
+        """ResourceAllocationInfo."""
+        return data_object(
+            vim.ResourceAllocationInfo,
+            reservation=self.reservation,
+            limit=self.limit,
+            expandableReservation=self.expandable,
+            shares=data_object(vim.SharesInfo, level=self.level, shares=self.shares),
+        )
+
+
+DEFAULT_CPU, DEFAULT_MEMORY = Allocation(shares=4000), Allocation(shares=163840)
+
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class ResourcePool(ManagedEntity):
@@ -32,10 +66,157 @@ class ResourcePool(ManagedEntity):
 
     wsdl: ClassVar[str] = "ResourcePool"
     prefix: ClassVar[str] = "resgroup-"
-    shows: ClassVar[Mapping[str, tuple[str, ...]]] = {"vms": ("vm",), "children": ("resourcePool",)}
+    argument_class: ClassVar[Any] = vim.event.ResourcePoolEventArgument
+    argument_name: ClassVar[str] = "resourcePool"
+    shows: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "name": ("name", "summary.name"),
+        "vms": ("vm",),
+        "children": ("resourcePool",),
+        "cpu": ("config.cpuAllocation", "summary.config.cpuAllocation", "runtime.cpu", "summary.runtime.cpu"),
+        "memory": (
+            "config.memoryAllocation",
+            "summary.config.memoryAllocation",
+            "runtime.memory",
+            "summary.runtime.memory",
+        ),
+        "change_version": ("config.changeVersion", "summary.config.changeVersion"),
+    }
 
     owner: ComputeResource
     vms: tuple[VirtualMachine, ...] = ()
     children: tuple[ResourcePool, ...] = ()
-    cpu: Allocation = Allocation()
-    memory: Allocation = Allocation(shares=163840)
+    cpu: Allocation = DEFAULT_CPU
+    memory: Allocation = DEFAULT_MEMORY
+    change_version: int = 1
+
+    def siblings(self) -> Iterator[ManagedEntity]:
+        """Pools of one parent have different names."""
+        return iter(self.parent.children if isinstance(self.parent, ResourcePool) else ())
+
+    def make_child(
+        self, tx: Transaction, name: str, *, cpu: Allocation = DEFAULT_CPU, memory: Allocation = DEFAULT_MEMORY
+    ) -> ResourcePool:
+        """Inside a commit: a pool in this one. Raises DuplicateName."""
+        existing = next((child for child in self.children if child.name == name), None)
+        if existing is not None:
+            raise fault(vim.fault.DuplicateName, f"The name '{name}' already exists.", name=name, object=existing.ref)
+        pool = ResourcePool(
+            world=self.world,
+            moid=self.world.new_id(self.prefix),
+            name=name,
+            parent=self,
+            owner=self.owner,
+            cpu=cpu,
+            memory=memory,
+        )
+        tx.add(pool)
+        tx.set(self, children=(*self.children, pool))
+        tx.event(inventory_event(vim.event.ResourcePoolCreatedEvent, pool, parent=self))
+        return pool
+
+    # -- API ----------------------------------------------------------------------------------------------------
+
+    @operation("CreateResourcePool", privilege="Resource.CreatePool")
+    def CreateResourcePool(self, call: Any, name: str, spec: Any) -> ResourcePool:
+        cpu, memory = DEFAULT_CPU.patched(spec.cpuAllocation), DEFAULT_MEMORY.patched(spec.memoryAllocation)
+        with self.world.commit(call.user) as tx:
+            return self.make_child(tx, name, cpu=cpu, memory=memory)
+
+    @operation("UpdateConfig", privilege="Resource.EditPool")
+    def UpdateConfig(self, call: Any, name: str | None = None, config: Any = None) -> None:
+        if name is not None and name != self.name:
+            self.check_new_name(name)
+        with self.world.commit(call.user) as tx:
+            changed = tx.set(self, name=name) if name is not None else False
+            if config is not None:
+                cpu, memory = self.cpu.patched(config.cpuAllocation), self.memory.patched(config.memoryAllocation)
+                changed = tx.set(self, cpu=cpu, memory=memory) or changed
+            if changed:
+                tx.set(self, change_version=self.change_version + 1)
+                tx.event(inventory_event(vim.event.ResourcePoolReconfiguredEvent, self))
+
+    @operation("MoveIntoResourcePool", privilege="Resource.AssignVMToPool", note="VMs of the same compute resource.")
+    def MoveIntoResourcePool(self, call: Any, list: tuple[Any, ...]) -> None:
+        from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
+        from contrail_vsphere.simulator.vcenter.vm_wiring import move_to_pool
+
+        machines = [found(self, ref, VirtualMachine) for ref in list]
+        if any(vm.resource_pool is None or vm.resource_pool.owner is not self.owner for vm in machines):
+            raise fault(vmodl.fault.NotSupported, "The virtual machine is in another compute resource.")
+        with self.world.commit(call.user) as tx:
+            for vm in machines:
+                old = vm.resource_pool
+                move_to_pool(tx, vm, self)
+                tx.event(inventory_event(vim.event.VmResourcePoolMovedEvent, vm, oldParent=old, newParent=self))
+
+    @operation("ImportVApp", privilege="VApp.Import")
+    def ImportVApp(self, call: Any, spec: Any, folder: Any = None, host: Any = None) -> Any:
+        from contrail_vsphere.simulator.vcenter.http_nfc_lease import start_import
+
+        return start_import(self, call, spec=spec, folder=folder, host=host)
+
+    async def destroy(self, *, user: str = "", chain: int | None = None) -> None:
+        """Take the pool out; its VMs and pools go to its parent. A root pool stays."""
+        from contrail_vsphere.simulator.vcenter.vm_wiring import move_to_pool
+
+        parent = self.parent
+        if not isinstance(parent, ResourcePool):
+            raise fault(vmodl.fault.NotSupported, "The root resource pool cannot be destroyed.")
+        with self.world.commit(user, chain=chain) as tx:
+            for vm in self.vms:
+                move_to_pool(tx, vm, parent)
+            for child in self.children:
+                tx.set(child, parent=parent)
+            tx.set(parent, children=(*without(parent.children, self), *self.children))
+            tx.event(inventory_event(vim.event.ResourcePoolDestroyedEvent, self))
+            tx.remove(self)
+
+    # -- properties ---------------------------------------------------------------------------------------------
+
+    @managed_property("owner")
+    def _owner(self) -> Any:
+        return self.owner
+
+    @managed_property("resourcePool")
+    def _resource_pool(self) -> list[Any]:
+        return list(self.children)
+
+    @managed_property("vm")
+    def _vm(self) -> list[Any]:
+        return list(self.vms)
+
+    @managed_property("config")
+    def _config(self) -> Any:
+        return data_object(
+            vim.ResourceConfigSpec,
+            entity=self,
+            changeVersion=str(self.change_version),
+            cpuAllocation=self.cpu.value(),
+            memoryAllocation=self.memory.value(),
+        )
+
+    @managed_property("runtime")
+    def _runtime(self) -> Any:
+        """Reservations are accounted per host at power-on; the pool shows its own only."""
+        return data_object(
+            vim.ResourcePool.RuntimeInfo,
+            memory=_usage(self.memory.reservation * 1024 * 1024),
+            cpu=_usage(self.cpu.reservation),
+            overallStatus=self.status,
+        )
+
+    @managed_property("summary")
+    def _summary(self) -> Any:
+        return data_object(vim.ResourcePool.Summary, name=self.name, config=self._config(), runtime=self._runtime())
+
+
+def _usage(reserved: int) -> Any:
+    return data_object(
+        vim.ResourcePool.ResourceUsage,
+        reservationUsed=0,
+        reservationUsedForVm=0,
+        unreservedForPool=reserved,
+        unreservedForVm=reserved,
+        overallUsage=0,
+        maxUsage=reserved,
+    )

@@ -1,0 +1,204 @@
+"""What clients read of distributed switches and port groups, and the settings new ones start with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from contrail_vsphere.simulator.vcenter.data_object import data_object
+from contrail_vsphere.wire.soap.types import vim
+
+if TYPE_CHECKING:
+    from contrail_vsphere.simulator.vcenter.distributed_virtual_switch import (
+        DistributedVirtualPortgroup,
+        DistributedVirtualSwitch,
+    )
+
+_VMWARE = vim.dvs.VmwareDistributedVirtualSwitch
+BANDWIDTH = 100_000_000
+"""Bits per second; vCenter's default for shaping that is off."""
+
+
+def _bool(value: bool) -> Any:
+    return data_object(vim.BoolPolicy, inherited=False, value=value)
+
+
+def _shaping() -> Any:
+    rate = data_object(vim.LongPolicy, inherited=False, value=BANDWIDTH)
+    return data_object(
+        vim.dvs.DistributedVirtualPort.TrafficShapingPolicy,
+        inherited=False,
+        enabled=_bool(False),
+        averageBandwidth=rate,
+        peakBandwidth=rate,
+        burstSize=data_object(vim.LongPolicy, inherited=False, value=BANDWIDTH),
+    )
+
+
+def default_setting(uplinks: tuple[str, ...]) -> Any:
+    """VMwareDVSPortSetting of a new switch: no VLAN, nothing promiscuous, not blocked."""
+    return data_object(
+        _VMWARE.VmwarePortConfigPolicy,
+        blocked=_bool(False),
+        inShapingPolicy=_shaping(),
+        outShapingPolicy=_shaping(),
+        vlan=data_object(_VMWARE.VlanIdSpec, inherited=False, vlanId=0),
+        securityPolicy=data_object(
+            _VMWARE.SecurityPolicy,
+            inherited=False,
+            allowPromiscuous=_bool(False),
+            macChanges=_bool(False),
+            forgedTransmits=_bool(False),
+        ),
+        macManagementPolicy=data_object(
+            _VMWARE.MacManagementPolicy,
+            inherited=False,
+            allowPromiscuous=False,
+            macChanges=False,
+            forgedTransmits=False,
+        ),
+        uplinkTeamingPolicy=data_object(
+            _VMWARE.UplinkPortTeamingPolicy,
+            inherited=False,
+            policy=data_object(vim.StringPolicy, inherited=False, value="loadbalance_srcid"),
+            reversePolicy=_bool(True),
+            notifySwitches=_bool(True),
+            rollingOrder=_bool(False),
+            uplinkPortOrder=data_object(
+                _VMWARE.UplinkPortOrderPolicy, inherited=False, activeUplinkPort=list(uplinks), standbyUplinkPort=[]
+            ),
+        ),
+        ipfixEnabled=_bool(False),
+        txUplink=_bool(False),
+    )
+
+
+def default_policy() -> Any:
+    """VMwareDVSPortgroupPolicy of a new port group: ports may be blocked and are reset, nothing else may differ."""
+    return data_object(
+        _VMWARE.VMwarePortgroupPolicy,
+        blockOverrideAllowed=True,
+        shapingOverrideAllowed=False,
+        vendorConfigOverrideAllowed=False,
+        livePortMovingAllowed=False,
+        portConfigResetAtDisconnect=True,
+        networkResourcePoolOverrideAllowed=False,
+        trafficFilterOverrideAllowed=False,
+        vlanOverrideAllowed=False,
+        uplinkTeamingOverrideAllowed=False,
+        securityPolicyOverrideAllowed=False,
+        ipfixOverrideAllowed=False,
+        macManagementOverrideAllowed=False,
+    )
+
+
+def product(dvs: DistributedVirtualSwitch) -> Any:
+    """DistributedVirtualSwitchProductSpec."""
+    return data_object(
+        vim.dvs.ProductSpec,
+        name="DVS",
+        vendor="VMware, Inc.",
+        version=dvs.version,
+        forwardingClass="etherswitch",
+    )
+
+
+def _contact(dvs: DistributedVirtualSwitch) -> Any:
+    return data_object(vim.DistributedVirtualSwitch.ContactInfo, name=dvs.contact[0], contact=dvs.contact[1])
+
+
+def _ports(dvs: DistributedVirtualSwitch) -> int:
+    return sum(group.num_ports for group in dvs.portgroups)
+
+
+def switch_config(dvs: DistributedVirtualSwitch) -> Any:
+    """VMwareDVSConfigInfo."""
+    return data_object(
+        _VMWARE.ConfigInfo,
+        uuid=dvs.uuid,
+        name=dvs.name,
+        numStandalonePorts=0,
+        numPorts=_ports(dvs),
+        maxPorts=dvs.max_ports,
+        uplinkPortPolicy=data_object(
+            vim.DistributedVirtualSwitch.NameArrayUplinkPortPolicy, uplinkPortName=list(dvs.uplink_names)
+        ),
+        uplinkPortgroup=tuple(group for group in dvs.portgroups if group.uplink),
+        defaultPortConfig=dvs.setting,
+        host=[
+            data_object(
+                vim.dvs.HostMember,
+                status="up",
+                config=data_object(
+                    vim.dvs.HostMember.ConfigInfo,
+                    host=host,
+                    maxProxySwitchPorts=512,
+                    backing=data_object(vim.dvs.HostMember.PnicBacking),
+                ),
+            )
+            for host in dvs.hosts
+        ],
+        productInfo=product(dvs),
+        policy=data_object(
+            vim.DistributedVirtualSwitch.SwitchPolicy,
+            autoPreInstallAllowed=False,
+            autoUpgradeAllowed=False,
+            partialUpgradeAllowed=False,
+        ),
+        configVersion=str(dvs.config_version),
+        contact=_contact(dvs),
+        createTime=dvs.created,
+        description=dvs.description,
+        networkResourceManagementEnabled=False,
+        maxMtu=dvs.max_mtu,
+        linkDiscoveryProtocolConfig=data_object(
+            vim.host.LinkDiscoveryProtocolConfig, protocol="cdp", operation="listen"
+        ),
+        lacpApiVersion="multipleLag",
+        multicastFilteringMode="legacyFiltering",
+    )
+
+
+def switch_summary(dvs: DistributedVirtualSwitch) -> Any:
+    """DVSSummary."""
+    return data_object(
+        vim.DistributedVirtualSwitch.Summary,
+        name=dvs.name,
+        uuid=dvs.uuid,
+        numPorts=_ports(dvs),
+        productInfo=product(dvs),
+        hostMember=dvs.hosts,
+        host=dvs.hosts,
+        numHosts=len(dvs.hosts),
+        portgroupName=[group.name for group in dvs.portgroups],
+        description=dvs.description,
+        contact=_contact(dvs),
+    )
+
+
+def switch_capability() -> Any:
+    """DVSCapability."""
+    return data_object(
+        vim.DistributedVirtualSwitch.Capability,
+        dvsOperationSupported=True,
+        dvPortGroupOperationSupported=True,
+        dvPortOperationSupported=True,
+    )
+
+
+def portgroup_config(group: DistributedVirtualPortgroup) -> Any:
+    """DVPortgroupConfigInfo."""
+    return data_object(
+        vim.dvs.DistributedVirtualPortgroup.ConfigInfo,
+        key=group.moid,
+        name=group.name,
+        numPorts=group.num_ports,
+        distributedVirtualSwitch=group.dvs,
+        defaultPortConfig=group.setting,
+        description=group.description,
+        type=group.kind,
+        backingType="standard",
+        policy=group.policy,
+        configVersion=str(group.config_version),
+        autoExpand=group.auto_expand,
+        uplink=group.uplink,
+    )

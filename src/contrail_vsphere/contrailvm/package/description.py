@@ -63,8 +63,7 @@ class Size(_Table):
     memory_mb: Annotated[int, Field(ge=4, le=25_165_824)]
     description: Text = ""
     default: bool = False
-    cpu_mhz_reserved: Role = Literal["management", "fabric", "control-data", "overlay"]
-Megahertz = 0
+    cpu_mhz_reserved: Megahertz = 0
     memory_mb_reserved: Megabytes = 0
 
     @model_validator(mode="after")
@@ -85,12 +84,11 @@ class Description(_Table):
     full_version: Text = ""
     annotation: Text = ""
     os_type: Word = "other5xLinux64Guest"
-    hardware_version: Annotated[int, Field(ge=8, le=22)] = 13
+    hardware_version: Annotated[int, Field(ge=8, le=21)] = 13
     cpus: Annotated[int, Field(ge=1, le=768)] = 4
     cores_per_socket: Annotated[int, Field(ge=1, le=64)] | None = None
     memory_mb: Annotated[int, Field(ge=4, le=25_165_824)] = 8192
-    cpu_mhz_reserved: Role = Literal["management", "fabric", "control-data", "overlay"]
-Megahertz = 0
+    cpu_mhz_reserved: Megahertz = 0
     memory_mb_reserved: Megabytes = 0
     disks: tuple[Disk, ...] = Field(alias="disk", min_length=1, max_length=15)
     nics: tuple[Nic, ...] = Field(alias="nic", min_length=2, max_length=4)

@@ -95,7 +95,7 @@ class Agency:
 
     id: AgencyId
     solution_id: str
-    owner: str
+    """Key of the extension that made it, or the name of the user who did."""
     config: AgencyConfig
     status: Status
     goal: GoalState

@@ -1,0 +1,168 @@
+"""What EAM last said, kept fresh without a stream: EAM has none, so it is asked.
+
+Every ``interval`` seconds one cheap call per agency (``AgencyQueryRuntime``); its EsxAgents are read again only while
+the agency is not steadily green, so that a quiet estate costs one call per agency and cycle. Whoever learns earlier that
+something happened (an EAM event, a change of a ContrailVM) nudges the agency, which is then read whole at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+
+from contrail_vsphere.model.eam import Agency
+from contrail_vsphere.model.errors import ContrailVsphereError, NotFound, TransientError
+from contrail_vsphere.model.ids import AgencyId
+from contrail_vsphere.vsphere.eam.client import EamClient
+
+_LOG = logging.getLogger(__name__)
+
+INTERVAL = 30.0
+"""Seconds between two polls."""
+BUSY_INTERVAL = 5.0
+"""Seconds between two reads of an agency that EAM is working on: hooks show nowhere else."""
+GATHER = 0.2
+"""Seconds a nudge waits for more of its kind; a reconfiguration is several property updates."""
+
+Subscriber = Callable[[AgencyId, Agency | None], None]
+"""Called after every read of an agency, changed or not (repetition is evidence), and with None when it is gone."""
+
+
+class EamCache:
+    """The agencies of one solution as last read."""
+
+    def __init__(self, client: EamClient, *, solution_id: str, interval: float = INTERVAL) -> None:
+        self._client = client
+        self._solution_id = solution_id
+        self._interval = interval
+        self._agencies: dict[AgencyId, Agency] = {}
+        self._nudged: set[AgencyId | None] = set()
+        self._wake = asyncio.Event()
+        self._subscribers: list[Subscriber] = []
+        self._task: asyncio.Task[None] | None = None
+        self._whole = asyncio.Event()
+        self.error: ContrailVsphereError | None = None
+        """Why the last poll failed; None while EAM answers."""
+        self.polls = 0
+
+    @property
+    def agencies(self) -> Mapping[AgencyId, Agency]:
+        """By id."""
+        return self._agencies
+
+    @property
+    def complete(self) -> bool:
+        """All agencies have been read at least once, and the last poll succeeded."""
+        return self._whole.is_set() and self.error is None
+
+    async def ready(self) -> None:
+        """Return once all agencies have been read."""
+        await self._whole.wait()
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Be told of every read."""
+        self._subscribers.append(subscriber)
+
+    def nudge(self, agency: AgencyId | None = None) -> None:
+        """Read one agency, or with None all, very soon; any number of nudges until then cost one read."""
+        self._nudged.add(agency)
+        self._wake.set()
+
+    def fold(self, agency: Agency) -> None:
+        """Take in an agency that somebody else just read."""
+        self._agencies[agency.id] = agency
+        for subscriber in self._subscribers:
+            subscriber(agency.id, agency)
+
+    def start(self) -> None:
+        """Begin to poll, at once."""
+        self._nudged.add(None)
+        self._wake.set()
+        self._task = asyncio.create_task(self._run(), name="eam-cache")
+
+    async def stop(self) -> None:
+        """End."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        polled = float("-inf")
+        while True:
+            busy = any(agency.status != "green" for agency in self._agencies.values()) or self.error is not None
+            due = polled + self._interval
+            pause = min(due - loop.time(), BUSY_INTERVAL if busy else self._interval)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, pause)):
+                    await self._wake.wait()
+                    await asyncio.sleep(GATHER if self._whole.is_set() else 0)
+            nudged, self._nudged = self._nudged, set()
+            self._wake.clear()
+            everything = None in nudged or loop.time() >= due
+            try:
+                if everything:
+                    polled = loop.time()
+                    await self._poll(whole=None in nudged)
+                else:
+                    await self._read_again({each for each in nudged if each is not None})
+                self.error = None
+            except ContrailVsphereError as error:
+                # Whatever it is, EAM is asked again next time; how long it has been so shows in the health.
+                if self.error is None:
+                    _LOG.log(logging.INFO if isinstance(error, TransientError) else logging.WARNING, "EAM: %s", error)
+                self.error = error
+
+    async def _poll(self, *, whole: bool) -> None:
+        """Which agencies there are, and each of them: cheaply where it is steadily green."""
+        self.polls += 1
+        existing = await self._client.agency_ids()
+        for gone in [each for each in self._agencies if each not in existing]:
+            self._drop(gone)
+        results = await asyncio.gather(*(self._refresh(each, whole=whole) for each in existing), return_exceptions=True)
+        self._raise_first(results)
+        self._whole.set()
+
+    async def _read_again(self, nudged: set[AgencyId]) -> None:
+        """The agencies that were nudged and those EAM is working on."""
+        busy = {each.id for each in self._agencies.values() if each.status != "green"}
+        results = await asyncio.gather(
+            *(self._refresh(each, whole=True) for each in sorted(nudged | busy)), return_exceptions=True
+        )
+        self._raise_first(results)
+
+    async def _refresh(self, identity: AgencyId, *, whole: bool) -> None:
+        before = self._agencies.get(identity)
+        try:
+            if before is not None and before.status == "green" and not whole:
+                status, goal, _issues = await self._client.agency_status(identity)
+                if (status, goal) == (before.status, before.goal):
+                    self._tell(identity, before)
+                    return
+            agency = await self._client.read_agency(identity)
+        except NotFound:
+            self._drop(identity)
+            return
+        if agency.solution_id == self._solution_id:
+            self._agencies[identity] = agency
+            self._tell(identity, agency)
+
+    def _drop(self, identity: AgencyId) -> None:
+        if self._agencies.pop(identity, None) is not None:
+            self._tell(identity, None)
+
+    def _tell(self, identity: AgencyId, agency: Agency | None) -> None:
+        for subscriber in self._subscribers:
+            subscriber(identity, agency)
+
+    @staticmethod
+    def _raise_first(results: list[BaseException | None]) -> None:
+        """One agency that cannot be read must not hide the others: all were read, then the first failure is told."""
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result

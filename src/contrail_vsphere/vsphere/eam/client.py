@@ -1,0 +1,124 @@
+"""EAM's methods as coroutines over ``model.eam`` values.
+
+Nothing is cached here and nothing retried; the session below renews itself, the engine above tries again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from contrail_vsphere.model.eam import Agency, AgencyConfig, EsxAgent, Issue
+from contrail_vsphere.model.errors import NotFound, ProtocolError
+from contrail_vsphere.model.ids import AgencyId, EsxAgentId
+from contrail_vsphere.vsphere.eam import values
+from contrail_vsphere.wire.soap.types import eam
+
+_LOG = logging.getLogger(__name__)
+
+_MANAGER = eam.EsxAgentManager("EsxAgentManager")
+
+
+class EamCaller(Protocol):
+    """A logged-in connection to ``/eam/sdk`` (``vsphere.vcenter.VCenter``)."""
+
+    async def call(self, ref: Any, method: str, **arguments: Any) -> Any:
+        """Call a method by its name on the wire."""
+        ...
+
+
+class EamClient:
+    """EsxAgentManager, Agency and Agent as this product uses them; reads of one agency run side by side, bounded."""
+
+    def __init__(self, caller: EamCaller, *, concurrency: int = 8) -> None:
+        self._caller = caller
+        self._slots = asyncio.Semaphore(concurrency)
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    async def agency_ids(self) -> tuple[AgencyId, ...]:
+        """The agencies this session sees: an extension only its own, a user with EAM.View all of them."""
+        return tuple(AgencyId(each._moId) for each in await self._call(_MANAGER, "QueryAgency") or ())
+
+    async def query_agencies(self, solution_id: str = "") -> tuple[Agency, ...]:
+        """All agencies with configuration, runtime and EsxAgents; only those of ``solution_id`` where it is given.
+
+        An agency that cannot be understood is logged and left out: one bad agency must not hide the others.
+        """
+        found = await asyncio.gather(*(self._read_or_skip(each, solution_id) for each in await self.agency_ids()))
+        return tuple(each for each in found if each is not None)
+
+    async def read_agency(self, agency: AgencyId, *, with_agents: bool = True) -> Agency:
+        """One agency; ``NotFound`` once it is destroyed."""
+        ref = eam.Agency(agency)
+        solution, config, runtime = await asyncio.gather(
+            self._call(ref, "QuerySolutionId"), self._call(ref, "QueryConfig"), self._call(ref, "AgencyQueryRuntime")
+        )
+        agents = await self.esx_agents(agency) if with_agents else ()
+        return values.agency(agency, solution_id=str(solution), config=config, runtime=runtime, agents=agents)
+
+    async def agency_status(self, agency: AgencyId) -> tuple[str, str, tuple[Issue, ...]]:
+        """Status, goal state and all issues, its EsxAgents' among them: the one cheap call of a steady state."""
+        runtime = await self._call(eam.Agency(agency), "AgencyQueryRuntime")
+        return str(runtime.status), str(runtime.goalState), values.issues(runtime.issue)
+
+    async def esx_agents(self, agency: AgencyId) -> tuple[EsxAgent, ...]:
+        """The EsxAgents of an agency; one that goes away meanwhile is left out."""
+        refs = await self._call(eam.Agency(agency), "QueryAgent") or ()
+        found = await asyncio.gather(*(self._esx_agent(EsxAgentId(each._moId), agency) for each in refs))
+        return tuple(each for each in found if each is not None)
+
+    # -- changing -----------------------------------------------------------------------------------------------
+
+    async def create_agency(self, config: AgencyConfig) -> AgencyId:
+        """``CreateAgency``; EAM fetches the OVF before it answers, so our server must be up. Deploys by itself after."""
+        wire = values.apply_config(config, eam.Agency.ConfigInfo())
+        made = await self._call(_MANAGER, "CreateAgency", agencyConfigInfo=wire, initialGoalState="enabled")
+        return AgencyId(made._moId)
+
+    async def update_agency(self, agency: AgencyId, config: AgencyConfig) -> None:
+        """``Update`` with the whole configuration, starting from the one EAM has."""
+        ref = eam.Agency(agency)
+        wire = values.apply_config(config, await self._call(ref, "QueryConfig"))
+        await self._call(ref, "Update", config=wire)
+
+    async def uninstall(self, agency: AgencyId) -> None:
+        """Goal state uninstalled: EAM removes the ContrailVMs, the agency stays."""
+        await self._call(eam.Agency(agency), "Uninstall")
+
+    async def destroy_agency(self, agency: AgencyId) -> None:
+        """Remove what is left of it and forget it; ``NotFound`` when it is gone already."""
+        await self._call(eam.Agency(agency), "DestroyAgency")
+
+    async def resolve(self, agency: AgencyId, issue_keys: Sequence[int]) -> tuple[int, ...]:
+        """``Resolve`` on the agency, which answers for its EsxAgents' issues too: the keys that cannot be resolved now."""
+        return tuple(await self._call(eam.Agency(agency), "Resolve", issueKey=list(issue_keys)) or ())
+
+    async def mark_as_available(self, agent: EsxAgentId) -> None:
+        """Let EAM go on from the hook it waits in; without a hook EAM does nothing."""
+        await self._call(eam.Agent(agent), "MarkAsAvailable")
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    async def _call(self, ref: Any, method: str, **arguments: Any) -> Any:
+        async with self._slots:
+            return await self._caller.call(ref, method, **arguments)
+
+    async def _read_or_skip(self, agency: AgencyId, solution_id: str) -> Agency | None:
+        try:
+            read = await self.read_agency(agency)
+        except NotFound:
+            return None
+        except ProtocolError as error:
+            _LOG.warning("agency %s cannot be read: %s", agency, error)
+            return None
+        return read if not solution_id or read.solution_id == solution_id else None
+
+    async def _esx_agent(self, identity: EsxAgentId, agency: AgencyId) -> EsxAgent | None:
+        try:
+            runtime = await self._call(eam.Agent(identity), "AgentQueryRuntime")
+        except NotFound:
+            return None
+        return values.esx_agent(identity, agency, runtime)

@@ -1,0 +1,195 @@
+"""Between the ``eam`` types on the wire and ``model.eam``: both directions in one place.
+
+An issue type that neither we nor pyVmomi know keeps its name and its base fields; every field beyond those that judgement
+needs becomes text for people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from contrail_vsphere.model.eam import Agency, AgencyConfig, EsxAgent, EsxAgentConfig, Issue, Trust, VmHook
+from contrail_vsphere.model.ids import (
+    AgencyId,
+    ClusterId,
+    DatacenterId,
+    DatastoreId,
+    EsxAgentId,
+    FolderId,
+    HostId,
+    NetworkId,
+    ResourcePoolId,
+    VmId,
+)
+from contrail_vsphere.wire.soap.types import eam, vim, wsdl_name
+
+_SHOWN_ELSEWHERE = frozenset(
+    ("key", "description", "time", "agent", "host", "vm", "dynamicType", "dynamicProperty", "agency", "agencyName",
+     "solutionId", "solutionName", "agentName", "hostName")
+)  # fmt: skip
+
+
+# -- configuration, outwards ------------------------------------------------------------------------------------------
+
+
+def apply_config(config: AgencyConfig, wire: Any) -> Any:
+    """Write ``config`` into an ``Agency.ConfigInfo``, leaving what we do not speak of as EAM has it.
+
+    ``Update`` takes the whole configuration; a field left out may be cleared (``vmStoragePolicies`` is).
+    """
+    wire.agencyName = config.name
+    wire.agentName = config.agent_name
+    wire.agentConfig = [_agent_config(each) for each in config.agents]
+    wire.scope = eam.Agency.ComputeResourceScope(
+        computeResource=[vim.ComputeResource(cluster) for cluster in config.scope]
+    )
+    wire.manuallyMarkAgentVmAvailableAfterProvisioning = config.hook_after_provisioning
+    wire.manuallyMarkAgentVmAvailableAfterPowerOn = config.hook_after_power_on
+    wire.optimizedDeploymentEnabled = config.linked_clones
+    wire.agentVmNetwork = [vim.Network(each) for each in config.networks]
+    wire.agentVmDatastore = [vim.Datastore(each) for each in config.datastores]
+    wire.preferHostConfiguration = config.prefer_host_configuration
+    wire.resourcePools = [
+        eam.Agency.VMResourcePool(computeResourceId=vim.ComputeResource(cluster), resourcePoolId=vim.ResourcePool(pool))
+        for cluster, pool in config.resource_pools
+    ]
+    wire.folders = [
+        eam.Agency.VMFolder(datacenterId=vim.Datacenter(datacenter), folderId=vim.Folder(folder))
+        for datacenter, folder in config.folders
+    ]
+    return wire
+
+
+def _agent_config(config: EsxAgentConfig) -> Any:
+    wire = eam.Agent.ConfigInfo(ovfPackageUrl=config.ovf_url)
+    if config.product_line:
+        wire.productLineId = config.product_line
+    if config.host_version:
+        wire.hostVersion = config.host_version
+    if config.properties:
+        wire.ovfEnvironment = eam.Agent.OvfEnvironmentInfo(
+            ovfProperty=[eam.Agent.OvfEnvironmentInfo.OvfProperty(key=k, value=v) for k, v in config.properties]
+        )
+    if config.trust is not None and config.trust.pem:
+        wire.ovfSslTrust = eam.Agent.PinnedPemCertificate(sslCertificate=config.trust.pem)
+    if config.deployment_option:
+        wire.vmResourceConfiguration = config.deployment_option
+    if config.disk_provisioning:
+        wire.ovfDiskProvisioning = config.disk_provisioning
+    return wire
+
+
+# -- inwards ----------------------------------------------------------------------------------------------------------
+
+
+def agency_config(wire: Any) -> AgencyConfig:
+    """``Agency.ConfigInfo`` as ours; flags that are unset take EAM's defaults."""
+    scope = getattr(wire.scope, "computeResource", None) or ()
+    optimized = wire.optimizedDeploymentEnabled
+    return AgencyConfig(
+        name=wire.agencyName or "",
+        agent_name=wire.agentName or wire.agencyName or "",
+        agents=tuple(_esx_agent_config(each) for each in wire.agentConfig or ()),
+        scope=tuple(ClusterId(each._moId) for each in scope),
+        hook_after_provisioning=bool(wire.manuallyMarkAgentVmAvailableAfterProvisioning),
+        hook_after_power_on=bool(wire.manuallyMarkAgentVmAvailableAfterPowerOn),
+        linked_clones=True if optimized is None else bool(optimized),
+        networks=tuple(NetworkId(each._moId) for each in wire.agentVmNetwork or ()),
+        datastores=tuple(DatastoreId(each._moId) for each in wire.agentVmDatastore or ()),
+        prefer_host_configuration=bool(wire.preferHostConfiguration),
+        resource_pools=tuple(
+            (ClusterId(each.computeResourceId._moId), ResourcePoolId(each.resourcePoolId._moId))
+            for each in wire.resourcePools or ()
+        ),
+        folders=tuple(
+            (DatacenterId(each.datacenterId._moId), FolderId(each.folderId._moId)) for each in wire.folders or ()
+        ),
+    )
+
+
+def _esx_agent_config(wire: Any) -> EsxAgentConfig:
+    environment = wire.ovfEnvironment
+    trust = wire.ovfSslTrust
+    return EsxAgentConfig(
+        ovf_url=wire.ovfPackageUrl or "",
+        properties=tuple((each.key, each.value) for each in (environment.ovfProperty if environment else None) or ()),
+        trust=None if trust is None else Trust(pem=getattr(trust, "sslCertificate", "") or ""),
+        product_line=wire.productLineId or "",
+        host_version=wire.hostVersion or "",
+        deployment_option=wire.vmResourceConfiguration or "",
+        disk_provisioning=wire.ovfDiskProvisioning or "",
+    )
+
+
+def agency(identity: AgencyId, *, solution_id: str, config: Any, runtime: Any, agents: Iterable[EsxAgent]) -> Agency:
+    """One agency from its parts as read."""
+    return Agency(
+        id=identity,
+        solution_id=solution_id,
+        config=agency_config(config),
+        status=runtime.status,
+        goal=runtime.goalState,
+        issues=issues(runtime.issue),
+        agents=tuple(agents),
+    )
+
+
+def esx_agent(identity: EsxAgentId, agency_id: AgencyId, runtime: Any) -> EsxAgent:
+    """``Agent.RuntimeInfo`` as ours."""
+    hook = runtime.vmHook
+    return EsxAgent(
+        id=identity,
+        agency=agency_id,
+        status=runtime.status,
+        goal=runtime.goalState,
+        host=HostId(runtime.host._moId) if runtime.host is not None else None,
+        vm=VmId(runtime.vm._moId) if runtime.vm is not None else None,
+        vm_power=str(runtime.vmPowerState),
+        heartbeat=bool(runtime.receivingHeartBeat),
+        vm_ip=runtime.vmIp or "",
+        vm_name=runtime.vmName or "",
+        hook=None if hook is None else VmHook(vm=VmId(hook.vm._moId), state=hook.vmState),
+        issues=issues(runtime.issue),
+    )
+
+
+def issues(wire: Iterable[Any] | None) -> tuple[Issue, ...]:
+    """Issues in the order EAM lists them."""
+    return tuple(_issue(each) for each in wire or ())
+
+
+def _issue(wire: Any) -> Issue:
+    name = wsdl_name(wire)
+    return Issue(
+        type=name.rsplit(":", 1)[-1],
+        key=int(wire.key),
+        description=wire.description or "",
+        time=wire.time,
+        agent=_moid(wire, "agent", EsxAgentId),
+        host=_moid(wire, "host", HostId),
+        vm=_moid(wire, "vm", VmId),
+        details=tuple(
+            (field, _text(value))
+            for field, value in sorted(vars(wire).items())
+            if field not in _SHOWN_ELSEWHERE and not field.startswith("_") and value not in (None, "", [])
+        ),
+    )
+
+
+def _moid(wire: Any, field: str, kind: Any) -> Any:
+    value = getattr(wire, field, None)
+    return None if value is None else kind(value._moId)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "; ".join(_text(each) for each in value)
+    fault = getattr(value, "fault", None)
+    if fault is not None:
+        return getattr(value, "localizedMessage", None) or wsdl_name(fault)
+    moid = getattr(value, "_moId", None)
+    if moid is not None:
+        return str(moid)
+    message = getattr(value, "msg", None)
+    return str(value if isinstance(value, str | int | float | bool) else message or wsdl_name(value))

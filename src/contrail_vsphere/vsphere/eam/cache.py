@@ -1,8 +1,8 @@
 """What EAM last said, kept fresh without a stream: EAM has none, so it is asked.
 
 Every ``interval`` seconds one cheap call per agency (``AgencyQueryRuntime``); its EsxAgents are read again only while
-the agency is not steadily green, so that a quiet estate costs one call per agency and cycle. Whoever learns earlier that
-something happened (an EAM event, a change of a ContrailVM) nudges the agency, which is then read whole at once.
+the agency is not steadily green, so that a quiet estate costs one call per agency and cycle. Whoever learns earlier
+that something happened (an EAM event, a change of a ContrailVM) nudges the agency, which is then read whole at once.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class EamCache:
                     await asyncio.sleep(GATHER if self._whole.is_set() else 0)
             nudged, self._nudged = self._nudged, set()
             self._wake.clear()
-            everything = None in nudged or loop.time() >= due
+            everything = None in nudged or loop.time() >= due or self.error is not None
             try:
                 if everything:
                     polled = loop.time()

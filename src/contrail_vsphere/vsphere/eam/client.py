@@ -73,7 +73,7 @@ class EamClient:
     # -- changing -----------------------------------------------------------------------------------------------
 
     async def create_agency(self, config: AgencyConfig) -> AgencyId:
-        """``CreateAgency``; EAM fetches the OVF before it answers, so our server must be up. Deploys by itself after."""
+        """``CreateAgency``; EAM fetches the OVF before it answers, so our server must be up."""
         wire = values.apply_config(config, eam.Agency.ConfigInfo())
         made = await self._call(_MANAGER, "CreateAgency", agencyConfigInfo=wire, initialGoalState="enabled")
         return AgencyId(made._moId)
@@ -93,7 +93,7 @@ class EamClient:
         await self._call(eam.Agency(agency), "DestroyAgency")
 
     async def resolve(self, agency: AgencyId, issue_keys: Sequence[int]) -> tuple[int, ...]:
-        """``Resolve`` on the agency, which answers for its EsxAgents' issues too: the keys that cannot be resolved now."""
+        """``Resolve`` on the agency, which answers for its EsxAgents too: the keys it cannot resolve now."""
         return tuple(await self._call(eam.Agency(agency), "Resolve", issueKey=list(issue_keys)) or ())
 
     async def mark_as_available(self, agent: EsxAgentId) -> None:

@@ -1,7 +1,7 @@
 """Between the ``eam`` types on the wire and ``model.eam``: both directions in one place.
 
-An issue type that neither we nor pyVmomi know keeps its name and its base fields; every field beyond those that judgement
-needs becomes text for people.
+An issue type that neither we nor pyVmomi know keeps its name and its base fields; every field beyond those that
+judgement needs becomes text for people.
 """
 
 from __future__ import annotations

@@ -84,6 +84,16 @@ def apply(tx: Transaction, vm: VirtualMachine, spec: Any) -> None:
         "latency_sensitivity": str(spec.latencySensitivity.level) if spec.latencySensitivity is not None else None,
     }
     tx.set(vm, **{name: value for name, value in simple.items() if value is not None})
+    apply_rest(tx, vm, spec)
+    tx.set(vm, change_version=vm.change_version + 1, modified=vm.world.clock.now())
+    modified = ", ".join(name for name, old in before.items() if getattr(vm, name) != old)
+    tx.event(
+        inventory_event(vim.event.VmReconfiguredEvent, vm, configSpec=spec, configChanges=changes(modified=modified))
+    )
+
+
+def apply_rest(tx: Transaction, vm: VirtualMachine, spec: Any) -> None:
+    """Inside a commit: the parts of the spec that are more than a value."""
     _apply_allocations(tx, vm, spec)
     if spec.extraConfig:
         tx.set(vm, extra_config=_merged_extra(vm, spec.extraConfig))
@@ -98,11 +108,6 @@ def apply(tx: Transaction, vm: VirtualMachine, spec: Any) -> None:
         _apply_vapp(tx, vm, spec.vAppConfig)
     if spec.deviceChange:
         _apply_devices(tx, vm, spec.deviceChange)
-    tx.set(vm, change_version=vm.change_version + 1, modified=vm.world.clock.now())
-    modified = ", ".join(name for name, old in before.items() if getattr(vm, name) != old)
-    tx.event(
-        inventory_event(vim.event.VmReconfiguredEvent, vm, configSpec=spec, configChanges=changes(modified=modified))
-    )
 
 
 def _apply_allocations(tx: Transaction, vm: VirtualMachine, spec: Any) -> None:

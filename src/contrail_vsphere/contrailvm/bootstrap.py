@@ -42,7 +42,7 @@ audit = logging.getLogger("contrail_vsphere.audit.bootstrap")
 Redeem = Callable[[str, GuestIdentity], Awaitable[HostConfiguration]]
 """Spend the token for this guest, which must be bound to everything in ``identity`` that the manager knows.
 
-Raises TokenRefused (its message is only logged), EnrolmentRefused (its message goes to the guest), or TransientError when
+Raises TokenRefused (its message is only logged), EnrolmentRefused (its message goes to the guest), TransientError when
 it cannot be judged now.
 """
 Configure = Callable[[ClientCertificate], Awaitable[HostConfiguration]]
@@ -121,7 +121,7 @@ class BootstrapServer:
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         address = request.remote or ""
-        if self._refusals.exhausted(address):
+        if not self._refusals.allows(address):
             return _problem(429, "too many refused requests from this address; wait a minute", retry_after=60)
         try:
             async with asyncio.timeout(30):
@@ -196,9 +196,6 @@ class _Refusals:
         self._limit = limit
         self._levels: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def exhausted(self, address: str) -> bool:
-        return self._level(address) >= self._limit.burst
-
     def count(self, address: str) -> None:
         self._levels[address] = (self._level(address) + 1, asyncio.get_running_loop().time())
         self._levels.move_to_end(address)
@@ -208,6 +205,10 @@ class _Refusals:
     def _level(self, address: str) -> float:
         level, since = self._levels.get(address, (0.0, 0.0))
         return max(0.0, level - (asyncio.get_running_loop().time() - since) / self._limit.every)
+
+    def allows(self, address: str) -> bool:
+        """Whether one more refusal still fits into the bucket."""
+        return self._level(address) <= self._limit.burst - 1
 
 
 def _json(document: dict[str, Any]) -> web.Response:

@@ -57,6 +57,12 @@ class Guest:
     """How the first-boot program ended; None while it has not."""
     failures: list[str] = field(default_factory=list)
     """One line per failed run of the first-boot program, as its journal would show."""
+    reported: bool = False
+    """Its VMware Tools have reported."""
+
+    def rebooted(self, vm: VirtualMachine) -> bool:
+        """Whether the VM started anew since: at the same instant even, where the times are equal but Tools are gone."""
+        return self.boot_time is not vm.boot_time or (self.reported and not vm.tools_running)
 
 
 class GuestRuntime:
@@ -78,7 +84,7 @@ class GuestRuntime:
         await self.vrouters.start()
         for vm in self.world.of_type(VirtualMachine):
             if vm.tools_running and not is_contrail_vm(vm):
-                self._guests[vm.moid] = Guest(vm.boot_time)
+                self._guests[vm.moid] = Guest(vm.boot_time, reported=True)
             else:
                 self._mark(vm)
         self._unobserve = self.world.observe(self._observed)
@@ -154,7 +160,7 @@ class GuestRuntime:
         exists = self.world.get(vm.moid) is vm
         guest = self._guests.get(vm.moid)
         runs = exists and vm.guest_runs
-        if guest is not None and (not runs or guest.boot_time != vm.boot_time):
+        if guest is not None and (not runs or guest.rebooted(vm)):
             await self._end(vm, guest)
             guest = None
         if not exists:
@@ -198,10 +204,12 @@ class GuestRuntime:
         if await self._fails("guest.boot", vm):
             return
         await self.world.clock.sleep(timing.guest_boot)
+        if not vm.guest_runs:
+            return
         address = guest.machine.address if guest.machine is not None else tenant_address(vm)
-        silent = await self._fails("guest.heartbeat", vm)
-        seen = {"tools_running": not silent, "heartbeat": "gray" if silent else "green"}
-        self._report(vm, **seen, guest_ip="" if silent else address)
+        if not await self._fails("guest.heartbeat", vm):
+            self._report(vm, tools_running=True, heartbeat="green", guest_ip=address)
+            guest.reported = True
         if guest.machine is not None:
             await self._serve(vm, guest, guest.machine)
 
@@ -242,7 +250,7 @@ class GuestRuntime:
         disk.write(BIOS_UUID, vm.bios_uuid.upper().encode() + b"\n", 0o400)
         nics = sorted(vm.nics, key=lambda nic: nic.unit)
         adapters = [EthernetAdapter(nic.mac, nic.network.name if nic.network else "", nic.unit) for nic in nics]
-        document = render_environment(properties=vm.vapp_properties, adapters=adapters, vm_id=vm.moid)
+        document = render_environment(properties=vm.ovf_environment, adapters=adapters, vm_id=vm.moid)
         return SimulatedMachine(
             clock=self.world.clock,
             disk=disk,
@@ -255,7 +263,8 @@ class GuestRuntime:
 
 def is_contrail_vm(vm: VirtualMachine) -> bool:
     """Whether its OVF properties name a manager: what the ContrailVM's image would go by."""
-    return any(key == MANAGER or key.endswith("." + MANAGER) for key in vm.vapp_properties)
+    names = vm.ovf_environment or vm.vapp_properties
+    return any(key == MANAGER or key.endswith("." + MANAGER) for key in names)
 
 
 def interface_name(number: int) -> str:

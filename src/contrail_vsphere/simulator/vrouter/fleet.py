@@ -58,7 +58,7 @@ class VRouterFleet:
     async def start(self) -> None:
         """Make ready to add agents."""
         if self._runner is None:
-            self._runner = web.ServerRunner(web.Server(self._answer, access_log=None), handle_signals=False)
+            self._runner = web.ServerRunner(web.Server(self._answer, access_log=None), shutdown_timeout=0.1)
             await self._runner.setup()
 
     async def stop(self) -> None:

@@ -58,6 +58,8 @@ class PortTable:
     """File name (the port's UUID) -> content; survives the process."""
     trunk_active: bool = True
     """Whether ``vmware_physical_interface`` is an active interface; a port with VLANs aborts the agent otherwise."""
+    reject: str = ""
+    """When set, every POST fails with this text (``Writing of Json string to file failed``: a full disk)."""
     _ports: dict[str, Port] = field(default_factory=dict)
     _version: int = 0
 
@@ -68,6 +70,8 @@ class PortTable:
 
     def post(self, body: bytes) -> tuple[int, dict[str, Any]]:
         """POST /port. Raises AgentAborts."""
+        if self.reject:
+            return _error(self.reject)
         try:
             document = json.loads(body)
         except (ValueError, RecursionError):

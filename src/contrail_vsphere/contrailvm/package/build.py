@@ -43,9 +43,10 @@ def build(
             directory.mkdir(mode=0o755)
             _write(given, directory, signer)
             package = verify(directory)
+            there = _already(package, out_dir)
             if ova is not None:
                 _write_ova(package, ova)
-            return _put(package, out_dir)
+            return there or _put(package, out_dir)
     except OSError as error:
         raise PackageError(
             f"{error.filename or out_dir}: {error.strerror}", hint="check path and free space"
@@ -121,15 +122,20 @@ def _write_ova(package: Package, ova: Path) -> None:
         partial.replace(ova)
 
 
+def _already(package: Package, out_dir: Path) -> Package | None:
+    """The same package where ``out_dir`` holds it already; PackageError where it holds anything else."""
+    if not out_dir.exists() or (out_dir.is_dir() and not any(out_dir.iterdir())):
+        return None
+    try:
+        there = verify(out_dir)
+    except PackageError as error:
+        raise PackageError(f"{out_dir} is there already", hint="remove it or choose another directory") from error
+    if [(f.name, f.sha256) for f in there.files] != [(f.name, f.sha256) for f in package.files]:
+        raise PackageError(f"{out_dir} holds another package", hint="remove it or choose another directory")
+    return there
+
+
 def _put(package: Package, out_dir: Path) -> Package:
-    if out_dir.exists() and any(out_dir.iterdir()):
-        try:
-            there = verify(out_dir)
-        except PackageError as error:
-            raise PackageError(f"{out_dir} is there already", hint="remove it or choose another directory") from error
-        if [(f.name, f.sha256) for f in there.files] != [(f.name, f.sha256) for f in package.files]:
-            raise PackageError(f"{out_dir} holds another package", hint="remove it or choose another directory")
-        return there
     package.directory.replace(out_dir)
     files = tuple(replace(file, container=out_dir / file.name) for file in package.files)
     return replace(package, directory=out_dir, files=files)

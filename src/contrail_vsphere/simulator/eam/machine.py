@@ -1,0 +1,390 @@
+"""What happens next to one EsxAgent: pure, from a situation to one decision.
+
+    PRECHECK > DEPLOYING > (hook provisioned) > POWERING_ON > (hook poweredOn) > WAIT_HEARTBEAT > STEADY
+    STEADY, other package > UPGRADE_PRECHECK > UPGRADE_DEPLOY > (hook provisioned) > OLD_OFF > OLD_DELETE
+                          > (hook prePowerOn) > POWERING_ON > ...
+    goal disabled > POWERING_OFF > OFF           out of scope, uninstalled > REMOVE_OFF > DELETING > GONE
+    host enters maintenance mode > MAINTENANCE > POWERING_ON > ...
+
+A decision moves the phase, raises and clears issues, and names at most one operation to run. The caller commits the
+first three, runs the operation, commits the phase that follows, and asks again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from contrail_vsphere.simulator.eam.issues import NOT_BLOCKING, RULES
+from contrail_vsphere.simulator.eam.situation import RUNNING, Phase, Situation
+
+Operation = Literal[
+    "deploy",
+    "deploy-new",
+    "power-on",
+    "power-off",
+    "reconfigure",
+    "delete-new",
+    "power-off-old",
+    "delete-old",
+    "discard",
+    "power-off-all",
+    "delete-all",
+    "forget",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """Move on at once."""
+
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Raise:
+    """Something is wrong; once it is resolved, go on in ``phase``."""
+
+    types: tuple[str, ...]
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Do:
+    """Run the operation; ``then`` follows its success, ``retry`` is where a failure leaves the EsxAgent."""
+
+    operation: Operation
+    then: Phase
+    retry: Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do until something changes."""
+
+
+Outcome = Go | Raise | Do | Wait
+WAIT: Final = Wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to commit (phase, issues) and what to run after that."""
+
+    phase: Phase
+    raised: tuple[str, ...] = ()
+    cleared: frozenset[str] = frozenset()
+    do: Do | None = None
+
+
+def decide(s: Situation) -> Decision:
+    """The next step; deciding again in the situation that it leads to without an operation changes nothing."""
+    before = s.issues
+    cleared = _cleared(s)
+    s = replace(s, issues=s.issues - cleared, phase=_phase_after(cleared, s))
+    for _ in range(2 * len(Phase)):
+        match _next(s):
+            case Go(phase):
+                s = replace(s, phase=phase)
+            case Raise(types, phase):
+                new = tuple(name for name in types if name not in before)
+                return Decision(phase=phase, raised=new, cleared=cleared - frozenset(types))
+            case Do() as do:
+                return Decision(phase=s.phase, cleared=cleared, do=do)
+            case Wait():
+                return Decision(phase=s.phase, cleared=cleared)
+    raise AssertionError(f"no decision in {s} (issues before: {sorted(before)})")
+
+
+def status(phase: Phase, issues: frozenset[str], *, in_maintenance: str) -> str:
+    """``green``, ``yellow`` or ``red`` of one EsxAgent."""
+    if issues:
+        return "red"
+    if phase is Phase.MAINTENANCE:
+        return in_maintenance
+    return "green" if phase in {Phase.STEADY, Phase.OFF} else "yellow"
+
+
+def _cleared(s: Situation) -> frozenset[str]:
+    if s.leaving:
+        kept = {"VmOrphaned", *({"HostNotReachable"} if s.host == "unreachable" else ())}
+        removing = s.phase in {Phase.REMOVE_OFF, Phase.DELETING}
+        if removing:
+            kept |= {name for name in ("VmDeployed", "HostInMaintenanceMode") if not RULES[name].clears(s)}
+        return s.issues - kept
+    return frozenset(name for name in s.issues if RULES[name].clears(s))
+
+
+def _phase_after(cleared: frozenset[str], s: Situation) -> Phase:
+    """A virtual machine that went down with its host, or with maintenance mode, is nobody's mistake.
+
+    But one wrong power state that gave way to another is: it must be raised anew, not healed on the way.
+    """
+    if s.leaving:
+        return s.phase
+    if s.goal == "enabled" and s.subject == "off":
+        if "VmPoweredOff" in cleared and s.host == "maintenance":
+            return Phase.MAINTENANCE
+        if "HostNotReachable" in cleared and s.phase in RUNNING and s.host == "ready":
+            return Phase.POWERING_ON
+    if s.goal == "enabled" and cleared & {"VmPoweredOff", "VmSuspended"} and s.subject in {"off", "suspended"}:
+        return Phase.HOOK_POWERED_ON
+    if s.goal == "disabled" and cleared & {"VmPoweredOn", "VmSuspended"} and s.subject in {"on", "suspended"}:
+        return Phase.OFF
+    return s.phase
+
+
+def _next(s: Situation) -> Outcome:
+    if s.leaving:
+        return _leave(s)
+    if s.host in {"unreachable", "gone"}:
+        return Raise(("HostNotReachable",), s.phase) if "HostNotReachable" not in s.issues else WAIT
+    if s.issues - NOT_BLOCKING:
+        return WAIT
+    return _HANDLERS[s.phase](s)
+
+
+# -- deployment ---------------------------------------------------------------------------------------------------
+
+
+def _precheck(s: Situation) -> Outcome:
+    if not s.has_package:
+        return Go(Phase.STEADY)
+    if s.subject != "none":
+        return Go(Phase.POWERING_ON)
+    return _obstacle(s) or Go(Phase.DEPLOYING)
+
+
+def _obstacle(s: Situation) -> Outcome | None:
+    """What keeps a virtual machine from being deployed."""
+    if s.disabled:
+        return WAIT
+    if s.host == "standby":
+        return Raise(("HostInStandbyMode",), s.phase)
+    if s.host == "maintenance":
+        return Raise(("VmRequiresHostOutOfMaintenanceMode",), s.phase)
+    return Raise(s.problems, s.phase) if s.problems else None
+
+
+def _deploying(s: Situation) -> Outcome:
+    then = Phase.HOOK_PROVISIONED if s.hook_after_provisioning else _towards_goal(s)
+    return Do("deploy", then, Phase.PRECHECK)
+
+
+def _towards_goal(s: Situation) -> Phase:
+    return Phase.POWERING_ON if s.goal == "enabled" else Phase.OFF
+
+
+def _hook_provisioned(s: Situation) -> Outcome:
+    if s.vm == "none":
+        return Raise(("VmNotDeployed",), Phase.PRECHECK)
+    if not s.vm_current:
+        return Go(Phase.DISCARD)
+    return WAIT if s.hook_after_provisioning else Go(_towards_goal(s))
+
+
+def _discard(s: Situation) -> Outcome:
+    return Do("discard", Phase.PRECHECK, Phase.DISCARD)
+
+
+# -- running ------------------------------------------------------------------------------------------------------
+
+
+def _powering_on(s: Situation) -> Outcome:
+    if s.goal != "enabled":
+        return Go(Phase.POWERING_OFF)
+    if s.subject == "none":
+        return Raise(("VmNotDeployed",), Phase.PRECHECK)
+    if s.subject == "inaccessible":
+        return Raise(("VmInaccessible",), s.phase)
+    if s.as_template:
+        return Raise(("VmMarkedAsTemplate",), s.phase)
+    if not s.subject_current:
+        return Go(Phase.UPGRADE_PRECHECK)
+    if s.subject != "on":
+        if s.disabled:
+            return WAIT
+        if s.host == "standby":
+            return Raise(("HostInStandbyMode",), s.phase)
+        if s.host == "maintenance":
+            return Raise(("HostInMaintenanceMode",), s.phase)
+    then = Phase.HOOK_POWERED_ON if s.hook_after_power_on else Phase.WAIT_HEARTBEAT
+    return Do("power-on", then, Phase.POWERING_ON)
+
+
+def _amiss(s: Situation) -> Outcome | None:
+    """What a person, or the world, may have done to a virtual machine that should be running."""
+    if s.goal != "enabled":
+        return Go(Phase.POWERING_OFF)
+    if not s.has_package:
+        return Go(Phase.DISCARD)
+    if s.subject == "none":
+        return Raise(("VmNotDeployed",), Phase.PRECHECK)
+    if s.subject == "inaccessible":
+        return Raise(("VmInaccessible",), s.phase)
+    if s.subject == "off":
+        if s.host == "maintenance":
+            return Go(Phase.MAINTENANCE)
+        if s.restarting:
+            return Go(Phase.POWERING_ON)
+        return Raise(("VmMarkedAsTemplate" if s.as_template else "VmPoweredOff",), Phase.POWERING_ON)
+    if s.subject == "suspended":
+        return Raise(("VmSuspended",), Phase.POWERING_ON)
+    if not s.subject_current:
+        return Go(Phase.UPGRADE_PRECHECK)
+    if not s.properties_current:
+        return Do("reconfigure", s.phase, s.phase)
+    return None
+
+
+def _hook_powered_on(s: Situation) -> Outcome:
+    return _amiss(s) or (WAIT if s.hook_after_power_on else Go(Phase.WAIT_HEARTBEAT))
+
+
+def _wait_heartbeat(s: Situation) -> Outcome:
+    return _amiss(s) or (Go(Phase.STEADY) if s.heartbeat else WAIT)
+
+
+def _steady(s: Situation) -> Outcome:
+    if not s.has_package and s.subject == "none":
+        return WAIT
+    return _amiss(s) or (Go(Phase.WAIT_HEARTBEAT) if s.minds_heartbeat and not s.heartbeat else WAIT)
+
+
+def _maintenance(s: Situation) -> Outcome:
+    if s.goal != "enabled":
+        return Go(Phase.POWERING_OFF)
+    if s.subject == "none":
+        return Raise(("VmNotDeployed",), Phase.PRECHECK)
+    if s.host == "ready" or s.subject == "on":
+        return Go(Phase.POWERING_ON)
+    if not s.subject_current:
+        return Raise(("VmRequiresHostOutOfMaintenanceMode",), s.phase)
+    return Raise(("HostInMaintenanceMode",), s.phase) if s.maintenance_is_issue else WAIT
+
+
+def _powering_off(s: Situation) -> Outcome:
+    if s.goal == "enabled":
+        return Go(Phase.POWERING_ON)
+    if s.subject == "none":
+        return Raise(("VmNotDeployed",), Phase.PRECHECK)
+    if s.subject == "off":
+        return Go(Phase.OFF)
+    return Do("power-off", Phase.OFF, Phase.POWERING_OFF)
+
+
+def _off(s: Situation) -> Outcome:
+    if s.goal == "enabled":
+        return Go(Phase.POWERING_ON)
+    if s.subject == "none":
+        return Raise(("VmNotDeployed",), Phase.PRECHECK)
+    if s.subject in {"on", "suspended"}:
+        return Raise(("VmPoweredOn",) if s.subject == "on" else ("VmSuspended",), Phase.POWERING_OFF)
+    if not s.subject_current:
+        return Go(Phase.UPGRADE_PRECHECK)
+    return WAIT if s.properties_current else Do("reconfigure", Phase.OFF, Phase.OFF)
+
+
+# -- upgrade ------------------------------------------------------------------------------------------------------
+
+
+def _upgrade_precheck(s: Situation) -> Outcome:
+    if s.subject == "none":
+        return Go(Phase.PRECHECK)
+    if s.subject_current:
+        if s.goal != "enabled":
+            return Go(Phase.POWERING_OFF)
+        return Go(Phase.WAIT_HEARTBEAT if s.marked or not s.hook_after_power_on else Phase.HOOK_POWERED_ON)
+    return _obstacle(s) or Go(Phase.UPGRADE_DEPLOY)
+
+
+def _upgrade_deploy(s: Situation) -> Outcome:
+    then = Phase.UPGRADE_PROVISIONED if s.hook_after_provisioning else Phase.OLD_OFF
+    return Do("deploy-new", then, Phase.UPGRADE_PRECHECK)
+
+
+def _upgrade_provisioned(s: Situation) -> Outcome:
+    if s.new_vm == "none":
+        return Raise(("VmNotDeployed",), Phase.UPGRADE_PRECHECK)
+    if not s.new_vm_current:
+        return Go(Phase.DROP_NEW)
+    return WAIT if s.hook_after_provisioning else Go(Phase.OLD_OFF)
+
+
+def _drop_new(s: Situation) -> Outcome:
+    return Do("delete-new", Phase.UPGRADE_PRECHECK, Phase.DROP_NEW)
+
+
+def _old_off(s: Situation) -> Outcome:
+    if s.new_vm == "none":
+        return Raise(("VmNotDeployed",), Phase.UPGRADE_PRECHECK)
+    if not s.new_vm_current:
+        return Go(Phase.DROP_NEW)
+    if s.vm in {"none", "off"}:
+        return Go(Phase.OLD_DELETE)
+    return Do("power-off-old", Phase.OLD_DELETE, Phase.OLD_OFF)
+
+
+def _old_delete(s: Situation) -> Outcome:
+    if s.vm == "none":
+        hook = s.hook_after_provisioning and s.pre_power_on_hook
+        return Go(Phase.HOOK_PRE_POWER_ON if hook else _towards_goal(s))
+    return Do("delete-old", Phase.OLD_DELETE, Phase.OLD_DELETE)
+
+
+def _hook_pre_power_on(s: Situation) -> Outcome:
+    if s.subject == "none":
+        return Raise(("VmNotDeployed",), Phase.PRECHECK)
+    if not s.subject_current:
+        return Go(Phase.DISCARD)
+    return WAIT if s.hook_after_provisioning and s.pre_power_on_hook else Go(_towards_goal(s))
+
+
+# -- removal ------------------------------------------------------------------------------------------------------
+
+
+def _leave(s: Situation) -> Outcome:
+    if s.phase not in {Phase.REMOVE_OFF, Phase.DELETING, Phase.GONE}:
+        return Go(Phase.REMOVE_OFF)
+    if s.host == "gone" or (s.vm == "none" and s.new_vm == "none"):
+        return Do("forget", Phase.GONE, Phase.REMOVE_OFF)
+    if s.host == "unreachable":
+        return Raise(("HostNotReachable",), s.phase) if "HostNotReachable" not in s.issues else WAIT
+    if s.issues - NOT_BLOCKING:
+        return WAIT
+    if s.host == "maintenance" and s.removal_waits_for_maintenance:
+        return Raise(("HostInMaintenanceMode",), s.phase)
+    if s.phase is Phase.REMOVE_OFF:
+        return Do("power-off-all", Phase.DELETING, Phase.REMOVE_OFF)
+    return Do("delete-all", Phase.DELETING, Phase.DELETING)
+
+
+def _returned(s: Situation) -> Outcome:
+    """Back in scope before it was gone."""
+    return Go(Phase.PRECHECK if s.subject == "none" else _towards_goal(s))
+
+
+_HANDLERS: Final[dict[Phase, Callable[[Situation], Outcome]]] = {
+    Phase.PRECHECK: _precheck,
+    Phase.DEPLOYING: _deploying,
+    Phase.HOOK_PROVISIONED: _hook_provisioned,
+    Phase.POWERING_ON: _powering_on,
+    Phase.HOOK_POWERED_ON: _hook_powered_on,
+    Phase.WAIT_HEARTBEAT: _wait_heartbeat,
+    Phase.STEADY: _steady,
+    Phase.MAINTENANCE: _maintenance,
+    Phase.POWERING_OFF: _powering_off,
+    Phase.OFF: _off,
+    Phase.UPGRADE_PRECHECK: _upgrade_precheck,
+    Phase.UPGRADE_DEPLOY: _upgrade_deploy,
+    Phase.UPGRADE_PROVISIONED: _upgrade_provisioned,
+    Phase.DROP_NEW: _drop_new,
+    Phase.OLD_OFF: _old_off,
+    Phase.OLD_DELETE: _old_delete,
+    Phase.HOOK_PRE_POWER_ON: _hook_pre_power_on,
+    Phase.DISCARD: _discard,
+    Phase.REMOVE_OFF: _returned,
+    Phase.DELETING: _returned,
+    Phase.GONE: _returned,
+}

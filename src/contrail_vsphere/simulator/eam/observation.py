@@ -1,0 +1,107 @@
+"""Reading the world into the situation of one EsxAgent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from contrail_vsphere.simulator.eam import config as rules
+from contrail_vsphere.simulator.eam.config import Package, Selection, select
+from contrail_vsphere.simulator.eam.issues import Draft
+from contrail_vsphere.simulator.eam.situation import HostCondition, Phase, Situation, VmCondition
+
+if TYPE_CHECKING:
+    from contrail_vsphere.simulator.eam.config import Deployed
+    from contrail_vsphere.simulator.eam.esx_agent import EsxAgent
+    from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
+
+POWER: dict[str, VmCondition] = {"poweredOn": "on", "poweredOff": "off", "suspended": "suspended"}
+
+
+def exists(agent: EsxAgent, vm: VirtualMachine | None) -> bool:
+    """Whether that virtual machine is still in the inventory."""
+    return vm is not None and agent.world.get(vm.moid) is vm
+
+
+def host_condition(agent: EsxAgent) -> HostCondition:
+    """What EAM can do on the host now."""
+    host = agent.host
+    if agent.world.get(host.moid) is not host:
+        return "gone"
+    if host.power_state == "standBy":
+        return "standby"
+    if host.connection_state != "connected" or host.power_state == "poweredOff":
+        return "unreachable"
+    # While tenants are still being moved away the EsxAgent runs; EAM switched it off last, so it waits from then on.
+    if host.in_maintenance or (host.entering_maintenance and agent.phase is Phase.MAINTENANCE):
+        return "maintenance"
+    return "ready"
+
+
+def vm_condition(agent: EsxAgent, vm: VirtualMachine | None) -> VmCondition:
+    """``none`` also for one that is gone."""
+    if vm is None or not exists(agent, vm):
+        return "none"
+    if vm.connection_state in {"inaccessible", "invalid", "orphaned"}:
+        return "inaccessible"
+    return POWER[vm.power_state]
+
+
+def selection(agent: EsxAgent) -> Selection:
+    """Datastore and network, or what is missing."""
+    if agent.entry is None:
+        return Selection(problems=(Draft("IncompatibleHostVersion"),))
+    world = agent.world
+    return select(agent.agency.config, agent.host, resolve=lambda ref: rules.entity_of(world, ref))
+
+
+def situation(agent: EsxAgent) -> Situation:
+    """Everything that ``machine.decide`` looks at."""
+    service, agency, entry = agent.service, agent.agency, agent.entry
+    switches, profile = service.switches, service.profile
+    target = Package.of(entry)
+    subject = agent.subject
+    host = host_condition(agent)
+    return Situation(
+        phase=agent.phase,
+        goal=agency.goal,
+        leaving=agent.leaving,
+        disabled=bool(getattr(agent.host.parent, "disabled", False)),
+        host=host,
+        has_package=target is not None or entry is None,
+        problems=() if host == "gone" else tuple(draft.type for draft in selection(agent).problems),
+        vm=vm_condition(agent, agent.vm),
+        new_vm=vm_condition(agent, agent.new_vm),
+        heartbeat=subject is not None and subject.heartbeat in {"green", "yellow"},
+        vm_changed=_changed_since_issue(agent),
+        restarting=subject is not None and subject.restart_on_boot,
+        as_template=profile.minds_place and subject is not None and subject.template,
+        vm_current=_current(agent.deployed, target),
+        new_vm_current=_current(agent.new_deployed, target),
+        properties_current=_properties_current(agent),
+        marked=agent.marked,
+        hook_after_provisioning=bool(agency.config.manuallyMarkAgentVmAvailableAfterProvisioning),
+        hook_after_power_on=bool(agency.config.manuallyMarkAgentVmAvailableAfterPowerOn),
+        pre_power_on_hook=switches.pre_power_on_hook,
+        maintenance_is_issue=(switches.maintenance_issue or profile.maintenance_issue) == "always",
+        removal_waits_for_maintenance=switches.removal_waits_for_maintenance,
+        minds_heartbeat=switches.heartbeat_lost == "yellow",
+        issues=frozenset(record.type for record in agent.issues),
+    )
+
+
+def _current(deployed: Deployed | None, target: Package | None) -> bool:
+    """EAM compares what the configuration names; without a fitting entry there is nothing to upgrade to."""
+    return deployed is None or target is None or deployed.package == target
+
+
+def _properties_current(agent: EsxAgent) -> bool:
+    deployed = agent.new_deployed if agent.vm is None and agent.new_vm is not None else agent.deployed
+    if deployed is None or agent.entry is None:
+        return True
+    return deployed.properties == rules.properties_of(agent.entry)
+
+
+def _changed_since_issue(agent: EsxAgent) -> bool:
+    vm = agent.subject
+    record = next((item for item in agent.issues if item.type == "InvalidConfig"), None)
+    return record is not None and vm is not None and vm.change_version != record.vm_version

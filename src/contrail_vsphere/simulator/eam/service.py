@@ -1,0 +1,383 @@
+"""EamService: ties agencies, EsxAgents and the simulated inventory together.
+
+It watches the world's commits, marks what they concern, and works on the marks in tasks of its own; every
+``Timing.eam_scan`` seconds it looks at everything once more. State lives in the entities, so that a restart forgets
+nothing; calls during a restart fail with EamServiceNotInitialized.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import ssl
+import uuid
+from collections import defaultdict
+from collections.abc import Coroutine, Iterator
+from typing import TYPE_CHECKING, Any
+
+from aiohttp.abc import AbstractResolver
+
+from contrail_vsphere.simulator.core.entity import Entity
+from contrail_vsphere.simulator.core.timing import Timing
+from contrail_vsphere.simulator.core.world import Committed, World
+from contrail_vsphere.simulator.eam import config as rules
+from contrail_vsphere.simulator.eam.agency import Agency
+from contrail_vsphere.simulator.eam.drs_feed import DrsFeed
+from contrail_vsphere.simulator.eam.esx_agent import EsxAgent
+from contrail_vsphere.simulator.eam.esx_agent_manager import EsxAgentManager
+from contrail_vsphere.simulator.eam.events import agency_event, agent_event
+from contrail_vsphere.simulator.eam.fetch import Fetcher, Limits
+from contrail_vsphere.simulator.eam.issues import IssueRecord
+from contrail_vsphere.simulator.eam.maintenance import EamMaintenance
+from contrail_vsphere.simulator.eam.marks import Marks
+from contrail_vsphere.simulator.eam.observation import exists
+from contrail_vsphere.simulator.eam.operations import MANAGER_KEY, Operations
+from contrail_vsphere.simulator.eam.profiles import DEFAULT_PROFILE, PROFILES, Profile
+from contrail_vsphere.simulator.eam.remedies import Remedies
+from contrail_vsphere.simulator.eam.switches import Switches
+from contrail_vsphere.simulator.eam.validation import validate
+from contrail_vsphere.simulator.eam.worker import USER, Worker
+from contrail_vsphere.simulator.vcenter import vm_life
+from contrail_vsphere.simulator.vcenter.background import Background
+from contrail_vsphere.simulator.vcenter.compute_resource import ComputeResource
+from contrail_vsphere.simulator.vcenter.extension_manager import ExtensionManager
+from contrail_vsphere.simulator.vcenter.host_life import MaintenanceHooks
+from contrail_vsphere.simulator.vcenter.host_system import HostSystem
+from contrail_vsphere.simulator.vcenter.managed_entity import fault, without
+from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
+from contrail_vsphere.wire.soap.fault import SoapFault
+from contrail_vsphere.wire.soap.types import eam
+
+if TYPE_CHECKING:
+    from contrail_vsphere.simulator.core.calls import Call
+
+ORPHANS = "orphans"
+
+
+class EamService:
+    """EAM of one vCenter. ``trust`` is the appliance's trust store for OVF URLs; without it only pins are trusted."""
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        trust: ssl.SSLContext | None = None,
+        profile: str | Profile = DEFAULT_PROFILE,
+        switches: Switches | None = None,
+        limits: Limits | None = None,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
+        self.world = world
+        self.profile = PROFILES[profile] if isinstance(profile, str) else profile
+        self.switches = switches or Switches()
+        self.fetcher = Fetcher(trust=trust, verify=self.profile.verifies_tls, limits=limits, resolver=resolver)
+        self.running = False
+        self.worker = Worker(self)
+        self.operations = Operations(self)
+        self.remedies = Remedies(self)
+        self._marks: Marks[str] = Marks(self._work, defects=world.defects)
+        self._up = asyncio.Event()
+        self._keys = itertools.count(1)
+        self._agent_by_vm: dict[str, EsxAgent] = {}
+        self._agents_by_host: defaultdict[str, list[EsxAgent]] = defaultdict(list)
+        self._scanner: asyncio.Task[None] | None = None
+        self._starter: asyncio.Task[None] | None = None
+        world.services[EamService] = self
+        with world.commit(USER) as tx:
+            self.manager = tx.add(EsxAgentManager(world=world, moid="EsxAgentManager"))
+        world.finish(DrsFeed(self))
+        world.observe(self._observe)
+        MaintenanceHooks.of(world).register(EamMaintenance(self))
+        extensions = world.get("ExtensionManager")
+        if isinstance(extensions, ExtensionManager):
+            extensions.on_unregister.append(self._unregistered)
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Be up at once (the window of a start is that of ``restart``)."""
+        self._come_up()
+        self._scanner = asyncio.get_running_loop().create_task(self._scan(), name="eam scan")
+
+    async def stop(self) -> None:
+        """Drop everything at once; for the end of the simulator."""
+        self._go_down()
+        for task in (self._starter, self._scanner):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        await self._marks.stop()
+        await self.fetcher.close()
+
+    async def restart(self) -> None:
+        """Go down now and come back after ``Timing.eam_start``; what vCenter does for EAM meanwhile goes on."""
+        self._go_down()
+        if self._starter is not None:
+            self._starter.cancel()
+
+        async def come_back() -> None:
+            await self.world.clock.sleep(self.world.service(Timing).eam_start)
+            self._come_up()
+
+        self._starter = asyncio.get_running_loop().create_task(come_back(), name="eam start")
+
+    async def up(self) -> None:
+        """Wait until it is."""
+        await self._up.wait()
+
+    async def idle(self) -> None:
+        """Wait until nothing is under way (hooks and issues wait for others and do not count)."""
+        while True:
+            await self._marks.idle()
+            await Background.of(self.world).idle()
+            await asyncio.sleep(0)
+            if self._marks.is_idle:
+                return
+
+    def _go_down(self) -> None:
+        self.running = False
+        self._up.clear()
+        self._marks.pause()
+
+    def _come_up(self) -> None:
+        self.running = True
+        self._up.set()
+        self._marks.resume()
+        self.mark_all()
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def agencies(self) -> Iterator[Agency]:
+        """All, oldest first."""
+        return self.world.of_type(Agency)
+
+    def agents_on(self, host: HostSystem) -> list[EsxAgent]:
+        """EsxAgents of that host, of all agencies."""
+        return [agent for agent in self._agents_by_host[host.moid] if self.world.get(agent.moid) is agent]
+
+    def agent_of(self, vm: VirtualMachine) -> EsxAgent | None:
+        """The EsxAgent whose virtual machine it is, or was."""
+        return self._agent_by_vm.get(vm.moid)
+
+    def may_see(self, call: Call, agency: Agency) -> bool:
+        """An extension sees its own agencies only."""
+        return not call.extension or agency.solution_id == call.user
+
+    def admit(self, call: Call, entity: Entity) -> None:
+        """Raise EamServiceNotInitialized while EAM loads, NotAuthorized for another extension's agency."""
+        if not self.running:
+            raise fault(
+                eam.fault.EamServiceNotInitialized, "EAM is still loading from database. Please try again later."
+            )
+        agency = entity if isinstance(entity, Agency) else getattr(entity, "agency", None)
+        if isinstance(agency, Agency) and not self.may_see(call, agency):
+            raise fault(eam.fault.NotAuthorized, "The agency belongs to another solution.")
+
+    def new_issue_key(self) -> int:
+        """Unique in this server."""
+        return next(self._keys)
+
+    # -- agencies -----------------------------------------------------------------------------------------------
+
+    async def validate(self, config: Any) -> None:
+        """The synchronous checks of CreateAgency and Update."""
+        await validate(config, world=self.world, profile=self.profile, fetcher=self.fetcher)
+
+    def create(self, call: Call, config: Any, *, goal: str) -> Agency:
+        """Register an agency that has been validated."""
+        world = self.world
+        with world.commit(call.user) as tx:
+            agency = Agency(
+                world=world,
+                moid=str(uuid.UUID(int=world.random.getrandbits(128), version=4)),
+                config=config,
+                solution_id=call.user,
+                solution_name=self._solution_name(call.user),
+                owner="" if call.extension else call.user,
+                goal=goal,  # type: ignore[arg-type]
+            )
+            tx.add(agency)
+            agency_event(tx, agency, "create", "created")
+            agency_event(tx, agency, "goalstate", f"its goal is {goal}")
+            self.worker.settle_agency(tx, agency)
+        self.mark(agency)
+        return agency
+
+    def destroy(self, agency: Agency, *, user: str) -> None:
+        """Begin to remove the agency with everything it has."""
+        with self.world.commit(user) as tx:
+            if tx.set(agency, destroying=True):
+                agency_event(tx, agency, "goalstate", "it is being destroyed")
+            self.worker.settle_agency(tx, agency)
+        self.mark_agency(agency)
+
+    def forget(self, agent: EsxAgent) -> None:
+        """The last step of an EsxAgent."""
+        agency = agent.agency
+        host_gone = self.world.get(agent.host.moid) is not agent.host
+        with self.world.commit(USER) as tx:
+            tx.set(agency, agents=without(agency.agents, agent))
+            agent_event(tx, agent, "agent.destroyedNoHost" if host_gone else "agent.destroyed", "destroyed")
+            tx.remove(agent)
+            self._agents_by_host[agent.host.moid].remove(agent)
+            self.worker.settle_agency(tx, agency)
+        self.mark(agency)
+
+    def drop_agency_issue(self, owner: Any, record: IssueRecord) -> bool:
+        """Resolve an issue of the agency itself: only what a solution added can go."""
+        if record.rule.resolve == "impossible":
+            return False
+        with self.world.commit(USER) as tx:
+            tx.set(owner, issues=tuple(item for item in owner.issues if item.key != record.key))
+            agency_event(tx, owner, "statusChanged", f"{record.type} is resolved")
+            self.worker.settle_agency(tx, owner)
+        return True
+
+    def _solution_name(self, key: str) -> str:
+        extensions = self.world.get("ExtensionManager")
+        found = extensions.extensions.get(key) if isinstance(extensions, ExtensionManager) else None
+        label = getattr(getattr(found, "description", None), "label", None)
+        return str(label or key)
+
+    def _unregistered(self, key: str) -> None:
+        for agency in list(self.agencies()):
+            if agency.solution_id == key and not agency.owner:
+                self.destroy(agency, user=USER)
+
+    # -- work ---------------------------------------------------------------------------------------------------
+
+    def background(self, work: Coroutine[Any, Any, Any], name: str) -> None:
+        """Start something that nobody waits for."""
+        Background.of(self.world).run(work, name)
+
+    def mark(self, entity: Agency | EsxAgent) -> None:
+        """Have an agency's scope, or one EsxAgent, looked at."""
+        self._marks.mark(entity.moid)
+
+    def mark_agency(self, agency: Agency) -> None:
+        """Have an agency looked at with all its EsxAgents."""
+        self.mark(agency)
+        for agent in agency.agents:
+            self.mark(agent)
+
+    def mark_orphans(self) -> None:
+        """Have virtual machines that no agency knows removed."""
+        if self.profile.removes_orphans:
+            self._marks.mark(ORPHANS)
+
+    def mark_all(self) -> None:
+        """Have everything looked at."""
+        for agency in self.agencies():
+            self.mark_agency(agency)
+        self.mark_orphans()
+
+    async def _scan(self) -> None:
+        while True:
+            await self.world.clock.sleep(self.world.service(Timing).eam_scan)
+            self.mark_all()
+
+    async def _work(self, key: str) -> None:
+        entity = self.world.get(key)
+        if key == ORPHANS:
+            await self._remove_orphans()
+        elif isinstance(entity, Agency):
+            self._reconcile_scope(entity)
+        elif isinstance(entity, EsxAgent):
+            await self.worker.advance(entity)
+
+    def _reconcile_scope(self, agency: Agency) -> None:
+        """EsxAgents for hosts that have none; the agency itself goes with its last one when it is being destroyed."""
+        world = self.world
+        if agency.destroying and not agency.agents:
+            with world.commit(USER) as tx:
+                agency_event(tx, agency, "destroyed", "destroyed")
+                tx.remove(agency)
+            return
+        known = {agent.host.moid for agent in agency.agents}
+        wanted = () if agency.destroying or agency.goal == "uninstalled" else agency.hosts
+        new = [
+            EsxAgent(world=world, moid=self._agent_id(), agency=agency, host=host)
+            for host in wanted
+            if host.moid not in known
+        ]
+        with world.commit(USER) as tx:
+            self._forget_lost_clusters(tx, agency)
+            self._settle_disabled(tx, agency)
+            for agent in new:
+                tx.add(agent)
+                self._agents_by_host[agent.host.moid].append(agent)
+            tx.set(agency, agents=(*agency.agents, *new))
+            for agent in new:
+                agent_event(tx, agent, "agent.created", f"created for host {agent.host.name}")
+            self.worker.settle_agency(tx, agency)
+        for agent in agency.agents:
+            if agent in new or agent.leaving:
+                self.mark(agent)
+
+    def _agent_id(self) -> str:
+        return str(uuid.UUID(int=self.world.random.getrandbits(128), version=4))
+
+    def _forget_lost_clusters(self, tx: Any, agency: Agency) -> None:
+        """A cluster that left the inventory leaves the scope."""
+        refs = rules.scope_of(agency.config)
+        left = [ref for ref in refs if rules.entity_of(self.world, ref) is not None]
+        if len(left) != len(refs):
+            tx.set(agency, config=rules.with_scope(agency.config, left))
+
+    def _settle_disabled(self, tx: Any, agency: Agency) -> None:
+        disabled = any(resource.disabled for resource in agency.scope)
+        present = [item for item in agency.issues if item.type == "AgencyDisabled"]
+        if disabled and not present:
+            record = IssueRecord(key=self.new_issue_key(), type="AgencyDisabled", time=self.world.clock.now())
+            tx.set(agency, issues=(*agency.issues, record))
+        elif present and not disabled:
+            tx.set(agency, issues=tuple(item for item in agency.issues if item.type != "AgencyDisabled"))
+
+    async def _remove_orphans(self) -> None:
+        """Virtual machines of EAM that no EsxAgent knows, on hosts that can be reached."""
+        known = {vm.moid for agency in self.agencies() for agent in agency.agents for vm in _vms_of(agent)}
+        for vm in list(self.world.of_type(VirtualMachine)):
+            if vm.managed_by is None or vm.managed_by.extension_key != MANAGER_KEY or vm.moid in known:
+                continue
+            if vm.connection_state != "connected" or vm.host is None or vm.host.connection_state != "connected":
+                continue
+            try:
+                if vm.power_state != "poweredOff":
+                    await vm_life.power_off(self.world, vm, user=USER)
+                await vm_life.destroy(self.world, vm, user=USER)
+            except SoapFault:
+                continue  # busy, or its host went away: the next scan comes to it again
+
+    # -- watching -----------------------------------------------------------------------------------------------
+
+    def _observe(self, done: Committed) -> None:
+        for entry in done.entries:
+            entity = entry.entity
+            if isinstance(entity, VirtualMachine):
+                agent = self._agent_by_vm.get(entity.moid)
+                if agent is not None:
+                    self.mark(agent)
+                    if entry.kind == "leave":
+                        del self._agent_by_vm[entity.moid]
+            elif isinstance(entity, EsxAgent):
+                for vm in _vms_of(entity):
+                    if exists(entity, vm):
+                        self._agent_by_vm[vm.moid] = entity
+            elif isinstance(entity, HostSystem):
+                for agent in self.agents_on(entity):
+                    self.mark(agent)
+                if entry.kind != "modify" or entry.path == "parent":
+                    self._mark_scopes()
+            elif isinstance(entity, ComputeResource):
+                self._mark_scopes()
+                for host in entity.hosts:
+                    for agent in self.agents_on(host):
+                        self.mark(agent)
+
+    def _mark_scopes(self) -> None:
+        for agency in self.agencies():
+            self.mark(agency)
+
+
+def _vms_of(agent: EsxAgent) -> list[VirtualMachine]:
+    return [vm for vm in (agent.vm, agent.new_vm, *agent.orphans) if vm is not None]

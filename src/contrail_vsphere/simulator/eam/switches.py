@@ -1,0 +1,41 @@
+"""What nobody documents about EAM, each as a named switch with a default.
+
+A manager must survive both positions of every switch; random walks turn them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from contrail_vsphere.simulator.eam.profiles import MaintenanceIssue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switches:
+    """Positions of the switches; durations are in ``core.timing``."""
+
+    parallel_deployments: int = 8
+    """EsxAgents per compute resource that are deployed at the same time."""
+    maintenance_issue: MaintenanceIssue | None = None
+    """None: as the profile says."""
+    maintenance_status: Literal["green", "yellow"] = "yellow"
+    """Status of an EsxAgent whose host is in maintenance mode, while nothing is wrong."""
+    heartbeat_lost: Literal["yellow", "ignored"] = "yellow"
+    """What becomes of a green EsxAgent whose heartbeat stops."""
+    user_migration: Literal["orphan", "tolerated"] = "orphan"
+    """A user moved the virtual machine to another host: VmOrphaned there and VmNotDeployed here, or nothing."""
+    pre_power_on_hook: bool = True
+    """Whether an upgrade stops at ``prePowerOn`` (where the agency marks after provisioning)."""
+    maps_all_networks: bool = True
+    """The chosen network is mapped to every network of the OVF, or to the first only."""
+    removal_waits_for_maintenance: bool = False
+    """Deleting a virtual machine on a host in maintenance mode waits until the host leaves it."""
+    folder_name: str = "ESX Agents"
+    """Top-level folder that EAM makes per datacenter where the agency names none."""
+    pool_name: str = "ESX Agents"
+    """Nested pool that EAM makes where the agency names none; empty: the root pool is used."""
+    managed_by_type: str = "host-agent"
+    """``VirtualMachine.config.managedBy.type``."""
+    event_argument_names: tuple[str, str, str, str] = ("agencyName", "agentName", "hostName", "vmName")
+    """Keys of ``EventEx.arguments``."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from contrail_vsphere.simulator.core.world import World
-    from contrail_vsphere.simulator.vcenter.session_manager import Session
+    from contrail_vsphere.simulator.vcenter.session import Session
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,11 +30,16 @@ class Call:
     """User-Agent."""
     operation_id: str = ""
     method: str = ""
+    """Wire name of the method that is being called."""
     args: Mapping[str, Any] = field(default_factory=dict, repr=False)
     opened: Session | None = None
-    """Set by a login: the server sends the session's cookie."""
+    """Set by a login: the server then sends the session's cookie."""
 
     @property
     def extension(self) -> bool:
         """Whether an extension calls, logged in by its certificate."""
         return self.session is not None and self.session.extension
+
+
+current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
+"""The call being served, for the few properties whose value depends on who asks."""

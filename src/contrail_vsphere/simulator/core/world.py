@@ -97,6 +97,11 @@ class Transaction:
         """What was posted so far; keys and times are still missing."""
         return tuple(self._events)
 
+    @property
+    def touched(self) -> tuple[Entity, ...]:
+        """Objects with a visible change so far, each once."""
+        return tuple({entity.moid: entity for entity, _, _ in self._entries}.values())
+
     def event(self, event: Any) -> Any:
         """Post a pyVmomi Event when the commit succeeds; key, chainId, createdTime and userName are filled in then."""
         self._events.append(event)
@@ -151,6 +156,10 @@ class World:
     def new_id(self, prefix: str) -> str:
         """A managed object id that was never used; numbers are shared by all types, as in vCenter."""
         return f"{prefix}{next(self._numbers)}"
+
+    def new_chain(self) -> int:
+        """An event chain for work that makes several commits and belongs to no task."""
+        return next(self._event_keys)
 
     # -- changing -----------------------------------------------------------------------------------------------
 

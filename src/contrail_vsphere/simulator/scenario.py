@@ -1,0 +1,206 @@
+"""What a person or a test does to the simulated data centre: the verbs of ``simulate control`` and of the HTTP port.
+
+Objects are given as entities, names or managed object ids. Every verb raises SoapFault as the API would, and
+LookupError for an object that does not exist.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from contrail_vsphere.simulator.core.entity import Entity
+from contrail_vsphere.simulator.core.faults import FaultRule
+from contrail_vsphere.simulator.vcenter import host_life, vm_life, vm_move
+from contrail_vsphere.simulator.vcenter.compute_resource import ClusterComputeResource, ComputeResource
+from contrail_vsphere.simulator.vcenter.host_system import HostSystem
+from contrail_vsphere.simulator.vcenter.managed_entity import ManagedEntity
+from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
+
+if TYPE_CHECKING:
+    from contrail_vsphere.simulator.simulator import VCenterSimulator
+
+E = TypeVar("E", bound=Entity)
+
+
+class Scenario:
+    """Verbs over one simulator."""
+
+    def __init__(self, simulator: VCenterSimulator) -> None:
+        self._simulator = simulator
+
+    @property
+    def _world(self) -> Any:
+        return self._simulator.world
+
+    @property
+    def _user(self) -> str:
+        return self._simulator.options.username
+
+    # -- finding ------------------------------------------------------------------------------------------------
+
+    def find(self, kind: type[E], which: E | str) -> E:
+        """By entity, id or name; LookupError when there is none."""
+        if isinstance(which, Entity):
+            return which
+        found = self._world.get(which)
+        if isinstance(found, kind):
+            return found
+        for entity in self._world.of_type(kind):
+            if getattr(entity, "name", None) == which:
+                return entity  # type: ignore[no-any-return]
+        raise LookupError(f"there is no {kind.__name__} {which}")
+
+    def host(self, which: HostSystem | str) -> HostSystem:
+        """A host by name or id."""
+        return self.find(HostSystem, which)
+
+    def vm(self, which: VirtualMachine | str) -> VirtualMachine:
+        """A virtual machine by name or id."""
+        return self.find(VirtualMachine, which)
+
+    # -- hosts --------------------------------------------------------------------------------------------------
+
+    async def add_host(self, name: str, cluster: ComputeResource | str = "") -> HostSystem:
+        """Add a host to a cluster, the first one when none is named."""
+        owner = self.find(ComputeResource, cluster) if cluster else next(self._world.of_type(ClusterComputeResource))
+        return await host_life.add_host(self._world, owner, name=name, user=self._user)
+
+    async def remove_host(self, host: HostSystem | str) -> None:
+        """Take a host out of the inventory; it must be in maintenance mode or disconnected."""
+        await host_life.remove_host(self._world, self.host(host), user=self._user)
+
+    async def enter_maintenance(self, host: HostSystem | str, *, deadline: float = 0) -> None:
+        """Evacuate and enter; SoapFault Timedout after ``deadline`` seconds (0: never)."""
+        await host_life.enter_maintenance(self._world, self.host(host), deadline=deadline, user=self._user)
+
+    async def exit_maintenance(self, host: HostSystem | str) -> None:
+        await host_life.exit_maintenance(self._world, self.host(host), user=self._user)
+
+    async def disconnect_host(self, host: HostSystem | str) -> None:
+        await host_life.disconnect(self._world, self.host(host), user=self._user)
+
+    async def reconnect_host(self, host: HostSystem | str) -> None:
+        await host_life.reconnect(self._world, self.host(host), user=self._user)
+
+    async def lose_host(self, host: HostSystem | str) -> None:
+        """The management network breaks: vCenter loses the host, what runs there goes on."""
+        await host_life.lose_connection(self._world, self.host(host))
+
+    async def crash_host(self, host: HostSystem | str) -> None:
+        """Power is lost: everything on it stops, HA restarts what it may elsewhere."""
+        await host_life.crash(self._world, self.host(host))
+
+    async def boot_host(self, host: HostSystem | str) -> None:
+        """A crashed host comes back."""
+        await host_life.boot(self._world, self.host(host))
+
+    # -- virtual machines ---------------------------------------------------------------------------------------
+
+    async def power_on(self, vm: VirtualMachine | str) -> None:
+        await vm_life.power_on(self._world, self.vm(vm), user=self._user)
+
+    async def power_off(self, vm: VirtualMachine | str) -> None:
+        await vm_life.power_off(self._world, self.vm(vm), user=self._user)
+
+    async def suspend(self, vm: VirtualMachine | str) -> None:
+        await vm_life.suspend(self._world, self.vm(vm), user=self._user)
+
+    async def reset_vm(self, vm: VirtualMachine | str) -> None:
+        await vm_life.reset(self._world, self.vm(vm), user=self._user)
+
+    async def rename_vm(self, vm: VirtualMachine | str, name: str) -> None:
+        await vm_life.rename(self._world, self.vm(vm), name, user=self._user)
+
+    async def delete_vm(self, vm: VirtualMachine | str) -> None:
+        """Power off if need be, then delete with all files."""
+        found = self.vm(vm)
+        if found.power_state != "poweredOff":
+            await vm_life.power_off(self._world, found, user=self._user)
+        await vm_life.destroy(self._world, found, user=self._user)
+
+    async def move_vm(self, vm: VirtualMachine | str, host: HostSystem | str) -> None:
+        """VMotion, or a cold migration."""
+        found = self.vm(vm)
+        target = vm_move.destination(found, host=self.host(host))
+        await vm_move.migrate(self._world, found, target, user=self._user)
+
+    # -- service ------------------------------------------------------------------------------------------------
+
+    def add_fault(self, rule: FaultRule | None = None, /, **fields: Any) -> int:
+        """Put a fault rule in force (a FaultRule, or its fields); returns its key."""
+        return self._simulator.faults.add(rule if rule is not None else FaultRule(**fields))
+
+    def remove_fault(self, key: int) -> None:
+        self._simulator.faults.remove(key)
+
+    def clear_faults(self) -> None:
+        self._simulator.faults.clear()
+
+    def advance_clock(self, seconds: float) -> None:
+        """Jump ahead in simulated time."""
+        self._world.clock.advance(seconds)
+
+    def set_clock_rate(self, rate: float) -> None:
+        """Simulated seconds per second."""
+        self._world.clock.set_rate(rate)
+
+    async def restart_eam(self) -> None:
+        await self._simulator.restart_eam()
+
+    async def drop_connections(self) -> int:
+        return await self._simulator.drop_connections()
+
+    def expire_sessions(self) -> int:
+        return self._simulator.expire_sessions()
+
+    def stats(self) -> dict[str, Any]:
+        """Calls per method, sizes, and defects of the simulator itself."""
+        world = self._world
+        kinds: dict[str, int] = {}
+        for entity in world.objects.values():
+            kinds[entity.wsdl] = kinds.get(entity.wsdl, 0) + 1
+        return {
+            "time": world.clock.now().isoformat(),
+            "calls": dict(self._simulator.calls.most_common()),
+            "sessions": len(self._simulator.sessions.sessions),
+            "events": self._simulator.events.end,
+            "changes": world.seq,
+            "objects": dict(sorted(kinds.items())),
+            "defects": [repr(error) for error in world.defects],
+        }
+
+    def snapshot(self) -> dict[str, Any]:
+        """The inventory as plain data: one object per entity with its state; references are ids."""
+        return {entity.moid: {"type": entity.wsdl, **_state(entity)} for entity in self._world.of_type(ManagedEntity)}
+
+
+def _state(entity: Entity) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for base in reversed(type(entity).__mro__):
+        for name in getattr(base, "__dataclass_fields__", {}):
+            if not name.startswith("_") and name not in ("world", "moid"):
+                found[name] = plain(getattr(entity, name))
+    return found
+
+
+def plain(value: Any) -> Any:
+    """JSON-able form of a state value."""
+    if isinstance(value, Entity):
+        return value.moid
+    if isinstance(value, str | int | float | bool) or value is None:
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    fields = getattr(value, "__dataclass_fields__", None)
+    if fields is not None:
+        return {name: plain(getattr(value, name)) for name in fields if not name.startswith("_")}
+    moid = getattr(value, "_moId", None)
+    if moid is not None:
+        return str(moid)
+    if hasattr(value, "_propInfo"):
+        return json.loads(json.dumps({key: plain(item) for key, item in value.__dict__.items() if item}))
+    return str(value)

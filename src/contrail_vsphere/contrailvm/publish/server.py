@@ -242,7 +242,7 @@ class Publisher:
         try:
             source = file.open()
         except OSError as error:
-            _log.error("%s cannot be read: %s", file.container, error.strerror)  # noqa: TRY400 - the reason says it
+            _log.error("%s cannot be read: %s", file.container, error.strerror)
             return _plain(503, "not readable at the moment", {"Retry-After": "10"})
         try:
             with source:

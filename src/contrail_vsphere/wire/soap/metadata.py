@@ -113,7 +113,7 @@ def _method(info: Any) -> Method:
         name=info.wsdlName,
         info=info,
         params=params,
-        result=info.methodResult,
+        result=info.result,
         result_optional=is_optional(info.resultFlags),
         version=info.version,
         by_name={param.name: param for param in params},

@@ -128,7 +128,7 @@ class _Writer:
         target.write(header.pack().ljust(_OVERHEAD * SECTOR, b"\0"))
 
     def grains(self, raw: BinaryIO) -> bytes:
-        """All grains with their tables; returns the SHA-256 of the raw bytes."""
+        """All grains with their tables; returns a SHA-256 of the stored grains and where they lie."""
         content = hashlib.sha256()
         zeros = bytes(GRAIN)
         for number in range(self.header.tables):
@@ -137,10 +137,11 @@ class _Writer:
                 data = raw.read(GRAIN)
                 if not data:
                     break
-                content.update(data)
                 data = data.ljust(GRAIN, b"\0")
                 if data != zeros:
-                    table[entry] = self._grain((number * TABLE_ENTRIES + entry) * GRAIN_SECTORS, data)
+                    lba = (number * TABLE_ENTRIES + entry) * GRAIN_SECTORS
+                    content.update(lba.to_bytes(8, "little") + data)
+                    table[entry] = self._grain(lba, data)
             if any(table):
                 self._directory[number] = self._metadata(_TABLE, _little(table))
         return content.digest()

@@ -1,0 +1,59 @@
+"""Where a vCenter is, how its certificate is trusted, and who logs in."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from contrail_vsphere.pki.identity import Identity, client_context
+from contrail_vsphere.pki.secrets import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A vCenter Server, trusted by ``thumbprint``, else by ``ca_file``, else by the system's store; never blindly."""
+
+    host: str
+    port: int = 443
+    ca_file: str = ""
+    thumbprint: str = ""
+    """SHA-1 or SHA-256 of the server's own certificate."""
+    tunnel: tuple[str, int] | None = None
+    """Proxy that forwards CONNECT sdkTunnel:8089; None: port 80 of ``host``."""
+
+    @property
+    def name(self) -> str:
+        """``host:port``, for messages."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def context(self, identity: Identity | None = None) -> ssl.SSLContext:
+        """A verifying TLS context, presenting a client certificate if there is one. SettingsError for a bad CA file."""
+        ca_file = Path(self.ca_file) if self.ca_file else None
+        pins = (self.thumbprint,) if self.thumbprint else ()
+        if identity is None:
+            return client_context(ca_file=ca_file, thumbprints=pins)
+        return identity.client_context(ca_file=ca_file, thumbprints=pins)
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordLogin:
+    """``SessionManager.Login``."""
+
+    username: str
+    password: Secret | str = field(repr=False)
+
+    def reveal(self) -> str:
+        """The password, for the one call that needs it."""
+        return self.password if isinstance(self.password, str) else self.password.reveal()
+
+
+@dataclass(frozen=True, slots=True)
+class ExtensionLogin:
+    """``LoginExtensionByCertificate`` through the sdkTunnel: the session then has all rights of the extension."""
+
+    key: str
+    identity: Identity = field(repr=False)
+
+
+Credentials = PasswordLogin | ExtensionLogin

@@ -10,7 +10,7 @@ from contrail_vsphere.simulator.core.entity import managed_property, operation
 from contrail_vsphere.simulator.vcenter.data_object import data_object
 from contrail_vsphere.simulator.vcenter.folder import Folder
 from contrail_vsphere.simulator.vcenter.inventory_events import inventory_event
-from contrail_vsphere.simulator.vcenter.managed_entity import ManagedEntity, fault, without
+from contrail_vsphere.simulator.vcenter.managed_entity import ManagedEntity, fault
 from contrail_vsphere.wire.soap.types import vim
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class ComputeResource(ManagedEntity):
     def leave(self, tx: Transaction) -> None:
         """Inside a commit: take the compute resource and its pools out of the inventory."""
         if isinstance(self.parent, Folder):
-            tx.set(self.parent, children=without(self.parent.children, self))
+            self.parent.release(tx, self)
         pools = [self.root_pool] if self.root_pool is not None else []
         while pools:
             pool = pools.pop()

@@ -40,13 +40,18 @@ def new_uuid(world: World) -> str:
 def create_datacenter(tx: Transaction, parent: Folder, name: str) -> Datacenter:
     """A datacenter with its four folders. Posts DatacenterCreatedEvent."""
     world = tx.world
-    folders = {
-        "vm_folder": Folder.make(world, "vm", None, VM_TYPES),
-        "host_folder": Folder.make(world, "host", None, HOST_TYPES),
-        "network_folder": Folder.make(world, "network", None, NETWORK_TYPES),
-        "datastore_folder": Folder.make(world, "datastore", None, DATASTORE_TYPES),
-    }
-    datacenter = Datacenter(world=world, moid=world.new_id(Datacenter.prefix), name=name, parent=parent, **folders)
+    kinds = {"vm": VM_TYPES, "host": HOST_TYPES, "network": NETWORK_TYPES, "datastore": DATASTORE_TYPES}
+    folders = {kind: Folder.make(world, kind, None, types) for kind, types in kinds.items()}
+    datacenter = Datacenter(
+        world=world,
+        moid=world.new_id(Datacenter.prefix),
+        name=name,
+        parent=parent,
+        vm_folder=folders["vm"],
+        host_folder=folders["host"],
+        network_folder=folders["network"],
+        datastore_folder=folders["datastore"],
+    )
     for folder in folders.values():
         folder.parent = datacenter
         tx.add(folder)

@@ -48,16 +48,22 @@ def merged(base: Any, patch: Any) -> Any:
 
     Nested values of the same type merge field by field, values of another type and non-empty arrays replace.
     """
-    if base is None or type(base) is not type(patch):
+    kind: Any = type(base)
+    if base is None or not isinstance(base, type(patch)):
         return patch
     changed = {}
-    for name in _blank(type(base)):
-        new = getattr(patch, name)
+    for name in _blank(kind):
+        new = getattr(patch, name, None)
         if new is None or (isinstance(new, list) and not new):
             continue
         old = getattr(base, name)
-        changed[name] = merged(old, new) if hasattr(new, "_propInfo") and hasattr(old, "_propInfo") else new
-    return data_object(type(base), **{**base.__dict__, **changed})
+        changed[name] = merged(old, new) if _is_data(new) and _is_data(old) else new
+    return data_object(kind, **{**base.__dict__, **changed})
+
+
+def _is_data(value: Any) -> bool:
+    """References have property tables too."""
+    return hasattr(value, "_propInfo") and not hasattr(value, "_moId")
 
 
 def same(one: Any, other: Any) -> bool:
@@ -70,6 +76,7 @@ def same(one: Any, other: Any) -> bool:
         return False
     if hasattr(one, "_moId"):
         return bool(one._moId == other._moId)
-    if hasattr(one, "_propInfo"):
-        return all(same(getattr(one, name), getattr(other, name)) for name in _blank(type(one)))
+    if _is_data(one):
+        kind: Any = type(one)
+        return all(same(getattr(one, name), getattr(other, name)) for name in _blank(kind))
     return bool(one == other)

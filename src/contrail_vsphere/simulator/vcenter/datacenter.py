@@ -10,7 +10,7 @@ from contrail_vsphere.simulator.core.entity import managed_property, operation
 from contrail_vsphere.simulator.vcenter.data_object import data_object
 from contrail_vsphere.simulator.vcenter.datastore import Datastore
 from contrail_vsphere.simulator.vcenter.folder import Folder
-from contrail_vsphere.simulator.vcenter.managed_entity import ManagedEntity, fault, found, without
+from contrail_vsphere.simulator.vcenter.managed_entity import ManagedEntity, fault, found
 from contrail_vsphere.simulator.vcenter.network import Network
 from contrail_vsphere.wire.soap.fault import SoapFault
 from contrail_vsphere.wire.soap.types import vim
@@ -46,7 +46,7 @@ class Datacenter(ManagedEntity):
             raise fault(vim.fault.ResourceInUse, message, type=type(self.ref), name=self.name)
         with self.world.commit(user, chain=chain) as tx:
             if isinstance(self.parent, Folder):
-                tx.set(self.parent, children=without(self.parent.children, self))
+                self.parent.release(tx, self)
             for folder in folders:
                 tx.remove(folder)
             tx.remove(self)

@@ -78,7 +78,7 @@ class Datastore(ManagedEntity):
         for host in self.hosts:
             tx.set(host, datastores=without(host.datastores, self))
         if isinstance(self.parent, Folder):
-            tx.set(self.parent, children=without(self.parent.children, self))
+            self.parent.release(tx, self)
         tx.remove(self)
 
     @managed_property("summary")

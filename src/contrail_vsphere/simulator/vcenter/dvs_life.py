@@ -212,7 +212,7 @@ async def destroy(world: World, dvs: DistributedVirtualSwitch, *, user: str = ""
             tx.event(inventory_event(vim.event.DVPortgroupDestroyedEvent, group))
             group.leave(tx)
         if isinstance(dvs.parent, Folder):
-            tx.set(dvs.parent, children=without(dvs.parent.children, dvs))
+            dvs.parent.release(tx, dvs)
         tx.remove(dvs)
         tx.event(gone)
 
@@ -269,9 +269,11 @@ def check_setting(setting: Any) -> None:
     vlan = getattr(setting, "vlan", None)
     if vlan is None:
         return
-    ids = vlan.vlanId if isinstance(vlan, _VMWARE.TrunkVlanSpec) else [getattr(vlan, "vlanId", 0)]
-    numbers = [n for item in ids for n in ((item.start, item.end) if hasattr(item, "start") else (item,))]
-    if any(number is not None and not 0 <= int(number) <= 4094 for number in numbers):
+    if isinstance(vlan, _VMWARE.TrunkVlanSpec):
+        numbers = [number for item in vlan.vlanId for number in (item.start, item.end)]
+    else:
+        numbers = [getattr(vlan, "vlanId", 0)]
+    if any(not 0 <= int(number) <= 4094 for number in numbers):
         raise fault(
             vmodl.fault.InvalidArgument, "A VLAN id is 0 to 4094.", invalidProperty="spec.defaultPortConfig.vlan"
         )

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=ManagedEntity)
 
-VM_TYPES = ("Folder", "VirtualMachine", "VirtualApp")
-HOST_TYPES = ("Folder", "ComputeResource")
-NETWORK_TYPES = ("Folder", "Network", "DistributedVirtualSwitch")
-DATASTORE_TYPES = ("Folder", "Datastore", "StoragePod")
-ROOT_TYPES = ("Folder", "Datacenter")
+VM_TYPES: tuple[str, ...] = ("Folder", "VirtualMachine", "VirtualApp")
+HOST_TYPES: tuple[str, ...] = ("Folder", "ComputeResource")
+NETWORK_TYPES: tuple[str, ...] = ("Folder", "Network", "DistributedVirtualSwitch")
+DATASTORE_TYPES: tuple[str, ...] = ("Folder", "Datastore", "StoragePod")
+ROOT_TYPES: tuple[str, ...] = ("Folder", "Datacenter")
 _PREFIXES = {
     VM_TYPES: "group-v",
     HOST_TYPES: "group-h",
@@ -78,6 +78,19 @@ class Folder(ManagedEntity):
         """Inside a commit: put a new object here."""
         tx.add(child)
         tx.set(self, children=(*self.children, child))
+        self._tell_datacenter(tx)
+
+    def release(self, tx: Transaction, child: ManagedEntity) -> None:
+        """Inside a commit: the child is not in here any more."""
+        tx.set(self, children=without(self.children, child))
+        self._tell_datacenter(tx)
+
+    def _tell_datacenter(self, tx: Transaction) -> None:
+        """A datacenter lists the networks and datastores of its folders."""
+        listed = {NETWORK_TYPES: "network", DATASTORE_TYPES: "datastore"}.get(self.child_type)
+        top = next((above for above in self.ancestors() if above.wsdl == "Datacenter"), None)
+        if listed is not None and top is not None:
+            tx.touch(top, listed)
 
     # -- API ----------------------------------------------------------------------------------------------------
 
@@ -158,7 +171,7 @@ class Folder(ManagedEntity):
             with self.world.commit(handle.user, chain=handle.chain) as tx:
                 for entity in entities:
                     if isinstance(entity.parent, Folder):
-                        tx.set(entity.parent, children=without(entity.parent.children, entity))
+                        entity.parent.release(tx, entity)
                     tx.set(self, children=(*self.children, entity))
                     tx.set(entity, parent=self)
 
@@ -171,7 +184,7 @@ class Folder(ManagedEntity):
         for child in self.children:
             await child.destroy(user=user, chain=chain)
         with self.world.commit(user, chain=chain) as tx:
-            tx.set(self.parent, children=without(self.parent.children, self))
+            self.parent.release(tx, self)
             tx.remove(self)
 
     # -- properties ---------------------------------------------------------------------------------------------

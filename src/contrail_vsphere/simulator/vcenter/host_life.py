@@ -364,7 +364,7 @@ def _restart_elsewhere(world: World, vm: VirtualMachine, source: HostSystem) -> 
 
 
 async def boot(world: World, host: HostSystem) -> None:
-    """A crashed or switched-off host comes back: its VMs are off; EsxAgents start first, then tenants where HA is on."""
+    """A crashed or switched-off host comes back, its VMs off: EsxAgents start first, then tenants where HA is on."""
     await world.clock.sleep(world.service(Timing).host_boot)
     with world.commit() as tx:
         tx.set(host, crashed=False, power_state="poweredOn", boot_time=world.clock.now())

@@ -39,7 +39,7 @@ def _names(cls: Any) -> frozenset[str]:
 
 
 def _message(cls: Any, entity: ManagedEntity) -> str:
-    """``VmPoweredOnEvent`` on web-1 -> ``Vm powered on: web-1``; vCenter's own texts come from its message catalogue."""
+    """``VmPoweredOnEvent`` on web-1 -> ``Vm powered on: web-1``; vCenter has a message catalogue instead."""
     name = cls.__name__.rsplit(".", 1)[-1].removesuffix("Event")
     words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name).strip()
     return f"{words.capitalize()}: {entity.name}"

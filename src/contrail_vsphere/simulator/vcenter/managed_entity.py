@@ -1,4 +1,4 @@
-"""What all inventory objects have in common: a name, a place in the tree, and the properties every client may ask for."""
+"""What all inventory objects have in common: a name, a place in the tree, and the properties clients ask of any."""
 
 from __future__ import annotations
 

@@ -51,8 +51,10 @@ class Network(ManagedEntity):
         return self.name
 
     def apply_rename(self, tx: Transaction, name: str) -> None:
-        """Cards of a standard network name it in their backing."""
+        """Cards of a standard network name it in their backing, hosts list it as a port group."""
         ManagedEntity.apply_rename(self, tx, name)
+        for host in self.hosts:
+            tx.touch(host, "config.network")
         for vm in self.vms:
             tx.touch(vm, "config.hardware.device", "guest.net")
 
@@ -93,5 +95,5 @@ class Network(ManagedEntity):
         for host in self.hosts:
             tx.set(host, networks=without(host.networks, self))
         if isinstance(self.parent, Folder):
-            tx.set(self.parent, children=without(self.parent.children, self))
+            self.parent.release(tx, self)
         tx.remove(self)

@@ -1,4 +1,4 @@
-"""Applying a VirtualMachineConfigSpec: what may be changed when, and what it does to cards, disks and vApp properties."""
+"""Applying a VirtualMachineConfigSpec: what may change when, and what it does to cards, disks and vApp properties."""
 
 from __future__ import annotations
 

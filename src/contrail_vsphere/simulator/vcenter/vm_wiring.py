@@ -50,7 +50,7 @@ def detach(tx: Transaction, vm: VirtualMachine, *, files: bool) -> None:
     if files:
         _give_back(tx, vm.disks)
     if isinstance(vm.parent, Folder):
-        tx.set(vm.parent, children=without(vm.parent.children, vm))
+        vm.parent.release(tx, vm)
     if vm.host is not None:
         tx.set(vm.host, vms=without(vm.host.vms, vm))
     if vm.resource_pool is not None:

@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from contrail_vsphere.simulator.core.entity import Entity
 from contrail_vsphere.simulator.core.faults import FaultRule
-from contrail_vsphere.simulator.vcenter import host_life, vm_life, vm_move
+from contrail_vsphere.simulator.vcenter import host_life, vm_create, vm_life, vm_move
 from contrail_vsphere.simulator.vcenter.compute_resource import ClusterComputeResource, ComputeResource
+from contrail_vsphere.simulator.vcenter.datacenter import Datacenter
 from contrail_vsphere.simulator.vcenter.host_system import HostSystem
 from contrail_vsphere.simulator.vcenter.managed_entity import ManagedEntity
+from contrail_vsphere.simulator.vcenter.network import Network
 from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
+from contrail_vsphere.wire.soap.types import vim
+from contrail_vsphere.wire.soap.values import build
 
 if TYPE_CHECKING:
     from contrail_vsphere.simulator.simulator import VCenterSimulator
@@ -98,6 +102,35 @@ class Scenario:
 
     # -- virtual machines ---------------------------------------------------------------------------------------
 
+    async def create_vm(
+        self, name: str, *, host: HostSystem | str = "", nics: int = 1, power_on: bool = True
+    ) -> VirtualMachine:
+        """A tenant VM on the shared datastore and on "VM Network"; on the first host when none is named."""
+        where = self.host(host) if host else next(self._world.of_type(HostSystem))
+        datacenter, pool = where.ancestor(Datacenter), where.compute_resource.root_pool
+        if datacenter is None or pool is None:
+            raise LookupError(f"{where.name} is in no datacenter")
+        network = self.find(Network, "VM Network")
+        datastore = next((item for item in where.datastores if item.name == "nfs-shared"), where.datastores[0])
+        device = vim.vm.device
+        backing = build(device.VirtualEthernetCard.NetworkBackingInfo, deviceName=network.name, network=network.ref)
+        cards = [
+            build(
+                device.VirtualDeviceSpec,
+                operation="add",
+                device=build(device.VirtualVmxnet3, key=-1 - number, backing=backing),
+            )
+            for number in range(nics)
+        ]
+        files = build(vim.vm.FileInfo, vmPathName=f"[{datastore.name}]")
+        spec = build(vim.vm.ConfigSpec, name=name, files=files, numCPUs=1, memoryMB=512, deviceChange=cards)
+        made = await vm_create.create(
+            self._world, spec=spec, folder=datacenter.vm_folder, pool=pool, host=where, user=self._user
+        )
+        if power_on:
+            await vm_life.power_on(self._world, made, user=self._user)
+        return made
+
     async def power_on(self, vm: VirtualMachine | str) -> None:
         await vm_life.power_on(self._world, self.vm(vm), user=self._user)
 
@@ -138,6 +171,15 @@ class Scenario:
     def clear_faults(self) -> None:
         self._simulator.faults.clear()
 
+    def faults(self) -> dict[int, tuple[FaultRule, int]]:
+        """Key -> rule in force and how often it acted."""
+        return self._simulator.faults.rules()
+
+    def clock(self) -> dict[str, Any]:
+        """Simulated time, and how fast it runs."""
+        clock = self._world.clock
+        return {"now": clock.now().isoformat(), "rate": clock.rate}
+
     def advance_clock(self, seconds: float) -> None:
         """Jump ahead in simulated time."""
         self._world.clock.advance(seconds)
@@ -145,6 +187,10 @@ class Scenario:
     def set_clock_rate(self, rate: float) -> None:
         """Simulated seconds per second."""
         self._world.clock.set_rate(rate)
+
+    async def reset(self) -> None:
+        """Begin anew with the inventory, sessions and faults of the start; addresses and the CA stay."""
+        await self._simulator.reset()
 
     async def restart_eam(self) -> None:
         await self._simulator.restart_eam()

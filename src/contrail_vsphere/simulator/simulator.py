@@ -85,28 +85,29 @@ class VCenterSimulator:
 
     def __init__(self, **options: Any) -> None:
         self.options = Options(**options)
-        self.world = World(clock=self.options.clock, seed=self.options.seed)
         self.release = RELEASES[self.options.profile]
-        self.server = VimServer(self.world, self.release)
         self.scenario = Scenario(self)
-        self.vrouters = VRouterFleet(clock=self.world.clock)
         self.control: ControlServer | None = None
+        self._begin()
         self.ready: dict[str, Any] = {}
         """What the ready line says, once started."""
         self._directory: Path | None = None
         self._tunnel: Tunnel | None = None
         self._started = False
 
+    def _begin(self) -> None:
+        """A world without anything in it."""
+        self.world = World(clock=self.options.clock, seed=self.options.seed)
+        self.server = VimServer(self.world, self.release)
+        self.vrouters = VRouterFleet(clock=self.world.clock)
+
     # -- life ---------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Build the inventory, open the ports, be ready."""
-        self._add_services()
-        await self._populate()
         if self.options.ca_dir is None:
             self._directory = Path(tempfile.mkdtemp(prefix="simulated-vcenter-"))
-        await self._listen(self.options.ca_dir or self._directory or Path())
-        self._started = True
+        await self._start_service(self.options.listen, self.options.tunnel_port)
         if self.options.control:
             from contrail_vsphere.simulator.control.server import ControlServer
 
@@ -118,20 +119,40 @@ class VCenterSimulator:
         if self.control is not None:
             await self.control.stop()
             self.control = None
+        await self._stop_service()
+        if self._directory is not None:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            self._directory = None
+
+    async def reset(self) -> None:
+        """Begin anew, at the same addresses."""
+        control_url = self.ready.get("control_url")
+        listen = str(self.ready["url"]).removeprefix("https://").removesuffix("/sdk")
+        tunnel_port = int(str(self.ready["tunnel"]).rpartition(":")[2])
+        await self._stop_service()
+        self._begin()
+        await self._start_service(listen, tunnel_port)
+        self.ready["control_url"] = control_url
+
+    async def _start_service(self, listen: str, tunnel_port: int) -> None:
+        self._add_services()
+        await self._populate()
+        await self._listen(self.options.ca_dir or self._directory or Path(), listen, tunnel_port)
+        self._started = True
+
+    async def _stop_service(self) -> None:
         if self._tunnel is not None:
             await self._tunnel.close()
+            self._tunnel = None
         await self.server.close()
         if self._started:
+            self._started = False
             await self.eam.stop()
             if self.options.guests:
                 await self.guests.stop()
             await self.world.service(TaskManager).stop()
             await Background.of(self.world).stop()
             self.sessions.expire_all()
-        self._started = False
-        if self._directory is not None:
-            shutil.rmtree(self._directory, ignore_errors=True)
-            self._directory = None
 
     async def __aenter__(self) -> VCenterSimulator:
         await self.start()
@@ -225,13 +246,13 @@ class VCenterSimulator:
         if options.guests:
             await self.guests.start()
 
-    async def _listen(self, directory: Path) -> None:
-        host, _, port = self.options.listen.rpartition(":")
+    async def _listen(self, directory: Path, listen: str, tunnel_port: int) -> None:
+        host, _, port = listen.rpartition(":")
         identity = tls.make_identity(directory, host)
         taken = await self.server.listen(self.server.application(), host, int(port), identity.plain)
         inner = await self.server.listen(self.server.application(), host, 0, identity.tunnel)
         self._tunnel = Tunnel(target=("127.0.0.1" if host == "0.0.0.0" else host, inner))  # noqa: S104
-        tunnel = await self._tunnel.start(host, self.options.tunnel_port)
+        tunnel = await self._tunnel.start(host, tunnel_port)
         self.ready = {
             "url": f"https://{host}:{taken}/sdk",
             "eam_url": f"https://{host}:{taken}/eam/sdk",

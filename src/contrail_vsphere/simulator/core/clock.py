@@ -24,6 +24,11 @@ class Clock:
         self._order = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def rate(self) -> float:
+        """Simulated seconds per second of the loop."""
+        return self._rate
+
     def time(self) -> float:
         """Simulated seconds since the clock was first read."""
         loop_time = asyncio.get_running_loop().time()

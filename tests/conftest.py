@@ -1,11 +1,17 @@
 """Shared by all tests: virtual time for those marked ``looptime``, and the switch for the long form."""
 
+import asyncio
 import os
 
 import pytest
 
 SOAK = bool(os.environ.get("CONTRAIL_VSPHERE_SOAK"))
 
+
+def pytest_configure(config: pytest.Config) -> None:
+    # looptime asks the policy for its loop before every test; before a synchronous one that would make a loop that
+    # nobody closes, and the warning about it fails the run.
+    asyncio.set_event_loop(None)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -249,9 +249,13 @@ class Controller(Generic[K]):
             return
         attempts = self._attempts[key] = self._attempts.get(key, 0) + 1
         delay = policy.delay(attempts, self._random)
-        now = _now()
-        self._not_before[key] = now + min(delay, self._backoff.first)
-        self._queue.mark(key, now + delay)
+        soonest = min(delay, self._backoff.first)
+        if key in self._queue:
+            # Marked during the pass: something changed, so do not wait long, but do not spin either.
+            self._queue.forget(key)
+            delay = soonest
+        self._not_before[key] = _now() + soonest
+        self._queue.mark(key, _now() + delay)
         message, hint = _describe(error)
         self._health.failed(self.name, key, state=state, reason=message, hint=hint, attempts=attempts, next_try=delay)
 

@@ -38,6 +38,7 @@ from contrail_vsphere.contrailvm.records import Attempt, AttemptKind, ConfigSent
 from contrail_vsphere.contrailvm.vm_spec import READ, pool_spec, reconfigure_spec, trunk_spec
 from contrail_vsphere.engine.batcher import Batcher
 from contrail_vsphere.engine.brake import DeletionBrake
+from contrail_vsphere.model.eam import Agency
 from contrail_vsphere.model.errors import AlreadyExists, Busy, InvalidState, NotFound, TransientError
 from contrail_vsphere.model.ids import AgencyId, HostId
 from contrail_vsphere.wire.soap.types import vim
@@ -48,7 +49,10 @@ TASK_DEADLINE = 120.0
 
 @dataclass(slots=True)
 class Applier:
-    """Everything actions are done with. ``now`` is epoch seconds; ``probe`` asks a URL of ours as EAM would."""
+    """Everything actions are done with.
+
+    ``now`` is epoch seconds; ``probe`` asks a URL of ours as EAM would; ``fold`` takes in what was read on the way.
+    """
 
     solution_id: str
     vcenter: VCenterDoor
@@ -56,6 +60,7 @@ class Applier:
     inventory: InventoryView
     notebook: Notebook
     readings: Readings
+    fold: Callable[[Agency], None]
     brake: DeletionBrake
     mint: MintToken
     probe: Callable[[str], Awaitable[None]]
@@ -102,7 +107,7 @@ class Applier:
     async def reread(self, agency: AgencyId) -> None:
         """Read an agency now; one that is gone is forgotten."""
         try:
-            self.readings.read(await self.eam.read_agency(agency, with_agents=True), at=self.now())
+            self.fold(await self.eam.read_agency(agency))
         except NotFound:
             self.readings.gone(agency)
 
@@ -111,7 +116,7 @@ class Applier:
     async def _create(self, key: Key, action: CreateAgency) -> None:
         """Look once more, by name, for the agency that a crash or a lost reply may have left; only then create."""
         for agency in await self.eam.query_agencies(self.solution_id):
-            self.readings.read(agency, at=self.now())
+            self.fold(agency)
             if agency.config.name == action.config.name:
                 return
         await self.probe(action.url)
@@ -265,15 +270,15 @@ class Applier:
         self.notebook.put_host(key, host, record)
 
 
-def resolve_batcher(eam: EamDoor, readings: Readings, now: Callable[[], float]) -> Batcher[AgencyId, Resolve, bool]:
+def resolve_batcher(eam: EamDoor, fold: Callable[[Agency], None]) -> Batcher[AgencyId, Resolve, bool]:
     """One Resolve call per agency for all hosts that need one at that moment.
 
     The keys are taken from a read made just before: EAM draws new ones whenever it regenerates an issue.
     """
 
     async def flush(agency: AgencyId, actions: tuple[Resolve, ...]) -> list[bool | Exception]:
-        seen = await eam.read_agency(agency, with_agents=True)
-        readings.read(seen, at=now())
+        seen = await eam.read_agency(agency)
+        fold(seen)
         current = {(agent.id, issue.type): issue.key for agent in seen.agents for issue in agent.issues}
         keys = [current.get((action.agent, action.issue_type)) for action in actions]
         wanted = tuple(sorted({key for key in keys if key is not None}))

@@ -18,14 +18,21 @@ from contrail_vsphere.contrailvm.apply import Applier
 from contrail_vsphere.contrailvm.desired import Desired, Key, key_of_agency
 from contrail_vsphere.contrailvm.doors import Publishing
 from contrail_vsphere.contrailvm.notebook import Notebook
-from contrail_vsphere.contrailvm.observed import Failure, InventoryView, Observed, PackageOffer, observe
+from contrail_vsphere.contrailvm.observed import (
+    Failure,
+    InventoryView,
+    Observed,
+    PackageOffer,
+    marked_agencies,
+    observe,
+)
 from contrail_vsphere.contrailvm.plan import plan
 from contrail_vsphere.contrailvm.readings import Readings
 from contrail_vsphere.engine.backoff import QUICK, SLOW
 from contrail_vsphere.engine.health import HealthBook
 from contrail_vsphere.engine.reconcile import Controller, Outcome, RequeueAfter
 from contrail_vsphere.model.errors import ContrailVsphereError, TransientError
-from contrail_vsphere.model.ids import HostId, VmId
+from contrail_vsphere.model.ids import AgencyId, HostId, VmId
 from contrail_vsphere.model.inventory import Change, Cluster, Datastore, Dvs, Host, Network, VirtualMachine
 
 EAM_KEY = "com.vmware.vim.eam"
@@ -33,6 +40,8 @@ EAM_KEY = "com.vmware.vim.eam"
 
 RESYNC = 120.0
 """Seconds after which a key is looked at although nothing was heard: events may be lost, correctness may not."""
+BLIND_PAUSE = 2.0
+"""Seconds until a key is looked at again while inventory or agencies are still being read."""
 REPEAT_PAUSE = 5.0
 """Seconds before the very same actions are done again: the caches need a moment to show what was done."""
 JOB_DEADLINE = 300.0
@@ -104,6 +113,7 @@ class ContrailVmController:
         random: Random,
         now: Callable[[], float],
         blind: Callable[[], str],
+        nudge: Callable[[AgencyId], None],
         writers: int = 16,
     ) -> None:
         self._solution_id = solution_id
@@ -115,6 +125,7 @@ class ContrailVmController:
         self._random = random
         self._now = now
         self._blind = blind
+        self._nudge = nudge
         self._slots = asyncio.Semaphore(writers)
         self._jobs: dict[tuple[Key, HostId | str | None], asyncio.Task[None]] = {}
         self._last: dict[tuple[Key, HostId | None], tuple[tuple[Action, ...], float]] = {}
@@ -174,6 +185,8 @@ class ContrailVmController:
         desired, observed, actions = self.preview(key)
         if desired is not None and not desired.removed:
             self._refresh_offer(desired)
+        if observed.blind:
+            return RequeueAfter(BLIND_PAUSE, reason=observed.blind)
         self._note_alarms(key, frozenset(each for each in actions if isinstance(each, Alarm)))
         again = self._start_jobs(key, actions)
         due = [
@@ -218,11 +231,17 @@ class ContrailVmController:
         else:
             self._notebook.set_failure(key, host, None)
             if not all(isinstance(action, Refetch) for action in actions):
+                self._look_again(key)
                 _LOG.info("%s %s: %s (%s)", key, host or "agency", what, actions[0].reason)
         finally:
             self.jobs_done += 1
             del self._jobs[key, host]
             self.engine.mark(key)
+
+    def _look_again(self, key: Key) -> None:
+        """EAM says nothing by itself; what was done shows in it soon."""
+        for reading in marked_agencies(self._readings.by_id.values(), solution_id=self._solution_id, key=key):
+            self._nudge(reading.agency.id)
 
     def _failed(self, key: Key, host: HostId | None, *, what: str, error: BaseException) -> None:
         before = self._notebook.failure(key, host)

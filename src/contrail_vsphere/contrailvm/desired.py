@@ -16,11 +16,11 @@ from typing import Any, Literal, TypeVar
 
 from contrail_vsphere.model.ids import ClusterId, DatacenterId, DatastoreId, DvsId, FolderId, NetworkId
 
-Role = Literal["management", "fabric", "overlay"]
+Role = Literal["management", "fabric", "control-data", "overlay"]
 """What a NIC of the ContrailVM is for; the guest finds its NICs by it (role by MAC, told at bootstrap)."""
 
-ROLES: tuple[Role, ...] = ("management", "fabric", "overlay")
-"""In the order of the NICs of a ContrailVM. Without ``fabric`` the tunnels use the management NIC."""
+ROLES: tuple[Role, ...] = ("management", "fabric", "control-data", "overlay")
+"""As packages name them. Tunnels use ``control-data``, else ``fabric``, else ``management``."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -109,6 +109,15 @@ class GuestSettings:
     gateway: str = ""
     http_proxy: str = ""
     log_level: str = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class PackageFacts:
+    """What a deployment must fit: the package's NIC roles in the order of its NICs, and its sizes."""
+
+    ref: PackageRef
+    roles: tuple[str, ...]
+    sizes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from contrail_vsphere.contrailvm.desired import Desired
@@ -41,7 +41,7 @@ class EamDoor(Protocol):
         """``DestroyAgency``."""
         ...
 
-    async def resolve(self, entity: AgencyId | EsxAgentId, issue_keys: tuple[int, ...]) -> tuple[int, ...]:
+    async def resolve(self, agency: AgencyId, issue_keys: Sequence[int]) -> tuple[int, ...]:
         """``Resolve``; returns the keys that were not found or cannot be resolved now."""
         ...
 

@@ -6,7 +6,7 @@ depends on time is a fact with its own time stamp (seconds since the epoch), and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -24,7 +24,7 @@ from contrail_vsphere.model.ids import (
     ResourcePoolId,
     VmId,
 )
-from contrail_vsphere.model.inventory import Cluster, Datastore, Dvs, Host, Network, VirtualMachine
+from contrail_vsphere.model.inventory import Change, Cluster, Datastore, Dvs, Host, Network, VirtualMachine
 
 
 class InventoryView(Protocol):
@@ -42,6 +42,19 @@ class InventoryView(Protocol):
     def networks(self) -> Mapping[NetworkId, Network]: ...  # noqa: D102
     @property
     def dvss(self) -> Mapping[DvsId, Dvs]: ...  # noqa: D102
+
+
+class LiveInventory(InventoryView, Protocol):
+    """The inventory cache as the manager uses it."""
+
+    @property
+    def healthy(self) -> bool:
+        """Its view is whole and current."""
+        ...
+
+    def subscribe(self, callback: Callable[[Change], None]) -> Callable[[], None]:
+        """Be told of every change; returns the way to stop."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,8 @@ class HostRecord:
     released: HookWork | None = None
     enrolled: VmId | None = None
     """The VM that redeemed its bootstrap token: it has a client certificate and needs no token to restart."""
+    enrolled_key: str = ""
+    """SHA-256 of the public key that was certified then."""
     approved: tuple[str, ...] = ()
     """Issue types whose Resolve, with its maintenance or reboot, a person approved; spent by the next Resolve."""
 

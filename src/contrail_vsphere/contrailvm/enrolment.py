@@ -1,0 +1,140 @@
+"""Who may enrol as the ContrailVM of a host, and what it is told: the judgement behind the bootstrap server.
+
+A token is minted while its VM waits in a hook, bound to that VM, and void once another is minted for it. What a
+redeemed token gives is remembered as the digest of the certified key; when the VM is deployed anew the old key opens
+nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from contrail_vsphere.contrailvm.bootstrap_request import ClientCertificate, EnrolmentRefused, GuestIdentity
+from contrail_vsphere.contrailvm.desired import Desired, Key
+from contrail_vsphere.contrailvm.host_configuration import HostConfiguration, RoleNic
+from contrail_vsphere.contrailvm.host_configuration import NicRole as GuestRole
+from contrail_vsphere.contrailvm.notebook import Notebook
+from contrail_vsphere.contrailvm.observed import InventoryView
+from contrail_vsphere.contrailvm.readings import Readings
+from contrail_vsphere.model.errors import NotReadyYet
+from contrail_vsphere.model.ids import HostId, VmId
+from contrail_vsphere.model.inventory import Nic, VirtualMachine
+from contrail_vsphere.pki.ca import CertificateAuthority
+from contrail_vsphere.pki.tokens import TokenRefused, TokenStore
+
+XMPP_PORT = 5269
+
+_LOG_LEVELS = {
+    "debug": "SYS_DEBUG",
+    "info": "SYS_INFO",
+    "notice": "SYS_NOTICE",
+    "warning": "SYS_WARN",
+    "error": "SYS_ERR",
+}
+
+
+class EnrolmentOffice:
+    """Mints and redeems tokens, signs requests and composes host configurations."""
+
+    def __init__(
+        self,
+        *,
+        tokens: TokenStore,
+        authority: CertificateAuthority,
+        notebook: Notebook,
+        readings: Readings,
+        inventory: InventoryView,
+        enrolled: Callable[[Key], None],
+    ) -> None:
+        self._tokens = tokens
+        self._authority = authority
+        self._notebook = notebook
+        self._readings = readings
+        self._inventory = inventory
+        self._enrolled = enrolled
+
+    def mint(self, vm: VmId, attributes: Mapping[str, str]) -> str:
+        """A fresh token for a VM; its earlier ones are void."""
+        self._tokens.revoke(vm=vm)
+        return self._tokens.mint(attributes).reveal()
+
+    async def redeem(self, token: str, identity: GuestIdentity) -> HostConfiguration:
+        """Spend the token for this guest; EnrolmentRefused says no more than the guest may know."""
+        # A claim left out must not pass for a match: every OVF environment holds the VM's id, so it is always compared.
+        presented = {"vm": identity.vm_id}
+        if identity.instance_uuid:
+            presented["instance_uuid"] = identity.instance_uuid
+        try:
+            bound = self._tokens.redeem(token, presented, proof=identity.key_sha256)
+        except TokenRefused as refused:
+            raise EnrolmentRefused("the token is not accepted") from refused
+        key, host, vm = Key.parse(bound["key"]), HostId(bound["host"]), VmId(bound["vm"])
+        self._check_macs(vm, identity)
+        configuration = self._configuration(key, host, vm)
+        self._notebook.update_host(key, host, enrolled=vm, enrolled_key=identity.key_sha256)
+        self._enrolled(key)
+        return configuration
+
+    async def configuration(self, certificate: ClientCertificate) -> HostConfiguration:
+        """For the holder of a certificate, as long as its VM is the one EAM has for the host."""
+        for key in self._notebook.desired:
+            for host, record in self._notebook.memory(key).hosts.items():
+                if record.enrolled_key != certificate.key_sha256 or record.enrolled is None:
+                    continue
+                if self._readings.host_of.get(record.enrolled) != host:
+                    raise EnrolmentRefused("this ContrailVM was replaced")
+                return self._configuration(key, host, record.enrolled)
+        raise EnrolmentRefused("this certificate is not known")
+
+    def sign(self, csr_pem: bytes, identity: GuestIdentity) -> bytes:
+        """The client certificate (PEM)."""
+        return self._authority.sign_csr(csr_pem, common_name=identity.common_name).cert_pem
+
+    def _check_macs(self, vm: VmId, identity: GuestIdentity) -> None:
+        """The guest must see the very NICs that vCenter says the VM has: a clone elsewhere has others."""
+        known = self._inventory.vms.get(vm)
+        if known is None:
+            raise NotReadyYet(f"VM {vm} is not in the inventory yet")
+        ours = {nic.mac.lower() for nic in known.nics if nic.mac}
+        if ours and (not identity.macs or not set(identity.macs) <= ours):
+            raise EnrolmentRefused("the NICs are not those of the ContrailVM that the token was made for")
+
+    def _configuration(self, key: Key, host: HostId, vm: VmId) -> HostConfiguration:
+        desired = self._notebook.desired.get(key)
+        machine, esxi = self._inventory.vms.get(vm), self._inventory.hosts.get(host)
+        if desired is None or desired.removed:
+            raise EnrolmentRefused("the deployment was removed")
+        if machine is None or esxi is None:
+            raise NotReadyYet(f"VM {vm} or host {host} is not in the inventory yet")
+        guest = desired.guest
+        return HostConfiguration(
+            host=host,
+            host_name=esxi.name,
+            nics=role_nics(desired, machine),
+            control_nodes=tuple(with_port(each, XMPP_PORT) for each in guest.controllers),
+            vrouter_name=esxi.name,
+            dns_servers=guest.dns,
+            collectors=guest.collectors,
+            gateway=guest.gateway,
+            log_level=_LOG_LEVELS[guest.log_level],
+        )
+
+
+def role_nics(desired: Desired, vm: VirtualMachine) -> tuple[RoleNic, ...]:
+    """The NICs by role as the guest knows roles; MAC addresses tell it which is which."""
+    nics = sorted(vm.nics, key=lambda nic: nic.key)
+    by_role = {wanted.role: nic for wanted, nic in zip(desired.nics, nics, strict=False)}
+    found: tuple[tuple[GuestRole, Nic | None], ...] = (
+        ("management", by_role.get("management")),
+        ("underlay", by_role.get("control-data") or by_role.get("fabric")),
+        ("overlay", by_role.get("overlay")),
+    )
+    return tuple(RoleNic(role=role, mac=nic.mac.lower(), unit=nic.unit) for role, nic in found if nic is not None)
+
+
+def with_port(address: str, port: int) -> str:
+    """``HOST`` with the port it lacks; an address in brackets or with a port stays as it is."""
+    if address.count(":") > 1 and not address.startswith("["):
+        return f"[{address}]:{port}"
+    tail = address.rpartition("]")[2]
+    return address if ":" in tail else f"{address}:{port}"

@@ -1,0 +1,306 @@
+"""The ContrailVM Manager as one object: what ``app`` composes and what the control API and the command line talk to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from random import Random
+from typing import Protocol
+
+from contrail_vsphere.contrailvm.actions import Action, Alarm, changes_world
+from contrail_vsphere.contrailvm.apply import Applier, resolve_batcher
+from contrail_vsphere.contrailvm.controller import ContrailVmController
+from contrail_vsphere.contrailvm.desired import Key, key_of_agency
+from contrail_vsphere.contrailvm.doors import EamDoor, VCenterDoor
+from contrail_vsphere.contrailvm.enrolment import EnrolmentOffice
+from contrail_vsphere.contrailvm.health_document import HealthMessage, HealthNode
+from contrail_vsphere.contrailvm.notebook import Notebook
+from contrail_vsphere.contrailvm.observed import LiveInventory
+from contrail_vsphere.contrailvm.operator import Operator
+from contrail_vsphere.contrailvm.policy import policy_for
+from contrail_vsphere.contrailvm.readings import Readings
+from contrail_vsphere.contrailvm.shelf import Shelf
+from contrail_vsphere.contrailvm.status import (
+    DeploymentStatus,
+    ManagerStatus,
+    colour_of,
+    deployment_status,
+    host_status,
+)
+from contrail_vsphere.contrailvm.watch import AsksVRouter, SyncedProbe, Target, VRouterWatch, nobody_owes
+from contrail_vsphere.engine.brake import BrakeState, DeletionBrake
+from contrail_vsphere.engine.health import HealthBook
+from contrail_vsphere.engine.journal import Journal
+from contrail_vsphere.model.eam import Agency
+from contrail_vsphere.model.errors import ContrailVsphereError
+from contrail_vsphere.model.ids import AgencyId, HostId
+from contrail_vsphere.model.protocols import HostEntry, ReadinessState
+from contrail_vsphere.pki.ca import CertificateAuthority
+from contrail_vsphere.pki.tokens import TokenStore
+
+
+class LiveAgencies(Protocol):
+    """The cache of our agencies (``vsphere.eam.cache.EamCache``)."""
+
+    error: ContrailVsphereError | None
+
+    @property
+    def complete(self) -> bool:
+        """All agencies were read, and EAM answered the last time."""
+        ...
+
+    def subscribe(self, subscriber: Callable[[AgencyId, Agency | None], None]) -> None:
+        """Be told of every read of an agency, changed or not; None: it is gone."""
+        ...
+
+    def nudge(self, agency: AgencyId | None = None) -> None:
+        """Read an agency (None: all) very soon."""
+        ...
+
+    def fold(self, agency: Agency) -> None:
+        """Take in an agency that was read elsewhere."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedAction:
+    """A line of ``contrailvm plan``."""
+
+    key: Key
+    action: Action
+    needs_approval: bool = False
+
+
+class ContrailVmManager:
+    """Keeps one healthy ContrailVM on every host of every deployment.
+
+    ``now`` gives aware UTC times; ``synced`` asks the plugin. Parts are handed in started; ``start`` begins to act.
+    """
+
+    def __init__(
+        self,
+        *,
+        solution_id: str,
+        vcenter: VCenterDoor,
+        inventory: LiveInventory,
+        eam: EamDoor,
+        agencies: LiveAgencies,
+        journal: Journal,
+        shelf: Shelf,
+        tokens: TokenStore,
+        authority: CertificateAuthority,
+        introspect: AsksVRouter,
+        health: HealthBook,
+        now: Callable[[], datetime],
+        random: Random,
+        synced: SyncedProbe = nobody_owes,
+    ) -> None:
+        self.solution_id = solution_id
+        self._inventory = inventory
+        self._agencies = agencies
+        self._now = now
+        self.notebook = Notebook(journal)
+        self.readings = Readings()
+        self.brake = DeletionBrake("contrailvm", journal=journal, now=now)
+        self._stops: list[Callable[[], None]] = []
+        self._resolves = resolve_batcher(eam, agencies.fold)
+        self.office = EnrolmentOffice(
+            tokens=tokens,
+            authority=authority,
+            notebook=self.notebook,
+            readings=self.readings,
+            inventory=inventory,
+            enrolled=self._enrolled,
+        )
+        applier = Applier(
+            solution_id=solution_id,
+            vcenter=vcenter,
+            eam=eam,
+            inventory=inventory,
+            notebook=self.notebook,
+            readings=self.readings,
+            fold=agencies.fold,
+            brake=self.brake,
+            mint=self.office.mint,
+            probe=shelf.probe,
+            now=self.epoch,
+            resolves=self._resolves,
+        )
+        self.controller = ContrailVmController(
+            solution_id=solution_id,
+            inventory=inventory,
+            notebook=self.notebook,
+            readings=self.readings,
+            applier=applier,
+            publishing=shelf,
+            health=health,
+            random=random,
+            now=self.epoch,
+            blind=self.blind,
+            nudge=agencies.nudge,
+        )
+        self.notebook.on_desired = self.controller.mark
+        self.operator = Operator(
+            controller=self.controller, notebook=self.notebook, inventory=inventory, shelf=shelf, brake=self.brake
+        )
+        self.watch = VRouterWatch(
+            introspect=introspect,
+            synced=synced,
+            notebook=self.notebook,
+            targets=self._targets,
+            changed=self.controller.mark,
+            now=self.epoch,
+        )
+
+    def epoch(self) -> float:
+        """Now, in seconds since the epoch."""
+        return self._now().timestamp()
+
+    def blind(self) -> str:
+        """Why nothing can be judged now; empty when all is in view."""
+        if not self._inventory.healthy:
+            return "the inventory of vCenter is being read"
+        if self._agencies.error is not None:
+            return f"EAM does not answer: {self._agencies.error}"
+        return "" if self._agencies.complete else "the agencies of EAM are being read"
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begin to observe and to act."""
+        self._stops.append(self._inventory.subscribe(self.controller.inventory_changed))
+        self._agencies.subscribe(self._agency_read)
+        self._agencies.nudge()
+        self.controller.start()
+        self.watch.start()
+
+    async def stop(self, deadline: float = 10.0) -> None:
+        """Start nothing more, let what runs finish within ``deadline`` seconds."""
+        for stop in self._stops:
+            stop()
+        self._stops.clear()
+        await self.watch.stop()
+        await self.controller.stop(deadline)
+        await self._resolves.close(deadline)
+
+    async def idle(self) -> None:
+        """Return once nothing is due now and nothing runs."""
+        await self.controller.idle()
+
+    def _agency_read(self, agency_id: AgencyId, agency: Agency | None) -> None:
+        before = self.readings.by_id.get(agency_id)
+        if agency is None:
+            self.readings.gone(agency_id)
+        else:
+            self.readings.read(agency, at=self.epoch())
+        seen = agency or (before.agency if before is not None else None)
+        if seen is not None and (before is None or before.agency != agency or agency.status != "green"):
+            # Unchanged trouble marks the key too: seeing it again is what a repair waits for.
+            self.controller.agency_changed(seen.config.name)
+
+    def _enrolled(self, key: Key) -> None:
+        self.controller.mark(key)
+
+    def _targets(self) -> Iterable[Target]:
+        """Every running ContrailVM with an address; urgent where tenants wait for it or it is down."""
+        for key, desired in self.notebook.desired.items():
+            if desired.removed:
+                continue
+            for view in self.controller.observe(key).hosts:
+                vm = view.hook_vm if view.hook is not None else view.vm
+                if vm is None or vm.power != "poweredOn" or not vm.ip_address or not view.reachable:
+                    continue
+                urgent = view.vrouter is None or not view.vrouter.ready or view.hook is not None
+                yield Target(key=key, host=view.host.id, address=vm.ip_address, urgent=urgent)
+
+    # -- what is ------------------------------------------------------------------------------------------------
+
+    def keys(self) -> tuple[Key, ...]:
+        """All keys that are desired, or that an agency of ours stands for."""
+        found = {key_of_agency(self.solution_id, each.agency.config.name) for each in self.readings.by_id.values()}
+        return tuple(sorted({*self.notebook.desired, *(key for key in found if key is not None)}))
+
+    def status(self) -> ManagerStatus:
+        """Everything ``contrailvm status`` shows; from the caches."""
+        deployments: list[DeploymentStatus] = []
+        problems = [self.blind()] if self.blind() else []
+        for key in self.keys():
+            desired, observed, actions = self.controller.preview(key)
+            if desired is None:
+                problems += [action.reason for action in actions if isinstance(action, Alarm)]
+            else:
+                deployments.append(deployment_status(desired, observed, actions))
+        if self.brake.state.engaged:
+            problems.append(f"deletion brake {self.brake.name}: {self.brake.state.reason}")
+        return ManagerStatus(
+            extension=self.solution_id,
+            deployments=tuple(deployments),
+            problems=tuple(problems),
+            counters={"jobs": self.controller.jobs_done, "passes": self.controller.engine.counters.passes},
+        )
+
+    def plan_preview(self) -> tuple[PlannedAction, ...]:
+        """What would be done now, and what is waited for; nothing is done (``contrailvm plan``)."""
+        return tuple(
+            PlannedAction(key, action, needs_approval=_needs_approval(action))
+            for key in self.keys()
+            for action in self.controller.preview(key)[2]
+        )
+
+    def converged(self) -> bool:
+        """Nothing is left to do and every host in reach is served."""
+        return (
+            not self.blind()
+            and self.status().converged
+            and not any(changes_world(planned.action) for planned in self.plan_preview())
+        )
+
+    @property
+    def brakes(self) -> tuple[BrakeState, ...]:
+        """The deletion brakes."""
+        return (self.brake.state,)
+
+    def hosts(self) -> tuple[HostEntry, ...]:
+        """The HostDirectory: every host of every deployment."""
+        entries: dict[HostId, HostEntry] = {}
+        for key, desired in self.notebook.desired.items():
+            observed = self.controller.observe(key)
+            for view in observed.hosts:
+                line = host_status(desired, observed, view, ())
+                entries[view.host.id] = HostEntry(
+                    host=view.host.id,
+                    name=view.host.name,
+                    vm=view.vm.id if view.vm else None,
+                    instance_uuid=line.instance_uuid,
+                    version=line.version,
+                    agent_address=line.address,
+                    state=line.state,
+                )
+        return tuple(sorted(entries.values(), key=lambda each: (each.name, each.host)))
+
+    async def readiness(self, host: HostId) -> ReadinessState:
+        """Ask the host's vRouter now."""
+        for target in self._targets():
+            if target.host == host:
+                return await self.watch.ask(target)
+        return ReadinessState(forwards=False, synced=False, reason="the host has no running ContrailVM with an address")
+
+    def health(self) -> HealthNode:
+        """The health document's tree: each deployment and cluster, and EAM apart."""
+        time = self._now()
+        parts = []
+        for line in self.status().deployments:
+            lines = [f"{host.name}: {host.next or host.reason}" for host in line.hosts if host.state != "healthy"]
+            messages = tuple(HealthMessage(f"host{n}", text, time, "warning") for n, text in enumerate(lines[:20]))
+            name = f"{line.deployment} on {line.cluster_name}: {line.healthy} of {line.total} hosts"
+            colour = colour_of(host.state for host in line.hosts)
+            parts.append(HealthNode(f"{line.deployment}.{line.cluster}", name, colour, messages))
+        blind = self.blind()
+        eam = HealthNode("eam", "vSphere ESX Agent Manager", "yellow" if blind else "green")
+        return HealthNode(self.solution_id, "ContrailVM Manager", children=(*parts, eam))
+
+
+def _needs_approval(action: Action) -> bool:
+    kind = action.cause.removeprefix("issue.") if isinstance(action, Alarm) else ""
+    return bool(kind) and policy_for(kind).handling == "approve"

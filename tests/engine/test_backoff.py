@@ -1,5 +1,6 @@
 """Delays grow, stay within their bounds, and never overflow."""
 
+import itertools
 from random import Random
 
 import pytest
@@ -27,7 +28,7 @@ def test_a_delay_stays_within_its_bounds(policy, attempt, seed):
 def test_without_jitter_delays_never_shrink(policy):
     steady = Backoff(first=policy.first, most=policy.most, factor=policy.factor, jitter=0)
     delays = [steady.delay(attempt, Random(0)) for attempt in range(1, 60)]
-    assert all(earlier <= later * 1.000001 for earlier, later in zip(delays, delays[1:], strict=False))
+    assert all(earlier <= later * 1.000001 for earlier, later in itertools.pairwise(delays))
 
 
 def test_doubling():

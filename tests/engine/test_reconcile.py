@@ -288,7 +288,7 @@ STEPS = st.lists(
 @given(STEPS, st.sampled_from([None, 1, 2]))
 @settings(max_examples=60, deadline=None)
 def test_whatever_happens_every_mark_is_answered_by_a_later_pass(virtually, steps, concurrency):
-    """One key never overlaps itself, and after the last mark of a key a pass starts that sees the world as it then is."""
+    """One key never overlaps itself, and after the last mark of a key a pass starts that sees it."""
     errors = {"transient": Unreachable("x"), "refused": NoPermission("x"), "bug": ValueError("x")}
 
     async def walk():

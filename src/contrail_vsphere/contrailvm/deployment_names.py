@@ -216,5 +216,8 @@ def _misfits(name: str, table: DeploymentTable, package: PackageFacts) -> list[s
 
 
 def _unknown(kind: str, given: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(given, sorted(set(known)), n=1)
-    return f"no {kind} {given!r}" + (f", did you mean {near[0]!r}?" if near else "")
+    names = sorted(set(known))
+    near = difflib.get_close_matches(given, names, n=1)
+    if near:
+        return f"no {kind} {given!r}, did you mean {near[0]!r}?"
+    return f"no {kind} {given!r}" + (f"; there is {', '.join(names[:6])}" if names else "; there is none")

@@ -61,7 +61,7 @@ class DeploymentStatus:
     cluster_name: str
     agency: str = ""
     agency_name: str = ""
-    colour: str = ""
+    colour: Status | None = None
     goal: str = ""
     paused: bool = False
     wanted_version: str = ""
@@ -162,7 +162,7 @@ def deployment_status(desired: Desired, observed: Observed, actions: Sequence[Ac
         cluster_name=observed.cluster.name if observed.cluster else desired.cluster_name,
         agency=agency.id if agency else "",
         agency_name=agency.config.name if agency else "",
-        colour=agency.status if agency else "",
+        colour=agency.status if agency else None,
         goal="uninstalled" if desired.removed else "enabled",
         paused=bool(observed.record.paused),
         wanted_version=desired.package.version,

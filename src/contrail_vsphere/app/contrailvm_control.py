@@ -1,0 +1,148 @@
+"""The ContrailVM Manager behind the control API: its values as the API's documents, its verbs as the API's commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from contrail_vsphere.app import control_schema as schema
+from contrail_vsphere.contrailvm.actions import Resolve
+from contrail_vsphere.contrailvm.deployments import Diff
+from contrail_vsphere.contrailvm.manager import ContrailVmManager, PlannedAction
+from contrail_vsphere.contrailvm.status import DeploymentStatus, HostStatus
+from contrail_vsphere.model.ids import HostId
+from contrail_vsphere.model.protocols import HostEntry, ReadinessState
+
+
+class ContrailVmControl:
+    """A ``ControlTarget``. ``others`` says what else keeps the process from being ready (a listener, the vCenter)."""
+
+    def __init__(self, manager: ContrailVmManager, *, others: Callable[[], tuple[str, ...]] = tuple) -> None:
+        self._manager = manager
+        self._others = others
+
+    def not_ready(self) -> tuple[str, ...]:
+        """What is missing before the manager does its work."""
+        blind = self._manager.blind()
+        return (*([blind] if blind else []), *self._others())
+
+    def hosts(self) -> tuple[HostEntry, ...]:
+        """The host directory."""
+        return self._manager.hosts()
+
+    async def readiness(self, host: HostId) -> ReadinessState:
+        """Ask the host's vRouter now."""
+        return await self._manager.readiness(host)
+
+    def status(self) -> schema.StatusDocument:
+        """Every deployment and host."""
+        status = self._manager.status()
+        return schema.StatusDocument(
+            converged=self._manager.converged(),
+            deployments=tuple(_deployment(each) for each in status.deployments),
+            brakes=tuple(schema.BrakeDocument.model_validate(each) for each in self._manager.brakes),
+            problems=status.problems,
+        )
+
+    def plan(self) -> schema.PlanDocument:
+        """What would be done now, and what is waited for."""
+        return schema.PlanDocument(actions=tuple(_action(each) for each in self._manager.plan_preview()))
+
+    async def apply(self, application: schema.Application, *, by: str) -> schema.Outcome:
+        """Check a deployments file and make it the desired state."""
+        operator = self._manager.operator
+        if application.dry_run:
+            return schema.Outcome(changes=_diff(operator.check_deployments(application.document)[1]))
+        return schema.Outcome(changes=_diff(operator.apply_deployments(application.document)))
+
+    async def remove(self, deployment: str, *, by: str) -> schema.Outcome:
+        """Take a deployment off its clusters."""
+        keys = self._manager.operator.remove(deployment)
+        return schema.Outcome(changes=tuple(f"{key}: will be removed" for key in keys))
+
+    async def pause(self, selection: schema.Selection, *, by: str) -> schema.Outcome:
+        """Change nothing there until ``resume``; a deployment's cluster is paused as a whole."""
+        changes = self._manager.operator.pause(by=by, deployment=selection.deployment, cluster=selection.cluster)
+        return schema.Outcome(changes=changes)
+
+    async def resume(self, selection: schema.Selection, *, by: str) -> schema.Outcome:
+        """End a pause."""
+        changes = self._manager.operator.resume(deployment=selection.deployment, cluster=selection.cluster)
+        return schema.Outcome(changes=changes)
+
+    async def resolve(self, selection: schema.Selection, *, by: str) -> schema.Outcome:
+        """Release holds and try again now."""
+        changes = self._manager.operator.release(
+            deployment=selection.deployment, cluster=selection.cluster, host=selection.host
+        )
+        return schema.Outcome(changes=changes)
+
+    async def approve(self, approval: schema.Approval, *, by: str) -> schema.Outcome:
+        """Allow, once, repairs that cost a maintenance mode or a reboot."""
+        changes = self._manager.operator.approve(
+            deployment=approval.deployment, cluster=approval.cluster, host=approval.host, issues=approval.issues
+        )
+        return schema.Outcome(changes=changes)
+
+    async def release_brake(self, name: str, *, by: str, reason: str) -> schema.Outcome:
+        """Approve the deletions a brake refused."""
+        released = self._manager.operator.release_brake(name, by=by, reason=reason)
+        return schema.Outcome(changes=tuple(f"{each}: may be removed" for each in released))
+
+
+def _deployment(status: DeploymentStatus) -> schema.DeploymentStatus:
+    return schema.DeploymentStatus(
+        deployment=status.deployment,
+        cluster=status.cluster,
+        cluster_name=status.cluster_name,
+        agency=status.agency or None,
+        status=status.colour,
+        version=status.wanted_version,
+        paused=status.paused,
+        units=tuple(_unit(status, each) for each in status.hosts),
+        reason="; ".join((*status.alarms, *status.next)),
+    )
+
+
+def _unit(deployment: DeploymentStatus, status: HostStatus) -> schema.UnitStatus:
+    return schema.UnitStatus(
+        deployment=deployment.deployment,
+        cluster=deployment.cluster,
+        host=status.host,
+        host_name=status.name,
+        state=status.state,
+        vm=status.vm or None,
+        vm_name=status.vm_name,
+        version=status.version,
+        agent_address=status.address,
+        issues=tuple(
+            schema.IssueDocument(
+                type=each.type, description=each.description, since=datetime.fromtimestamp(each.since, tz=UTC)
+            )
+            for each in status.issues
+        ),
+        reason=status.reason,
+        next=status.next,
+        attempts=status.attempts,
+    )
+
+
+def _action(planned: PlannedAction) -> schema.ActionDocument:
+    action = planned.action
+    return schema.ActionDocument(
+        deployment=planned.key.deployment,
+        cluster=planned.key.cluster,
+        host=action.host,
+        action=action.verb,
+        reason=action.reason,
+        effect=action.disturbs if isinstance(action, Resolve) else action.effect,
+        needs_approval=planned.needs_approval,
+    )
+
+
+def _diff(diff: Diff) -> tuple[str, ...]:
+    return (
+        *(f"{key}: added" for key in diff.added),
+        *(f"{key}: changed: {', '.join(fields)}" for key, fields in diff.changed),
+        *(f"{key}: will be removed" for key in diff.removed),
+    )

@@ -186,7 +186,7 @@ def _property_type(cls: Any, path: str) -> Any:
             current = current.Item
         else:
             current = _declared(current, step.group(1), path)
-    if current is cls:
+    if not path:
         raise KeyError(path)
     return current
 

@@ -84,7 +84,11 @@ class VCenterSettings(Table):
     """The password itself; from the environment only, never in this file."""
     ca_file: File | None = Field(default=None, examples=["vcenter-ca.pem"])
     """CA certificates (PEM) that sign vCenter's certificate; without it and without `thumbprint` the system's apply."""
-    thumbprint: str = Field(default="", examples=["AB:CD:EF:01:23:45:67:89:AB:CD:EF:01:23:45:67:89:AB:CD:EF:01"])
+    thumbprint: str = Field(
+        default="",
+        pattern=r"^(([0-9A-Fa-f]{2}:?){20}|([0-9A-Fa-f]{2}:?){32})?$",
+        examples=["AB:CD:EF:01:23:45:67:89:AB:CD:EF:01:23:45:67:89:AB:CD:EF:01"],
+    )
     """SHA-1 or SHA-256 thumbprint of vCenter's own certificate, instead of `ca_file`."""
     tunnel_host: str = Field(default="", examples=["vcenter.example.com"])
     """Proxy through which the extension logs in by certificate (sdkTunnel:8089); empty: `host`."""

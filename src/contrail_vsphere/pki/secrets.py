@@ -53,20 +53,25 @@ def read_secret(path: Path) -> Secret:
 def read_private(path: Path) -> bytes:
     """The bytes of a file that must be its owner's alone (mode 0600 or less); ``SettingsError`` as ``read_secret``."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with path.open("rb", opener=_open_at_once) as file:
+            status = os.fstat(file.fileno())
+            _check_private(path, status)
+            content = file.read()
     except OSError as error:
-        raise SettingsError(f"secret file {path}: {error.strerror}", hint="create it with mode 0600") from error
-    with os.fdopen(handle, "rb") as file:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise SettingsError(f"secret file {path} is not a regular file")
-        if status.st_mode & 0o077:
-            mode = stat.S_IMODE(status.st_mode)
-            raise SettingsError(f"secret file {path} has mode {mode:04o}: others can read it", hint=f"chmod 600 {path}")
-        content = file.read()
+        raise SettingsError(
+            f"secret file {path}: {error.strerror}", hint="a file with mode 0600 is expected"
+        ) from error
     if not content.strip():
         raise SettingsError(f"secret file {path} is empty")
     return content
+
+
+def _check_private(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise SettingsError(f"secret file {path} is not a regular file")
+    if status.st_mode & 0o077:
+        mode = stat.S_IMODE(status.st_mode)
+        raise SettingsError(f"secret file {path} has mode {mode:04o}: others can read it", hint=f"chmod 600 {path}")
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -101,3 +106,8 @@ def _sync_directory(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """A FIFO in the place of the file must not make us wait for its writer."""
+    return os.open(path, flags | os.O_NONBLOCK)

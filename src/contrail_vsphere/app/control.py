@@ -14,6 +14,7 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Respons
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.exceptions import HTTPException as AnyHttpError
 
 from contrail_vsphere.app import control_schema as schema
 from contrail_vsphere.app.access import Caller, Role, TokenFile
@@ -81,7 +82,7 @@ def create_app(*, target: ControlTarget, tokens: TokenFile, health: HealthBook, 
     app.include_router(_readings(target, tokens, health, metrics))
     app.include_router(_commands(target, tokens))
     app.add_exception_handler(ContrailVsphereError, _on_error)
-    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(AnyHttpError, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     return app
 
@@ -206,7 +207,7 @@ async def _on_error(_request: Request, error: Exception) -> JSONResponse:
 
 
 async def _on_http_error(_request: Request, error: Exception) -> JSONResponse:
-    if not isinstance(error, HTTPException):
+    if not isinstance(error, AnyHttpError):
         raise error
     return _answer(error.status_code, str(error.detail), headers=dict(error.headers or {}))
 

@@ -27,7 +27,7 @@ _SECRET_TEXT: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)", re.S), MASK),
     (re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9+/=._~-]{8,}", re.I), rf"\1 {MASK}"),
     (re.compile(r"(vmware_soap_session\s*=\s*)\"?[^\s\";]+\"?", re.I), rf"\1{MASK}"),
-    (re.compile(r"(<(?:\w+:)?password>)[^<]*", re.I), rf"\1{MASK}"),
+    (re.compile(r"(<(?:\w+:)?password(?:\s[^>]*)?>)[^<]*", re.I), rf"\1{MASK}"),
     (re.compile(r"\bcvt1\.[0-9a-f]{16}\.[A-Za-z0-9_-]+"), f"cvt1.{MASK}"),
     (re.compile(r"((?:password|passwd|token|secret)[\"']?\s*[=:]\s*[\"']?)[^\s\"',;&]{3,}", re.I), rf"\1{MASK}"),
 )

@@ -53,7 +53,7 @@ def read_secret(path: Path) -> Secret:
 def read_private(path: Path) -> bytes:
     """The bytes of a file that must be its owner's alone (mode 0600 or less); ``SettingsError`` as ``read_secret``."""
     try:
-        with path.open("rb", opener=_open_at_once) as file:
+        with open(path, "rb", opener=_open_at_once) as file:
             status = os.fstat(file.fileno())
             _check_private(path, status)
             content = file.read()

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from random import Random
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from contrail_vsphere.engine.backoff import QUICK, SLOW, Backoff
 from contrail_vsphere.engine.health import HealthBook, State
@@ -279,7 +279,7 @@ class Controller(Generic[K]):
         self._not_before.pop(key, None)
 
 
-async def all_idle(*controllers: Controller[K]) -> None:
+async def all_idle(*controllers: Controller[Any]) -> None:
     """Return once all are idle at the same moment (one may mark the keys of another)."""
     while not all(controller.is_idle for controller in controllers):
         for controller in controllers:

@@ -42,6 +42,8 @@ MAX_REQUEST = 32 << 20
 BODY_TIMEOUT = 120.0
 """Seconds of the loop for a request's body to arrive."""
 KEEP_ALIVE = 900.0
+LINGER = 0.5
+"""Seconds to go on reading a request that was refused already, so that its sender sees the answer."""
 XML = "text/xml; charset=utf-8"
 PUBLIC_PROPERTIES = frozenset({("ServiceInstance", "content"), ("SessionManager", "currentSession")})
 """Read by clients before they log in."""
@@ -83,6 +85,7 @@ class VimServer:
             handler_cancellation=True,
             keepalive_timeout=KEEP_ALIVE,
             shutdown_timeout=0.2,
+            lingering_time=LINGER,
             max_line_size=16384,
         )
         await runner.setup()
@@ -117,14 +120,17 @@ class VimServer:
         return web.Response(body=render_versions(self.release.newest), headers={"Content-Type": XML})
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
+        if (request.content_length or 0) > MAX_REQUEST:
+            refusal = web.Response(status=413)
+            refusal.force_close()
+            return refusal
         namespace = EAM if request.path.startswith("/eam") else VIM
         version = self._version(request.headers.get("SOAPAction", ""), namespace)
         try:
             decoded = await self._read(request)
         except ProtocolError as error:
-            return _fault(
-                SoapFault(vmodl.fault.InvalidRequest(), f"Unable to parse the request: {error}"), version, VIM
-            )
+            text = f"Unable to parse the request: {error}"
+            return self._fault(SoapFault(vmodl.fault.InvalidRequest(), text), version, VIM, close=True)
         except TimeoutError:
             return web.Response(status=408)
         call = self._call(request, decoded, version)
@@ -194,15 +200,13 @@ class VimServer:
                 raise _no_such_method(call, decoded)
             body = encode_response(decoded.method, result, version=call.version)
         except SoapFault as error:
-            return _fault(error, call.version, decoded.namespace)
+            return self._fault(error, call.version, decoded.namespace)
         except (_Dropped, asyncio.CancelledError):
             raise
         except Exception as error:  # our own defect: the client must still get an answer
             log.exception("%s failed inside the simulator", decoded.name)
             self.world.defects.append(error)
-            return _fault(
-                SoapFault(vmodl.fault.SystemError(reason=""), "A general system error occurred."), call.version, VIM
-            )
+            return self._fault(_system_error(), call.version, VIM)
         if effect is not None and effect.rule.drop_reply:
             raise _Dropped
         if effect is not None and effect.rule.truncate >= 0:
@@ -288,6 +292,18 @@ class VimServer:
         finally:
             current_call.reset(token)
 
+    def _fault(self, error: SoapFault, version: str, namespace: str, *, close: bool = False) -> web.Response:
+        try:
+            body = encode_fault(error, version=version, namespace=namespace)
+        except TypeError as defect:  # the fault lacks a field that the API requires
+            log.exception("%s cannot be sent", error.kind)
+            self.world.defects.append(defect)
+            body = encode_fault(_system_error(), version=version, namespace=namespace)
+        response = web.Response(status=500, body=body, headers={"Content-Type": XML})
+        if close:
+            response.force_close()
+        return response
+
     # -- injected faults ----------------------------------------------------------------------------------------
 
     def _injected(self, call: Call, entity: Entity | None) -> Effect | None:
@@ -313,9 +329,8 @@ def _cookie(request: web.Request) -> str:
     return request.cookies.get(COOKIE, "").strip('"')
 
 
-def _fault(error: SoapFault, version: str, namespace: str) -> web.Response:
-    body = encode_fault(error, version=version, namespace=namespace)
-    return web.Response(status=500, body=body, headers={"Content-Type": XML})
+def _system_error() -> SoapFault:
+    return SoapFault(vmodl.fault.SystemError(reason=""), "A general system error occurred.")
 
 
 def _gone(decoded: Request) -> SoapFault:

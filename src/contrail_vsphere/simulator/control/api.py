@@ -196,7 +196,10 @@ def _add_service(app: FastAPI, scenario: Scenario) -> None:
 
     @app.post("/v1/faults", status_code=201)
     async def add_fault(body: Fault) -> dict[str, int]:
-        return {"key": scenario.add_fault(FaultRule(**body.model_dump()))}
+        try:
+            return {"key": scenario.add_fault(FaultRule(**body.model_dump()))}
+        except TypeError as error:
+            raise HTTPException(422, f"the fault cannot be made: {error}") from error
 
     @app.delete("/v1/faults", status_code=204)
     async def clear_faults() -> None:

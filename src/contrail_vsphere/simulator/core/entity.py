@@ -97,6 +97,11 @@ class Entity:
                 if "_operation" in marks:
                     operations[marks["_operation"].name] = marks["_operation"]
         cls.properties, cls.operations, cls.shows = properties, operations, shows
+        # dataclasses would write out every field, and with them half the world
+        cls.__repr__ = Entity.__repr__  # type: ignore[method-assign]
+
+    def __repr__(self) -> str:
+        return f"<{self.wsdl} {self.moid} {getattr(self, 'name', '')!r}>"
 
     @property
     def ref(self) -> Any:

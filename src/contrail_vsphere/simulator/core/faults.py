@@ -18,7 +18,10 @@ from pyVmomi import VmomiSupport
 
 from contrail_vsphere.simulator.core.clock import Clock
 from contrail_vsphere.simulator.core.entity import Entity
+from contrail_vsphere.wire.soap.encode import encode_fault
 from contrail_vsphere.wire.soap.fault import SoapFault
+from contrail_vsphere.wire.soap.metadata import EAM, VERSIONS, VIM, properties_of
+from contrail_vsphere.wire.soap.values import build
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,16 +83,24 @@ class Effect:
 
 
 def make_fault(name: str, fields: Mapping[str, Any] | None = None, message: str = "") -> SoapFault:
-    """A fault by its wire name (``urn:vim25`` first, then ``urn:eam``); KeyError for a name the API does not have."""
-    for namespace in ("urn:vim25", "urn:eam"):
+    """A fault by its wire name (``urn:vim25`` first, then ``urn:eam``).
+
+    References among the fields may be given as ids; required ones that are not given become ``unknown``. KeyError for a
+    fault that the API does not have, TypeError for a field it does not have or a required value that is missing.
+    """
+    for namespace in (VIM, EAM):
         try:
             kind = VmomiSupport.GetWsdlType(namespace, name)
         except KeyError:
             continue
-        fault = kind()
-        for key, value in (fields or {}).items():
-            setattr(fault, key, value)
-        return SoapFault(fault, message or f"{name} (injected)")
+        given = dict(fields or {})
+        for prop in properties_of(kind):
+            if issubclass(prop.type, VmomiSupport.ManagedObject) and (prop.name in given or not prop.optional):
+                value = given.get(prop.name, "unknown")
+                given[prop.name] = prop.type(value) if isinstance(value, str) else value
+        fault = SoapFault(build(kind, **given), message or f"{name} (injected)")
+        encode_fault(fault, version=VERSIONS[namespace].newest, namespace=namespace)
+        return fault
     raise KeyError(name)
 
 
@@ -110,7 +121,7 @@ class FaultBook:
         self._keys = itertools.count(1)
 
     def add(self, rule: FaultRule) -> int:
-        """Put a rule in force; returns its key. Raises KeyError for a fault type the API does not have."""
+        """Put a rule in force; returns its key. Raises what ``make_fault`` raises."""
         if rule.fault:
             make_fault(rule.fault, rule.fields)
         key = next(self._keys)

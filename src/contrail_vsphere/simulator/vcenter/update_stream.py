@@ -25,6 +25,8 @@ from contrail_vsphere.wire.soap.values import build
 
 Kind = Literal["enter", "modify", "leave"]
 
+Moved = tuple[Mapping[str, Entity], Mapping[str, Entity], Mapping[str, Entity]]
+
 KEPT_VERSIONS = 64
 """Older versions answer InvalidCollectorVersion, as those do whose journal entries are gone."""
 
@@ -142,7 +144,8 @@ class UpdateStream:
         for delta in page:
             written = self._write(delta, api)
             if written is None:
-                unseen.add((delta.filter.moid, delta.entity.moid))
+                if delta.kind == "enter":
+                    unseen.add((delta.filter.moid, delta.entity.moid))
             else:
                 unseen.discard((delta.filter.moid, delta.entity.moid))
                 by_filter.setdefault(delta.filter.moid, []).append(written)
@@ -190,8 +193,9 @@ class UpdateStream:
             moved = {moid: _moved(item, mark) for moid, item in known.items()}
             modified = self._modified(mark, known, moved)
             for moid, item in known.items():
-                came, went = moved[moid]
+                came, back, went = moved[moid]
                 news.extend(_entering(item, came))
+                news.extend(Delta(item, entity, "modify", item.paths(entity)) for entity in back.values())
                 news.extend(
                     Delta(item, item.members[key], "modify", tuple(paths)) for key, paths in modified[moid].items()
                 )
@@ -202,7 +206,7 @@ class UpdateStream:
         self,
         mark: Mark,
         known: Mapping[str, PropertyFilter],
-        moved: Mapping[str, tuple[Mapping[str, Entity], Mapping[str, Entity]]],
+        moved: Mapping[str, Moved],
     ) -> dict[str, dict[str, dict[str, None]]]:
         """Filter -> object -> paths in their order of change."""
         found: dict[str, dict[str, dict[str, None]]] = {moid: {} for moid in known}
@@ -215,7 +219,8 @@ class UpdateStream:
                 continue
             for item, paths in self._interested(type(entry.entity), entry):
                 moid = entry.entity.moid
-                if item.moid in known and moid in item.members and moid not in moved[item.moid][0]:
+                came, back, _ = moved.get(item.moid) or ({}, {}, {})
+                if item.moid in known and moid in item.members and moid not in came and moid not in back:
                     found[item.moid].setdefault(moid, {}).update(dict.fromkeys(paths))
         return found
 
@@ -242,23 +247,25 @@ def _entering(item: PropertyFilter, members: Mapping[str, Entity]) -> list[Delta
     ]
 
 
-def _moved(item: PropertyFilter, mark: Mark) -> tuple[dict[str, Entity], dict[str, Entity]]:
-    """Objects new to the client, and objects it knows that are gone."""
+def _moved(item: PropertyFilter, mark: Mark) -> Moved:
+    """Objects new to the client, known ones that went and came back, and known ones that are gone."""
     if item.lost > mark.seq:
         raise _invalid_version("")
     first: dict[str, tuple[Entity, bool]] = {}
     for entity, came in item.moves_after(mark.seq):
         first[entity.moid] = (entity, came)
-    came_in = {moid: entity for moid, (entity, came) in first.items() if moid in item.members}
-    went = {
-        moid: entity
-        for moid, (entity, came) in first.items()
-        if moid not in item.members
-        and not came
-        and (item.moid, moid) not in mark.unseen
-        and item.selection.paths(entity) is not None
-    }
-    return came_in, went
+    new: dict[str, Entity] = {}
+    back: dict[str, Entity] = {}
+    gone: dict[str, Entity] = {}
+    for moid, (entity, came) in first.items():
+        if item.selection.paths(entity) is None:
+            continue
+        unknown = came or (item.moid, moid) in mark.unseen
+        if moid in item.members:
+            (new if unknown else back)[moid] = entity
+        elif not unknown:
+            gone[moid] = entity
+    return new, back, gone
 
 
 def _invalid_version(version: str) -> SoapFault:

@@ -95,9 +95,13 @@ class Agency(EamObject):
         found = {agent.status for agent in self.agents}
         if self.issues or "red" in found:
             return "red"
-        missing = self.goal != "uninstalled" and not self.destroying and len(self.agents) < len(self.hosts)
-        busy = missing or ((self.destroying or self.goal == "uninstalled") and bool(self.agents))
-        return "yellow" if busy or "yellow" in found else "green"
+        going = self.destroying or self.goal == "uninstalled"
+        busy = "yellow" in found or (bool(self.agents) if going else self._unlike_scope())
+        return "yellow" if busy else "green"
+
+    def _unlike_scope(self) -> bool:
+        """A host lacks its EsxAgent, or an EsxAgent has no business where it is."""
+        return {agent.host.moid for agent in self.agents} != {host.moid for host in self.hosts}
 
     def _agency(self) -> Agency:
         return self
@@ -163,7 +167,8 @@ class Agency(EamObject):
                 if agent.phase is Phase.STEADY and agent.subject is None:
                     tx.set(agent, phase=Phase.PRECHECK)
             agency_event(tx, self, "updated", "its configuration was changed")
-        self.service.mark_agency(self)
+            self.service.worker.settle_agency(tx, self)
+        self.service.refresh(self)
 
     @eam_operation("Agency_Enable", modifies=True)
     def Agency_Enable(self, call: Any) -> None:
@@ -207,7 +212,7 @@ class Agency(EamObject):
         with self.world.commit(call.user) as tx:
             if tx.set(self, goal=goal):
                 agency_event(tx, self, "goalstate", f"its goal is now {goal}")
-        self.service.mark_agency(self)
+        self.service.refresh(self)
 
     def _check_alive(self) -> None:
         if self.world.get(self.moid) is not self:

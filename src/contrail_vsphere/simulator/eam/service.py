@@ -209,7 +209,7 @@ class EamService:
             if tx.set(agency, destroying=True):
                 agency_event(tx, agency, "goalstate", "it is being destroyed")
             self.worker.settle_agency(tx, agency)
-        self.mark_agency(agency)
+        self.refresh(agency)
 
     def forget(self, agent: EsxAgent) -> None:
         """The last step of an EsxAgent."""
@@ -259,6 +259,13 @@ class EamService:
         self.mark(agency)
         for agent in agency.agents:
             self.mark(agent)
+
+    def refresh(self, agency: Agency) -> None:
+        """After a change of the agency: its statuses tell of it at once, the work follows."""
+        for agent in agency.agents:
+            if self.running and not agent.lock.locked():
+                self.worker.evaluate(agent)
+        self.mark_agency(agency)
 
     def mark_orphans(self) -> None:
         """Have virtual machines that no agency knows removed."""

@@ -39,7 +39,9 @@ class Lab:
 
     @property
     def events(self):
-        return [event for done in self.commits for event in done.events if type(event).__name__ != "vim.event.TaskEvent"]
+        return [
+            event for done in self.commits for event in done.events if type(event).__name__ != "vim.event.TaskEvent"
+        ]
 
     @property
     def event_names(self):

@@ -187,7 +187,11 @@ async def clone(lab):
 
 async def create_vm(lab):
     config = vim.vm.ConfigSpec(
-        name="fresh", numCPUs=2, memoryMB=2048, files=vim.vm.FileInfo(vmPathName="[nfs-shared]"), guestId="ubuntu64Guest"
+        name="fresh",
+        numCPUs=2,
+        memoryMB=2048,
+        files=vim.vm.FileInfo(vmPathName="[nfs-shared]"),
+        guestId="ubuntu64Guest",
     )
     disk = vim.vm.device.VirtualDisk(key=-1, capacityInKB=1 << 20)
     config.deviceChange = [

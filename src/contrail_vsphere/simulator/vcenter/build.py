@@ -19,6 +19,7 @@ from contrail_vsphere.simulator.vcenter.datastore import Datastore
 from contrail_vsphere.simulator.vcenter.devices import FIRST_DISK_KEY, FIRST_NIC_KEY, DiskState, MacPool, NicState
 from contrail_vsphere.simulator.vcenter.distributed_virtual_switch import DistributedVirtualSwitch
 from contrail_vsphere.simulator.vcenter.dvs_life import make_switch
+from contrail_vsphere.simulator.vcenter.dvs_manager import DistributedVirtualSwitchManager
 from contrail_vsphere.simulator.vcenter.esx_agent_host_manager import EsxAgentHostManager
 from contrail_vsphere.simulator.vcenter.folder import ROOT_TYPES, Folder
 from contrail_vsphere.simulator.vcenter.host_life import MaintenanceHooks
@@ -81,6 +82,8 @@ def build_inventory(
     Background.of(world)
     root = root_folder(world)
     with world.commit() as tx:
+        if world.get(DistributedVirtualSwitchManager.singleton) is None:
+            tx.add(DistributedVirtualSwitchManager(world=world, moid=DistributedVirtualSwitchManager.singleton))
         datacenter = create_datacenter(tx, root, "DC0")
         networks = datacenter.network_folder
         vm_network, management = (

@@ -149,12 +149,6 @@ class ResourcePool(ManagedEntity):
                 move_to_pool(tx, vm, self)
                 tx.event(inventory_event(vim.event.VmResourcePoolMovedEvent, vm, oldParent=old, newParent=self))
 
-    @operation("ImportVApp", privilege="VApp.Import")
-    def ImportVApp(self, call: Any, spec: Any, folder: Any = None, host: Any = None) -> Any:
-        from contrail_vsphere.simulator.vcenter.http_nfc_lease import start_import
-
-        return start_import(self, call, spec=spec, folder=folder, host=host)
-
     async def destroy(self, *, user: str = "", chain: int | None = None) -> None:
         """Take the pool out; its VMs and pools go to its parent. A root pool stays."""
         from contrail_vsphere.simulator.vcenter.vm_wiring import move_to_pool

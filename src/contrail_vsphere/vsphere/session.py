@@ -91,7 +91,7 @@ class Session:
         await self.renew(seen)
         return await self._invoke(this, method, args, deadline=deadline, sink=sink)
 
-    async def call(self, this: Any, name: str, *, deadline: float = DEADLINE, **args: Any) -> Any:
+    async def call(self, this: Any, name: str, /, *, deadline: float = DEADLINE, **args: Any) -> Any:
         """Call by the method's name; faults come as errors of ``model.errors``."""
         method = method_of(this, name)
         try:

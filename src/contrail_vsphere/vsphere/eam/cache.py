@@ -11,11 +11,14 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from contrail_vsphere.model.eam import Agency
 from contrail_vsphere.model.errors import ContrailVsphereError, NotFound, TransientError
 from contrail_vsphere.model.ids import AgencyId
-from contrail_vsphere.vsphere.eam.client import EamClient
+
+if TYPE_CHECKING:
+    from contrail_vsphere.vsphere.eam.client import EamClient
 
 _LOG = logging.getLogger(__name__)
 
@@ -26,8 +29,8 @@ BUSY_INTERVAL = 5.0
 GATHER = 0.2
 """Seconds a nudge waits for more of its kind; a reconfiguration is several property updates."""
 
-Subscriber = Callable[[AgencyId, Agency | None], None]
-"""Called after every read of an agency, changed or not (repetition is evidence), and with None when it is gone."""
+Subscriber = Callable[[AgencyId, Agency | None, Agency | None], None]
+"""Called with before and after on each read of an agency, changed or not (repetition is evidence), or when it is gone."""
 
 
 class EamCache:
@@ -38,13 +41,16 @@ class EamCache:
         self._solution_id = solution_id
         self._interval = interval
         self._agencies: dict[AgencyId, Agency] = {}
+        self._reads: dict[AgencyId, int] = {}
+        self._foreign: set[AgencyId] = set()
+        """Agencies of other solutions: a solution never changes, so they are read once."""
         self._nudged: set[AgencyId | None] = set()
         self._wake = asyncio.Event()
         self._subscribers: list[Subscriber] = []
         self._task: asyncio.Task[None] | None = None
         self._whole = asyncio.Event()
-        self.error: ContrailVsphereError | None = None
-        """Why the last poll failed; None while EAM answers."""
+        self.error = ""
+        """Why the last poll failed; empty while EAM answers."""
         self.polls = 0
 
     @property
@@ -53,17 +59,22 @@ class EamCache:
         return self._agencies
 
     @property
-    def complete(self) -> bool:
+    def healthy(self) -> bool:
         """All agencies have been read at least once, and the last poll succeeded."""
-        return self._whole.is_set() and self.error is None
+        return self._whole.is_set() and not self.error
+
+    def reads(self, agency: AgencyId) -> int:
+        """How many reads in a row showed the agency as it is now: one read alone is not believed where acting hurts."""
+        return self._reads.get(agency, 0)
 
     async def ready(self) -> None:
         """Return once all agencies have been read."""
         await self._whole.wait()
 
-    def subscribe(self, subscriber: Subscriber) -> None:
-        """Be told of every read."""
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+        """Be told of every read; returns the way to stop."""
         self._subscribers.append(subscriber)
+        return lambda: self._subscribers.remove(subscriber)
 
     def nudge(self, agency: AgencyId | None = None) -> None:
         """Read one agency, or with None all, very soon; any number of nudges until then cost one read."""
@@ -72,15 +83,18 @@ class EamCache:
 
     def fold(self, agency: Agency) -> None:
         """Take in an agency that somebody else just read."""
+        before = self._agencies.get(agency.id)
         self._agencies[agency.id] = agency
-        for subscriber in self._subscribers:
-            subscriber(agency.id, agency)
+        self._reads[agency.id] = self._reads.get(agency.id, 0) + 1 if before == agency else 1
+        self._tell(agency.id, before, agency)
 
-    def start(self) -> None:
-        """Begin to poll, at once."""
+    def start(self, solution_id: str = "") -> None:
+        """Begin to poll, at once; the agencies of that solution (empty: as constructed, and then of everybody)."""
+        self._solution_id = solution_id or self._solution_id
         self._nudged.add(None)
         self._wake.set()
-        self._task = asyncio.create_task(self._run(), name="eam-cache")
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="eam-cache")
 
     async def stop(self) -> None:
         """End."""
@@ -95,7 +109,7 @@ class EamCache:
         loop = asyncio.get_running_loop()
         polled = float("-inf")
         while True:
-            busy = any(agency.status != "green" for agency in self._agencies.values()) or self.error is not None
+            busy = any(agency.status != "green" for agency in self._agencies.values()) or bool(self.error)
             due = polled + self._interval
             pause = min(due - loop.time(), BUSY_INTERVAL if busy else self._interval)
             with contextlib.suppress(TimeoutError):
@@ -104,24 +118,24 @@ class EamCache:
                     await asyncio.sleep(GATHER if self._whole.is_set() else 0)
             nudged, self._nudged = self._nudged, set()
             self._wake.clear()
-            everything = None in nudged or loop.time() >= due or self.error is not None
+            everything = None in nudged or loop.time() >= due or bool(self.error)
             try:
                 if everything:
                     polled = loop.time()
                     await self._poll(whole=None in nudged)
                 else:
                     await self._read_again({each for each in nudged if each is not None})
-                self.error = None
+                self.error = ""
             except ContrailVsphereError as error:
                 # Whatever it is, EAM is asked again next time; how long it has been so shows in the health.
-                if self.error is None:
+                if not self.error:
                     _LOG.log(logging.INFO if isinstance(error, TransientError) else logging.WARNING, "EAM: %s", error)
-                self.error = error
+                self.error = str(error)
 
     async def _poll(self, *, whole: bool) -> None:
         """Which agencies there are, and each of them: cheaply where it is steadily green."""
         self.polls += 1
-        existing = await self._client.agency_ids()
+        existing = [each for each in await self._client.agency_ids() if each not in self._foreign]
         for gone in [each for each in self._agencies if each not in existing]:
             self._drop(gone)
         results = await asyncio.gather(*(self._refresh(each, whole=whole) for each in existing), return_exceptions=True)
@@ -142,23 +156,26 @@ class EamCache:
             if before is not None and before.status == "green" and not whole:
                 status, goal, _issues = await self._client.agency_status(identity)
                 if (status, goal) == (before.status, before.goal):
-                    self._tell(identity, before)
+                    self.fold(before)
                     return
             agency = await self._client.read_agency(identity)
         except NotFound:
             self._drop(identity)
             return
-        if agency.solution_id == self._solution_id:
-            self._agencies[identity] = agency
-            self._tell(identity, agency)
+        if self._solution_id and agency.solution_id != self._solution_id:
+            self._foreign.add(identity)
+            return
+        self.fold(agency)
 
     def _drop(self, identity: AgencyId) -> None:
-        if self._agencies.pop(identity, None) is not None:
-            self._tell(identity, None)
+        before = self._agencies.pop(identity, None)
+        self._reads.pop(identity, None)
+        if before is not None:
+            self._tell(identity, before, None)
 
-    def _tell(self, identity: AgencyId, agency: Agency | None) -> None:
-        for subscriber in self._subscribers:
-            subscriber(identity, agency)
+    def _tell(self, identity: AgencyId, before: Agency | None, after: Agency | None) -> None:
+        for subscriber in list(self._subscribers):
+            subscriber(identity, before, after)
 
     @staticmethod
     def _raise_first(results: list[BaseException | None]) -> None:

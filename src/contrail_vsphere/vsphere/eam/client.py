@@ -7,22 +7,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
 from contrail_vsphere.model.eam import Agency, AgencyConfig, EsxAgent, Issue
 from contrail_vsphere.model.errors import NotFound, ProtocolError
 from contrail_vsphere.model.ids import AgencyId, EsxAgentId
 from contrail_vsphere.vsphere.eam import values
+from contrail_vsphere.vsphere.eam.cache import EamCache
 from contrail_vsphere.wire.soap.types import eam
+from contrail_vsphere.wire.soap.versions import EAM
 
 _LOG = logging.getLogger(__name__)
 
 _MANAGER = eam.EsxAgentManager("EsxAgentManager")
+VALIDATION = 300.0
+"""Seconds for the calls in which EAM fetches our OVF before it answers."""
 
 
 class EamCaller(Protocol):
     """A logged-in connection to ``/eam/sdk`` (``vsphere.vcenter.VCenter``)."""
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """Namespace -> version of the API that is spoken."""
+        ...
 
     async def call(self, ref: Any, method: str, **arguments: Any) -> Any:
         """Call a method by its name on the wire."""
@@ -32,9 +41,10 @@ class EamCaller(Protocol):
 class EamClient:
     """EsxAgentManager, Agency and Agent as this product uses them; reads of one agency run side by side, bounded."""
 
-    def __init__(self, caller: EamCaller, *, concurrency: int = 8) -> None:
+    def __init__(self, caller: EamCaller, *, solution_id: str = "", concurrency: int = 8) -> None:
         self._caller = caller
         self._slots = asyncio.Semaphore(concurrency)
+        self.cache = EamCache(self, solution_id=solution_id)
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -45,16 +55,17 @@ class EamClient:
     async def query_agencies(self, solution_id: str = "") -> tuple[Agency, ...]:
         """All agencies with configuration, runtime and EsxAgents; only those of ``solution_id`` where it is given.
 
-        An agency that cannot be understood is logged and left out: one bad agency must not hide the others.
+        An EsxAgent or runtime that cannot be understood is an issue of type ``Unreadable``. A configuration that cannot
+        be is a ProtocolError: the agency might be the one somebody is about to create a second time.
         """
-        found = await asyncio.gather(*(self._read_or_skip(each, solution_id) for each in await self.agency_ids()))
+        found = await _together([self._read_or_skip(each, solution_id) for each in await self.agency_ids()])
         return tuple(each for each in found if each is not None)
 
     async def read_agency(self, agency: AgencyId, *, with_agents: bool = True) -> Agency:
         """One agency; ``NotFound`` once it is destroyed."""
         ref = eam.Agency(agency)
-        solution, config, runtime = await asyncio.gather(
-            self._call(ref, "QuerySolutionId"), self._call(ref, "QueryConfig"), self._call(ref, "AgencyQueryRuntime")
+        solution, config, runtime = await _together(
+            [self._call(ref, "QuerySolutionId"), self._call(ref, "QueryConfig"), self._runtime(ref)]
         )
         agents = await self.esx_agents(agency) if with_agents else ()
         return values.agency(agency, solution_id=str(solution), config=config, runtime=runtime, agents=agents)
@@ -67,22 +78,26 @@ class EamClient:
     async def esx_agents(self, agency: AgencyId) -> tuple[EsxAgent, ...]:
         """The EsxAgents of an agency; one that goes away meanwhile is left out."""
         refs = await self._call(eam.Agency(agency), "QueryAgent") or ()
-        found = await asyncio.gather(*(self._esx_agent(EsxAgentId(each._moId), agency) for each in refs))
+        found = await _together([self._esx_agent(EsxAgentId(each._moId), agency) for each in refs])
         return tuple(each for each in found if each is not None)
 
     # -- changing -----------------------------------------------------------------------------------------------
 
     async def create_agency(self, config: AgencyConfig) -> AgencyId:
         """``CreateAgency``; EAM fetches the OVF before it answers, so our server must be up."""
+        values.check_version(config, self._caller.versions[EAM])
         wire = values.apply_config(config, eam.Agency.ConfigInfo())
-        made = await self._call(_MANAGER, "CreateAgency", agencyConfigInfo=wire, initialGoalState="enabled")
+        made = await self._call(
+            _MANAGER, "CreateAgency", agencyConfigInfo=wire, initialGoalState="enabled", deadline=VALIDATION
+        )
         return AgencyId(made._moId)
 
     async def update_agency(self, agency: AgencyId, config: AgencyConfig) -> None:
         """``Update`` with the whole configuration, starting from the one EAM has."""
         ref = eam.Agency(agency)
+        values.check_version(config, self._caller.versions[EAM])
         wire = values.apply_config(config, await self._call(ref, "QueryConfig"))
-        await self._call(ref, "Update", config=wire)
+        await self._call(ref, "Update", config=wire, deadline=VALIDATION)
 
     async def uninstall(self, agency: AgencyId) -> None:
         """Goal state uninstalled: EAM removes the ContrailVMs, the agency stays."""
@@ -111,14 +126,33 @@ class EamClient:
             read = await self.read_agency(agency)
         except NotFound:
             return None
-        except ProtocolError as error:
-            _LOG.warning("agency %s cannot be read: %s", agency, error)
-            return None
         return read if not solution_id or read.solution_id == solution_id else None
+
+    async def _runtime(self, ref: Any) -> Any:
+        try:
+            return await self._call(ref, "AgencyQueryRuntime")
+        except ProtocolError as error:
+            _LOG.warning("the runtime of agency %s cannot be read: %s", ref._moId, error)
+            return values.unreadable(eam.EamObject.RuntimeInfo, error)
 
     async def _esx_agent(self, identity: EsxAgentId, agency: AgencyId) -> EsxAgent | None:
         try:
             runtime = await self._call(eam.Agent(identity), "AgentQueryRuntime")
         except NotFound:
             return None
+        except ProtocolError as error:
+            _LOG.warning("EsxAgent %s cannot be read: %s", identity, error)
+            runtime = values.unreadable(eam.Agent.RuntimeInfo, error)
         return values.esx_agent(identity, agency, runtime)
+
+
+async def _together(work: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
+    """All of them side by side; the first error ends the others."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        return list(await asyncio.gather(*tasks))
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise

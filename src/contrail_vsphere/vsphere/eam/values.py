@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from contrail_vsphere.model.eam import Agency, AgencyConfig, EsxAgent, EsxAgentConfig, Issue, Trust, VmHook
+from contrail_vsphere.model.errors import InvalidArgument, ProtocolError
 from contrail_vsphere.model.ids import (
     AgencyId,
     ClusterId,
@@ -22,7 +23,10 @@ from contrail_vsphere.model.ids import (
     ResourcePoolId,
     VmId,
 )
+from contrail_vsphere.wire.soap.metadata import properties_of
 from contrail_vsphere.wire.soap.types import eam, vim, wsdl_name
+from contrail_vsphere.wire.soap.values import build
+from contrail_vsphere.wire.soap.versions import includes, version_id
 
 _SHOWN_ELSEWHERE = frozenset(
     ("key", "description", "time", "agent", "host", "vm", "dynamicType", "dynamicProperty", "agency", "agencyName",
@@ -42,16 +46,16 @@ def apply_config(config: AgencyConfig, wire: Any) -> Any:
     wire.agentName = config.agent_name
     wire.agentConfig = [_agent_config(each) for each in config.agents]
     wire.scope = eam.Agency.ComputeResourceScope(
-        computeResource=[vim.ComputeResource(cluster) for cluster in config.scope]
+        computeResource=[_compute_resource(cluster) for cluster in config.scope]
     )
     wire.manuallyMarkAgentVmAvailableAfterProvisioning = config.hook_after_provisioning
     wire.manuallyMarkAgentVmAvailableAfterPowerOn = config.hook_after_power_on
     wire.optimizedDeploymentEnabled = config.linked_clones
-    wire.agentVmNetwork = [vim.Network(each) for each in config.networks]
+    wire.agentVmNetwork = [_network(each) for each in config.networks]
     wire.agentVmDatastore = [vim.Datastore(each) for each in config.datastores]
     wire.preferHostConfiguration = config.prefer_host_configuration
     wire.resourcePools = [
-        eam.Agency.VMResourcePool(computeResourceId=vim.ComputeResource(cluster), resourcePoolId=vim.ResourcePool(pool))
+        eam.Agency.VMResourcePool(computeResourceId=_compute_resource(cluster), resourcePoolId=vim.ResourcePool(pool))
         for cluster, pool in config.resource_pools
     ]
     wire.folders = [
@@ -59,6 +63,15 @@ def apply_config(config: AgencyConfig, wire: Any) -> Any:
         for datacenter, folder in config.folders
     ]
     return wire
+
+
+def _compute_resource(moid: ClusterId) -> Any:
+    """Clusters are domain-c..., the compute resources of standalone hosts domain-s...."""
+    return vim.ComputeResource(moid) if moid.startswith("domain-s") else vim.ClusterComputeResource(moid)
+
+
+def _network(moid: NetworkId) -> Any:
+    return vim.dvs.DistributedVirtualPortgroup(moid) if moid.startswith("dvportgroup-") else vim.Network(moid)
 
 
 def _agent_config(config: EsxAgentConfig) -> Any:
@@ -78,6 +91,27 @@ def _agent_config(config: EsxAgentConfig) -> Any:
     if config.disk_provisioning:
         wire.ovfDiskProvisioning = config.disk_provisioning
     return wire
+
+
+def check_version(config: AgencyConfig, version: str) -> None:
+    """InvalidArgument when that EAM version cannot carry a field: it would be dropped without a word."""
+    for cls, used in (
+        (eam.Agency.ConfigInfo, {"resourcePools": bool(config.resource_pools), "folders": bool(config.folders)}),
+        (
+            eam.Agent.ConfigInfo,
+            {
+                "vmResourceConfiguration": any(each.deployment_option for each in config.agents),
+                "ovfDiskProvisioning": any(each.disk_provisioning for each in config.agents),
+            },
+        ),
+    ):
+        since = {prop.name: prop.version for prop in properties_of(cls)}
+        for name in (name for name, wanted in used.items() if wanted):
+            if not includes(version, since[name]):
+                raise InvalidArgument(
+                    f"EAM {version_id(version)} has no {name}; it came with EAM {version_id(since[name])}",
+                    hint="leave it out for this vCenter",
+                )
 
 
 # -- inwards ----------------------------------------------------------------------------------------------------------
@@ -145,13 +179,20 @@ def esx_agent(identity: EsxAgentId, agency_id: AgencyId, runtime: Any) -> EsxAge
         goal=runtime.goalState,
         host=HostId(runtime.host._moId) if runtime.host is not None else None,
         vm=VmId(runtime.vm._moId) if runtime.vm is not None else None,
-        vm_power=str(runtime.vmPowerState),
+        vm_power=str(runtime.vmPowerState or "poweredOff"),
         heartbeat=bool(runtime.receivingHeartBeat),
         vm_ip=runtime.vmIp or "",
         vm_name=runtime.vmName or "",
         hook=None if hook is None else VmHook(vm=VmId(hook.vm._moId), state=hook.vmState),
         issues=issues(runtime.issue),
     )
+
+
+def unreadable(cls: Any, error: ProtocolError) -> Any:
+    """Stands for a runtime that EAM sent but nobody can read: red, with that as its only issue."""
+    issue = build(eam.issue.Issue, key=-1, description=str(error))
+    issue.__dict__["_unknown_type"] = "Unreadable"
+    return build(cls, status="red", goalState="enabled", issue=[issue])
 
 
 def issues(wire: Iterable[Any] | None) -> tuple[Issue, ...]:

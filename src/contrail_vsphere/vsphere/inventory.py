@@ -1,0 +1,310 @@
+"""What vCenter has, kept up to date by one long poll.
+
+One filter over one view of everything; the first answers are the whole inventory in pages, later ones only what
+changed. After a lost session or a version that vCenter has forgotten the whole set is read again and compared with what
+we had (mark and sweep), so that nothing can be missed: subscribers hear of the difference, not of the reconnect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, cast
+
+from contrail_vsphere.model.errors import ContrailVsphereError
+from contrail_vsphere.model.ids import ClusterId, DatacenterId, DatastoreId, DvsId, HostId, NetworkId, VmId
+from contrail_vsphere.model.inventory import (
+    Change,
+    Cluster,
+    Datacenter,
+    Datastore,
+    Dvs,
+    Host,
+    Network,
+    Object,
+    VirtualMachine,
+)
+from contrail_vsphere.vsphere import property_collector as pc
+from contrail_vsphere.vsphere.errors import translate
+from contrail_vsphere.vsphere.inventory_values import KINDS, PATHS, build_value
+from contrail_vsphere.vsphere.session import Session
+from contrail_vsphere.vsphere.stream import Page, RecoveringStream, Row
+from contrail_vsphere.vsphere.task import LOST
+from contrail_vsphere.wire.soap.fault import SoapFault
+
+log = logging.getLogger(__name__)
+
+WAIT = 60
+"""Seconds of one long poll; it also keeps the session alive."""
+PAGE = 1000
+Subscriber = Callable[[Change], None]
+
+
+class Inventory:
+    """Indexes of everything by managed object id. Start it, await ``ready``, then read or subscribe."""
+
+    def __init__(self, session: Session, *, random: random.Random) -> None:
+        self._session = session
+        self._random = random
+        self._indexes: dict[type[Any], dict[str, Any]] = {kind: {} for kind in _ORDER}
+        self._raw: dict[str, tuple[str, dict[str, Any]]] = {}
+        """Id -> (type, values by path) of everything, folders included."""
+        self._strings: dict[str, str] = {}
+        self._subscribers: list[Subscriber] = []
+        self._ready = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._collector: Any = None
+        self._epoch = -1
+        self.failures = 0
+        """Unanswered long polls in a row."""
+        self.resyncs = 0
+        """Times the whole set was read."""
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    @property
+    def datacenters(self) -> Mapping[DatacenterId, Datacenter]:
+        """All datacenters."""
+        return MappingProxyType(cast(dict[DatacenterId, Datacenter], self._indexes[Datacenter]))
+
+    @property
+    def clusters(self) -> Mapping[ClusterId, Cluster]:
+        """All clusters, and the compute resources of standalone hosts."""
+        return MappingProxyType(cast(dict[ClusterId, Cluster], self._indexes[Cluster]))
+
+    @property
+    def hosts(self) -> Mapping[HostId, Host]:
+        """All hosts."""
+        return MappingProxyType(cast(dict[HostId, Host], self._indexes[Host]))
+
+    @property
+    def vms(self) -> Mapping[VmId, VirtualMachine]:
+        """All virtual machines and templates."""
+        return MappingProxyType(cast(dict[VmId, VirtualMachine], self._indexes[VirtualMachine]))
+
+    @property
+    def datastores(self) -> Mapping[DatastoreId, Datastore]:
+        """All datastores."""
+        return MappingProxyType(cast(dict[DatastoreId, Datastore], self._indexes[Datastore]))
+
+    @property
+    def networks(self) -> Mapping[NetworkId, Network]:
+        """Standard networks and distributed port groups."""
+        return MappingProxyType(cast(dict[NetworkId, Network], self._indexes[Network]))
+
+    @property
+    def dvss(self) -> Mapping[DvsId, Dvs]:
+        """Distributed switches."""
+        return MappingProxyType(cast(dict[DvsId, Dvs], self._indexes[Dvs]))
+
+    @property
+    def healthy(self) -> bool:
+        """The whole set was read and the last long poll was answered."""
+        return self._ready.is_set() and not self.failures
+
+    async def ready(self) -> None:
+        """Return once the whole inventory was read; raises what ended the reading if it cannot go on."""
+        waiting = asyncio.create_task(self._ready.wait())
+        try:
+            watched = {waiting, self._task} if self._task is not None else {waiting}
+            await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done() and self._task is not None:
+                self._task.result()
+        finally:
+            waiting.cancel()
+
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+        """Call ``subscriber`` for every change from now on; returns the way to stop."""
+        self._subscribers.append(subscriber)
+        return lambda: self._subscribers.remove(subscriber)
+
+    def fold(self, change: Change) -> None:
+        """Take in what the reply to a write of ours already told; vCenter's own update will confirm or correct it."""
+        known = change.after or change.before
+        if known is None:
+            return
+        index = self._indexes[type(known)]
+        before = index.get(known.id)
+        if change.after is None:
+            index.pop(known.id, None)
+        else:
+            index[known.id] = change.after
+        self._tell(before, change.after, change.paths)
+
+    # -- following ----------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to read and follow."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name=f"inventory {self._session.transport.endpoint.name}")
+
+    async def stop(self) -> None:
+        """Stop following; what was read stays."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def _run(self) -> None:
+        """Follow for ever. Whatever fails is tried again; only how soon differs."""
+        while True:
+            try:
+                if self._collector is None or self._epoch != self._session.epoch:
+                    await self._open()
+                await self._follow()
+            except SoapFault as fault:
+                self._collector = None
+                if fault.kind not in LOST:
+                    log.warning("inventory: %s", translate(fault, what="WaitForUpdatesEx"))
+                await self._pause()
+            except ContrailVsphereError as error:
+                log.info("inventory: %s", error)
+                self._collector = None
+                await self._pause()
+
+    async def _pause(self) -> None:
+        self.failures += 1
+        if self.failures > 1:
+            await asyncio.sleep(min(2.0 ** (self.failures - 2), 30.0) * self._random.uniform(0.5, 1.0))
+
+    async def _open(self) -> None:
+        """A collector of our own with one filter over a view of everything."""
+        session = self._session
+        await session.ensure()
+        epoch, content = session.epoch, session.content
+        collector = await session.call(content.propertyCollector, "CreatePropertyCollector")
+        args = pc.container_view_args(content.rootFolder, PATHS)
+        view = await session.call(content.viewManager, "CreateContainerView", **args)
+        await session.call(collector, "CreateFilter", spec=pc.of_view(view, PATHS), partialUpdates=False)
+        self._collector, self._epoch = collector, epoch
+
+    async def _follow(self) -> None:
+        """Read everything, then changes, until something fails."""
+        fresh: dict[str, tuple[str, dict[str, Any]]] | None = {}
+        version = ""
+        while True:
+            page = await self._wait(version)
+            self.failures = 0
+            if not page.version:
+                continue
+            version = page.version
+            if fresh is None:
+                self._apply(page.rows)
+                continue
+            for row in page.rows:
+                _merge(fresh, row)
+            if not page.truncated:
+                self._sweep(fresh)
+                fresh = None
+
+    async def _wait(self, version: str) -> Page:
+        page: Page = await self._session.invoke(
+            self._collector,
+            pc.WAIT,
+            {"version": version, "options": pc.wait_options(seconds=WAIT, most=PAGE)},
+            deadline=WAIT + 30.0,
+            sink=RecoveringStream(KINDS, strings=self._strings),
+        )
+        return page
+
+    # -- taking in ----------------------------------------------------------------------------------------------
+
+    def _sweep(self, fresh: dict[str, tuple[str, dict[str, Any]]]) -> None:
+        """Replace all by what was just read, and tell the difference."""
+        self._raw = fresh
+        self.resyncs += 1
+        found: dict[type[Any], dict[str, Any]] = {kind: {} for kind in _ORDER}
+        for moid, (kind, values) in fresh.items():
+            value = build_value(kind, moid, values, self._datacenter_of)
+            if value is not None:
+                found[type(value)][moid] = value
+        before, self._indexes = self._indexes, found
+        self._ready.set()
+        for model in _ORDER:
+            for moid, old in before[model].items():
+                if moid not in found[model]:
+                    self._tell(old, None, frozenset())
+            for moid, new in found[model].items():
+                self._tell(before[model].get(moid), new, frozenset())
+
+    def _apply(self, rows: list[Row]) -> None:
+        """Take in a page of changes, then tell of them: subscribers see all of a page at once."""
+        touched: dict[str, set[str]] = {}
+        gone: dict[str, str] = {}
+        again = False
+        for row in rows:
+            if row.kind == "leave":
+                kind, _ = self._raw.pop(row.id, (row.type, {}))
+                gone[row.id] = kind
+                touched.pop(row.id, None)
+            else:
+                gone.pop(row.id, None)
+                _merge(self._raw, row)
+                touched.setdefault(row.id, set()).update(row.values)
+            again = again or row.type in ("Folder", "StoragePod", "Datacenter")
+        if again:  # a folder came or moved: what is below it may now know its datacenter
+            for moid, (kind, _) in self._raw.items():
+                if kind in _BELOW_FOLDERS:
+                    touched.setdefault(moid, set()).add("parent")
+        changes = [self._remove(moid) for moid in gone]
+        changes += [self._replace(moid, paths) for moid, paths in touched.items()]
+        for change in changes:
+            if change is not None:
+                self._tell(change.before, change.after, change.paths)
+
+    def _remove(self, moid: str) -> Change | None:
+        for index in self._indexes.values():
+            if moid in index:
+                return Change(index.pop(moid), None)
+        return None
+
+    def _replace(self, moid: str, paths: set[str]) -> Change | None:
+        kind, values = self._raw[moid]
+        value = build_value(kind, moid, values, self._datacenter_of)
+        if value is None:
+            return None
+        index = self._indexes[type(value)]
+        before = index.get(moid)
+        index[moid] = value
+        return Change(before, value, frozenset(paths))
+
+    def _datacenter_of(self, folder: str | None) -> DatacenterId | None:
+        for _ in range(64):
+            if folder is None or folder not in self._raw:
+                return None
+            kind, values = self._raw[folder]
+            if kind == "Datacenter":
+                return DatacenterId(folder)
+            folder = values.get("parent")
+        return None
+
+    def _tell(self, before: Object | None, after: Object | None, paths: frozenset[str]) -> None:
+        if before == after:
+            return
+        change = Change(before, after, paths)
+        for subscriber in list(self._subscribers):
+            subscriber(change)
+
+
+_ORDER: tuple[type[Any], ...] = (Datacenter, Cluster, Host, Datastore, Dvs, Network, VirtualMachine)
+"""What others refer to comes first."""
+_BELOW_FOLDERS = (
+    "ComputeResource",
+    "ClusterComputeResource",
+    "DistributedVirtualSwitch",
+    "VmwareDistributedVirtualSwitch",
+)
+
+
+def _merge(raw: dict[str, tuple[str, dict[str, Any]]], row: Row) -> None:
+    if row.kind == "leave":
+        raw.pop(row.id, None)
+        return
+    known = raw.get(row.id)
+    if known is None or row.kind == "enter":
+        raw[row.id] = (row.type, row.values)
+    else:
+        known[1].update(row.values)

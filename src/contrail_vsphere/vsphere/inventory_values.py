@@ -1,0 +1,250 @@
+"""Which properties the inventory follows, and the model values made of them.
+
+A property that vCenter has not told is None or left at the value's default, which means unknown: half-made objects come
+without their ``config``, and a VM that is moving may have no host for a moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from contrail_vsphere.model.ids import (
+    ClusterId,
+    DatacenterId,
+    DatastoreId,
+    DvsId,
+    FolderId,
+    HostId,
+    NetworkId,
+    ResourcePoolId,
+    VmId,
+)
+from contrail_vsphere.model.inventory import (
+    Cluster,
+    Datacenter,
+    Datastore,
+    Dvs,
+    Host,
+    Network,
+    Object,
+    VirtualMachine,
+)
+from contrail_vsphere.vsphere.stream import Kind
+from contrail_vsphere.wire.soap.types import vim
+
+Values = Mapping[str, Any]
+DatacenterOf = Callable[[str | None], DatacenterId | None]
+"""The datacenter above a folder, as far as known."""
+
+PATHS: dict[str, dict[str, Kind]] = {
+    "Folder": {"parent": "id"},
+    "Datacenter": {"name": "text", "parent": "id", "vmFolder": "id", "networkFolder": "id"},
+    "ComputeResource": {"name": "text", "parent": "id", "host": "ids", "resourcePool": "id"},
+    "HostSystem": {
+        "name": "text",
+        "parent": "id",
+        "runtime.connectionState": "text",
+        "runtime.powerState": "text",
+        "runtime.inMaintenanceMode": "bool",
+        "summary.config.product.version": "text",
+        "summary.config.product.productLineId": "text",
+        "summary.config.agentVmDatastore": "id",
+        "summary.config.agentVmNetwork": "id",
+        "datastore": "ids",
+        "network": "ids",
+    },
+    "VirtualMachine": {
+        "name": "text",
+        "runtime.host": "id",
+        "runtime.powerState": "text",
+        "runtime.connectionState": "text",
+        "config.instanceUuid": "text",
+        "config.template": "bool",
+        "config.managedBy.extensionKey": "text",
+        "config.hardware.memoryMB": "int",
+        "config.cpuAllocation.reservation": "int",
+        "config.memoryAllocation.reservation": "int",
+        "config.hardware.device": "nics",
+        "guestHeartbeatStatus": "text",
+        "guest.ipAddress": "text",
+        "resourcePool": "id",
+    },
+    "Datastore": {
+        "name": "text",
+        "summary.capacity": "int",
+        "summary.freeSpace": "int",
+        "summary.accessible": "bool",
+    },
+    "Network": {"name": "text"},
+    "DistributedVirtualPortgroup": {
+        "name": "text",
+        "config.distributedVirtualSwitch": "id",
+        "config.description": "text",
+        "config.configVersion": "text",
+        "config.uplink": "bool",
+        "config.defaultPortConfig": "value",
+    },
+    "DistributedVirtualSwitch": {"name": "text", "parent": "id", "uuid": "text", "summary.hostMember": "ids"},
+}
+"""Type -> path -> how it is read. Types of a filter are listed with their base where that says it all."""
+
+KINDS: dict[str, Kind] = {path: kind for paths in PATHS.values() for path, kind in paths.items()}
+"""By path alone: a path is read the same way on every type."""
+
+BASES = {
+    "ClusterComputeResource": "ComputeResource",
+    "VmwareDistributedVirtualSwitch": "DistributedVirtualSwitch",
+    "StoragePod": "Folder",
+}
+
+
+def build_value(kind: str, moid: str, values: Values, datacenter_of: DatacenterOf) -> Object | None:
+    """The model value of an object; None for types that have none (folders)."""
+    make = _MAKERS.get(BASES.get(kind, kind))
+    return make(kind, moid, values, datacenter_of) if make is not None else None
+
+
+def _datacenter(_kind: str, moid: str, values: Values, _of: DatacenterOf) -> Object:
+    return Datacenter(
+        id=DatacenterId(moid),
+        name=_name(values),
+        vm_folder=FolderId(values.get("vmFolder") or ""),
+        network_folder=FolderId(values.get("networkFolder") or ""),
+    )
+
+
+def _cluster(kind: str, moid: str, values: Values, datacenter_of: DatacenterOf) -> Object:
+    pool = values.get("resourcePool")
+    return Cluster(
+        id=ClusterId(moid),
+        name=_name(values),
+        hosts=cast(tuple[HostId, ...], values.get("host") or ()),
+        root_pool=ResourcePoolId(pool) if pool else None,
+        datacenter=datacenter_of(values.get("parent")),
+        standalone=kind == "ComputeResource",
+    )
+
+
+def _host(_kind: str, moid: str, values: Values, _of: DatacenterOf) -> Object:
+    parent = values.get("parent")
+    datastore = values.get("summary.config.agentVmDatastore")
+    network = values.get("summary.config.agentVmNetwork")
+    return Host(
+        id=HostId(moid),
+        name=_name(values),
+        cluster=ClusterId(parent) if parent else None,
+        connection=values.get("runtime.connectionState"),
+        power=values.get("runtime.powerState"),
+        in_maintenance=values.get("runtime.inMaintenanceMode"),
+        version=values.get("summary.config.product.version") or "",
+        product_line=values.get("summary.config.product.productLineId") or "",
+        datastores=cast(tuple[DatastoreId, ...], values.get("datastore") or ()),
+        networks=cast(tuple[NetworkId, ...], values.get("network") or ()),
+        agent_datastore=DatastoreId(datastore) if datastore else None,
+        agent_network=NetworkId(network) if network else None,
+    )
+
+
+def _vm(_kind: str, moid: str, values: Values, _of: DatacenterOf) -> Object:
+    get = values.get
+    return VirtualMachine(
+        id=VmId(moid),
+        name=_name(values),
+        host=get("runtime.host"),
+        power=get("runtime.powerState"),
+        connection=get("runtime.connectionState"),
+        instance_uuid=get("config.instanceUuid") or "",
+        template=bool(get("config.template")),
+        heartbeat=get("guestHeartbeatStatus"),
+        ip_address=get("guest.ipAddress") or "",
+        nics=get("config.hardware.device") or (),
+        managed_by=get("config.managedBy.extensionKey") or "",
+        resource_pool=get("resourcePool"),
+        cpu_mhz_reserved=get("config.cpuAllocation.reservation") or 0,
+        memory_mb=get("config.hardware.memoryMB") or 0,
+        memory_mb_reserved=get("config.memoryAllocation.reservation") or 0,
+    )
+
+
+def _datastore(_kind: str, moid: str, values: Values, _of: DatacenterOf) -> Object:
+    accessible = values.get("summary.accessible")
+    return Datastore(
+        id=DatastoreId(moid),
+        name=_name(values),
+        capacity=values.get("summary.capacity") or 0,
+        free=values.get("summary.freeSpace") or 0,
+        accessible=accessible is not False,
+    )
+
+
+def _network(_kind: str, moid: str, values: Values, _of: DatacenterOf) -> Object:
+    return Network(id=NetworkId(moid), name=_name(values))
+
+
+def _port_group(_kind: str, moid: str, values: Values, _of: DatacenterOf) -> Object:
+    switch = values.get("config.distributedVirtualSwitch")
+    setting = values.get("config.defaultPortConfig")
+    security = getattr(setting, "securityPolicy", None) or getattr(setting, "macManagementPolicy", None)
+    return Network(
+        id=NetworkId(moid),
+        name=_name(values),
+        dvs=DvsId(switch) if switch else None,
+        description=values.get("config.description") or "",
+        vlan=vlan_text(getattr(setting, "vlan", None)),
+        promiscuous=_policy(security, "allowPromiscuous"),
+        forged_transmits=_policy(security, "forgedTransmits"),
+        mac_changes=_policy(security, "macChanges"),
+        config_version=values.get("config.configVersion") or "",
+        uplink=bool(values.get("config.uplink")),
+    )
+
+
+def _dvs(_kind: str, moid: str, values: Values, datacenter_of: DatacenterOf) -> Object:
+    return Dvs(
+        id=DvsId(moid),
+        name=_name(values),
+        uuid=values.get("uuid") or "",
+        hosts=cast(tuple[HostId, ...], values.get("summary.hostMember") or ()),
+        datacenter=datacenter_of(values.get("parent")),
+    )
+
+
+_MAKERS: dict[str, Callable[[str, str, Values, DatacenterOf], Object]] = {
+    "Datacenter": _datacenter,
+    "ComputeResource": _cluster,
+    "HostSystem": _host,
+    "VirtualMachine": _vm,
+    "Datastore": _datastore,
+    "Network": _network,
+    "DistributedVirtualPortgroup": _port_group,
+    "DistributedVirtualSwitch": _dvs,
+}
+
+_ESCAPED = {"%2f": "/", "%5c": "\\", "%25": "%"}
+
+
+def _name(values: Values) -> str:
+    """VCenter shows slash, backslash and percent sign in names percent-encoded."""
+    name = str(values.get("name") or "")
+    if "%" in name:
+        for written, meant in _ESCAPED.items():
+            name = name.replace(written, meant).replace(written.upper(), meant)
+    return name
+
+
+def _policy(security: Any, name: str) -> bool | None:
+    return getattr(getattr(security, name, None), "value", None)
+
+
+def vlan_text(vlan: Any) -> str:
+    """``none``, the number, ``pvlan N``, or the ranges of a trunk; empty when unknown."""
+    if isinstance(vlan, vim.dvs.VmwareDistributedVirtualSwitch.TrunkVlanSpec):
+        return ",".join(
+            f"{each.start}-{each.end}" if each.start != each.end else f"{each.start}" for each in vlan.vlanId
+        )
+    if isinstance(vlan, vim.dvs.VmwareDistributedVirtualSwitch.VlanIdSpec):
+        return str(vlan.vlanId) if vlan.vlanId else "none"
+    if isinstance(vlan, vim.dvs.VmwareDistributedVirtualSwitch.PvlanSpec):
+        return f"pvlan {vlan.pvlanId}"
+    return ""

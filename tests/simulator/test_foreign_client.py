@@ -1,5 +1,6 @@
 """pyVmomi's own client cannot tell our vCenter from a real one, where it looks."""
 
+import asyncio
 import datetime
 
 import pytest
@@ -130,8 +131,6 @@ async def test_updates_arrive_with_real_versions(vcenter):
 
 
 async def test_a_waiting_client_is_woken_by_a_change_and_by_a_new_host(vcenter):
-    import asyncio
-
     def client():
         si = connect(vcenter.ready)
         collector = si.content.propertyCollector
@@ -238,6 +237,11 @@ async def test_events_are_read_once_by_cursor_and_filtered(vcenter):
 
 
 async def test_sessions_end(vcenter):
+    loop = asyncio.get_running_loop()
+
+    async def later(seconds):
+        vcenter.scenario.advance_clock(seconds)
+
     def client():
         one, two = connect(vcenter.ready), connect(vcenter.ready)
         manager = one.content.sessionManager
@@ -251,7 +255,7 @@ async def test_sessions_end(vcenter):
             two.CurrentTime()
         with pytest.raises(vim.fault.NotFound):
             manager.TerminateSession([doomed])
-        vcenter.world.clock._skipped += 1801
+        asyncio.run_coroutine_threadsafe(later(1801), loop).result(5)
         with pytest.raises(vim.fault.NotAuthenticated):
             one.CurrentTime()
 

@@ -91,6 +91,8 @@ class VCenterSimulator:
         self._begin()
         self.ready: dict[str, Any] = {}
         """What the ready line says, once started."""
+        self.tunnel_url = ""
+        """The port that the sdkTunnel leads to, for clients that go there directly (vCenter's 8089)."""
         self._directory: Path | None = None
         self._tunnel: Tunnel | None = None
         self._started = False
@@ -251,6 +253,7 @@ class VCenterSimulator:
         identity = tls.make_identity(directory, host)
         taken = await self.server.listen(self.server.application(), host, int(port), identity.plain)
         inner = await self.server.listen(self.server.application(), host, 0, identity.tunnel)
+        self.tunnel_url = f"https://{host}:{inner}/sdk"
         self._tunnel = Tunnel(target=("127.0.0.1" if host == "0.0.0.0" else host, inner))  # noqa: S104
         tunnel = await self._tunnel.start(host, tunnel_port)
         self.ready = {

@@ -168,6 +168,8 @@ def _obstacle(s: Situation) -> Outcome | None:
 
 
 def _deploying(s: Situation) -> Outcome:
+    if not s.has_package or s.subject != "none" or _obstacle(s) is not None:
+        return Go(Phase.PRECHECK)
     then = Phase.HOOK_PROVISIONED if s.hook_after_provisioning else _towards_goal(s)
     return Do("deploy", then, Phase.PRECHECK)
 
@@ -300,6 +302,8 @@ def _upgrade_precheck(s: Situation) -> Outcome:
 
 
 def _upgrade_deploy(s: Situation) -> Outcome:
+    if s.subject_current or _obstacle(s) is not None:
+        return Go(Phase.UPGRADE_PRECHECK)
     then = Phase.UPGRADE_PROVISIONED if s.hook_after_provisioning else Phase.OLD_OFF
     return Do("deploy-new", then, Phase.UPGRADE_PRECHECK)
 

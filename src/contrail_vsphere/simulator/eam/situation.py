@@ -46,10 +46,10 @@ HOOKS: Final = {
     Phase.HOOK_POWERED_ON: "poweredOn",
 }
 """Phase in which EAM waits for MarkAsAvailable -> ``VmHook.vmState``."""
-SETTLED_ON_NEW: Final = frozenset({*RUNNING, Phase.OFF, Phase.POWERING_OFF, Phase.UPGRADE_PRECHECK}) - {
-    Phase.HOOK_POWERED_ON
-}
-"""From here on the upgraded virtual machine is *the* one (``runtime.vm``)."""
+SETTLED_ON_NEW: Final = frozenset(
+    {Phase.WAIT_HEARTBEAT, Phase.STEADY, Phase.OFF, Phase.POWERING_OFF, Phase.UPGRADE_PRECHECK, Phase.UPGRADE_DEPLOY}
+)
+"""Once there, the upgraded virtual machine is *the* one (``runtime.vm``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -188,9 +188,11 @@ class Worker:
             self.settle(tx, agent)
 
     def _stale(self, agent: EsxAgent, error: Exception) -> bool:
-        return is_stale(error) or (
-            isinstance(error, SoapFault) and host_condition(agent) not in {"ready", "maintenance"}
-        )
+        """Whether to look again before complaining: somebody was faster, holds the VM, or the host went away."""
+        if not isinstance(error, SoapFault):
+            return False
+        held = any(vm is not None and vm.busy_chain for vm in (agent.vm, agent.new_vm))
+        return held or is_stale(error) or host_condition(agent) not in {"ready", "maintenance"}
 
     def _failed(self, agent: EsxAgent, do: Do, error: Exception) -> None:
         draft = draft_for(do.operation, error)

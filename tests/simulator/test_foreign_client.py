@@ -178,6 +178,8 @@ async def test_wrong_paths_and_lost_objects_are_typed_faults(vcenter):
             collector.CreateFilter(spec_of(ghost, kind=vim.VirtualMachine, paths=["name"]), False)
         with pytest.raises(vmodl.fault.NotSupported):
             si.content.licenseManager.QuerySupportedFeatures()
+        with pytest.raises(vmodl.fault.MethodNotFound):
+            vim.VirtualMachine(si.content.rootFolder._moId, si._stub).PowerOn()
         with pytest.raises(vim.fault.InvalidPowerState):
             WaitForTask(vm.PowerOn())
 

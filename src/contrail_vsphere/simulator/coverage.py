@@ -50,7 +50,7 @@ def markdown() -> str:
     lines = [
         "# What the simulated vCenter serves",
         "",
-        "Methods that are not listed answer NotSupported, unknown names InvalidRequest. Generated from the code.",
+        "Methods that are not listed answer NotSupported, unknown names MethodNotFound. Generated from the code.",
         "",
         "| type | served | methods of the type | notes |",
         "|---|---|---|---|",

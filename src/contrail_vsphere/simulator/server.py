@@ -30,7 +30,7 @@ from contrail_vsphere.wire.soap.decode import Request, RequestDecoder
 from contrail_vsphere.wire.soap.encode import encode_fault, encode_response
 from contrail_vsphere.wire.soap.fault import SoapFault
 from contrail_vsphere.wire.soap.metadata import EAM, VIM, method_of
-from contrail_vsphere.wire.soap.types import eam, vmodl
+from contrail_vsphere.wire.soap.types import eam, managed_class, vmodl
 from contrail_vsphere.wire.soap.values import build
 from contrail_vsphere.wire.soap.versions import render_versions, version_of
 
@@ -197,7 +197,7 @@ class VimServer:
                     return response
             result = await self._run(call, run)
             if decoded.method is None:
-                raise _no_such_method(call, decoded)
+                raise _no_such_method(decoded)
             body = encode_response(decoded.method, result, version=call.version)
         except SoapFault as error:
             return self._fault(error, call.version, decoded.namespace)
@@ -226,7 +226,7 @@ class VimServer:
         operation = found.operations.get(decoded.name) if found is not None else None
         if decoded.method is None:
             self._check(call, authorization.VIEW, found)
-            raise _no_such_method(call, decoded)
+            raise _no_such_method(decoded)
         self._check(call, self._privilege(operation, decoded), found)
         if found is None:
             raise _gone(decoded)
@@ -333,19 +333,22 @@ def _system_error() -> SoapFault:
     return SoapFault(vmodl.fault.SystemError(reason=""), "A general system error occurred.")
 
 
-def _gone(decoded: Request) -> SoapFault:
-    from contrail_vsphere.wire.soap.types import managed_class
+def _receiver(decoded: Request) -> Any:
+    """The reference that a call was made on, whether the object exists or not."""
+    return managed_class(decoded.this_type, decoded.namespace)(decoded.this_id)
 
-    reference = managed_class(decoded.this_type, decoded.namespace)(decoded.this_id)
+
+def _gone(decoded: Request) -> SoapFault:
     return SoapFault(
-        vmodl.fault.ManagedObjectNotFound(obj=reference),
+        vmodl.fault.ManagedObjectNotFound(obj=_receiver(decoded)),
         f"The object '{decoded.this_type}:{decoded.this_id}' has already been deleted or was not completely created",
     )
 
 
-def _no_such_method(call: Call, decoded: Request) -> SoapFault:
+def _no_such_method(decoded: Request) -> SoapFault:
     return SoapFault(
-        vmodl.fault.InvalidRequest(), f"Unable to resolve WSDL method name {decoded.name} in {decoded.namespace}"
+        vmodl.fault.MethodNotFound(receiver=_receiver(decoded), method=decoded.name),
+        f"Unable to resolve WSDL method name {decoded.name} in {decoded.namespace}",
     )
 
 

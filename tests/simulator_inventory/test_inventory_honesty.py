@@ -348,8 +348,8 @@ def conforms(value, declared, path, world):
         assert isinstance(value, list), path
         for item in value:
             conforms(item, declared.Item, path + "[]", world)
-    elif isinstance(value, type):
-        assert declared is type, path
+    elif declared is type:
+        assert managed_class(value) is not managed_class("NoSuchType"), path
     elif isinstance(value, Entity):
         assert issubclass(managed_class(value.wsdl, value.namespace), declared), path
         assert world.get(value.moid) is value, f"{path} refers to {value.moid}, which is gone"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from contrail_vsphere.simulator.core.entity import managed_property, operation
 from contrail_vsphere.simulator.vcenter.managed_entity import ManagedEntity, fault, found, without
-from contrail_vsphere.wire.soap.types import managed_class, vim, vmodl
+from contrail_vsphere.wire.soap.types import vim, vmodl
 
 if TYPE_CHECKING:
     from contrail_vsphere.simulator.core.world import Transaction, World
@@ -191,7 +191,7 @@ class Folder(ManagedEntity):
 
     @managed_property("childType")
     def _child_type(self) -> list[Any]:
-        return [managed_class(name) for name in self.child_type]
+        return list(self.child_type)
 
     @managed_property("childEntity")
     def _child_entity(self) -> list[Any]:

@@ -153,7 +153,7 @@ def _disks(
     descriptor: Descriptor, hardware: Hardware, datastore: Datastore, folder: str, *, thin: bool
 ) -> tuple[DiskState, ...]:
     """A thin disk takes what was uploaded."""
-    name = folder.rstrip("/").rpartition(" ")[2]
+    name = folder.rstrip("/").partition("] ")[2]
     disks = []
     for index, drive in enumerate(hardware.disks):
         disk = descriptor.disk(drive.disk)

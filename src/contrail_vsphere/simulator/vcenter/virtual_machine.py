@@ -169,7 +169,7 @@ class VirtualMachine(ManagedEntity):
     @property
     def vmx(self) -> str:
         """Path of the configuration file; the directory ends in the name the VM was made with."""
-        name = self.directory.rstrip("/").rpartition(" ")[2] or self.moid
+        name = self.directory.rstrip("/").partition("] ")[2] or self.moid
         return f"{self.directory}{name}.vmx"
 
     # -- tree ---------------------------------------------------------------------------------------------------

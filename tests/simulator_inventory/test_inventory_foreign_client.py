@@ -1,4 +1,4 @@
-"""pyVmomi's own client over TLS sockets in real time: the operations work and every property of the main types reads."""
+"""pyVmomi over TLS sockets in real time: the operations work and every property of the main types reads."""
 
 from __future__ import annotations
 

@@ -326,6 +326,10 @@ def cleaned(data: bytes) -> bytes:
     return _REFERENCE.sub(_legal_reference, text).encode()
 
 
+MAX_KEPT = 8 << 20
+"""Bytes of one answer that are kept; a page of 1,000 virtual machines has about half of that."""
+
+
 class RecoveringStream:
     """A PropertyStream that keeps the answer's bytes and, if they are not XML, reads them a second time, cleaned.
 
@@ -335,16 +339,23 @@ class RecoveringStream:
     def __init__(self, kinds: Mapping[str, Kind], *, strings: dict[str, str] | None = None) -> None:
         self._kinds, self._strings = kinds, strings
         self._stream: PropertyStream | None = PropertyStream(kinds, strings=strings)
-        self._kept: list[bytes] = []
+        self._kept: list[bytes] | None = []
+        self._size = 0
         self.recovered = False
 
     def feed(self, data: bytes) -> None:
         """The next bytes."""
-        self._kept.append(data)
+        self._size += len(data)
+        if self._size > MAX_KEPT:
+            self._kept = None
+        elif self._kept is not None:
+            self._kept.append(data)
         if self._stream is not None:
             try:
                 self._stream.feed(data)
             except MalformedXml:
+                if self._kept is None:
+                    raise
                 self._stream = None
 
     def close(self) -> Page:
@@ -353,7 +364,10 @@ class RecoveringStream:
             try:
                 return self._stream.close()
             except MalformedXml:
-                self._stream = None
+                if self._kept is None:
+                    raise
+        if self._kept is None:
+            raise MalformedXml("the answer is not XML, and too large to be read a second time")
         again = PropertyStream(self._kinds, strings=self._strings)
         again.feed(cleaned(b"".join(self._kept)))
         page = again.close()

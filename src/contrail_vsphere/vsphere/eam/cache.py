@@ -30,7 +30,7 @@ GATHER = 0.2
 """Seconds a nudge waits for more of its kind; a reconfiguration is several property updates."""
 
 Subscriber = Callable[[AgencyId, Agency | None, Agency | None], None]
-"""Called with before and after on each read of an agency, changed or not (repetition is evidence), or when it is gone."""
+"""Called with before and after on each read of an agency, changed or not (repetition is evidence); None: it is gone."""
 
 
 class EamCache:

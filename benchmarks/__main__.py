@@ -1,0 +1,126 @@
+"""Run the benchmarks: ``python -m benchmarks [--vms N] [--json]``. Exit 1 when a ratio misses its aim."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from typing import Any
+
+CPU_AIM = 8.0
+"""Times less client CPU than pyVmomi, reading every VM with its devices."""
+MEMORY_AIM = 0.25
+"""Part of pyVmomi's peak memory."""
+
+
+class Server:
+    """The simulated vCenter, in its own process."""
+
+    def __init__(self, *, hosts: int, vms: int, page: int) -> None:
+        command = [sys.executable, "-m", "benchmarks.server", str(hosts), str(vms), str(page)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.ready = self._process.stdout.readline() if self._process.stdout else ""
+        if not self.ready:
+            raise SystemExit("the simulated vCenter did not start")
+
+    def run(self, side: str, work: str, *, page: int = 0, calls: int = 0) -> dict[str, Any]:
+        command = [sys.executable, "-m", "benchmarks.sides", side, work, str(page), str(calls)]
+        done = subprocess.run(command, input=self.ready, capture_output=True, text=True, timeout=600, check=False)
+        if done.returncode:
+            raise SystemExit(f"{side} {work}: {done.stderr[-2000:]}")
+        result: dict[str, Any] = json.loads(done.stdout)
+        return result
+
+    def stop(self) -> None:
+        self._process.communicate(timeout=60)
+
+
+def bulk(vms: int) -> dict[str, Any]:
+    """Read every VM with its devices, in one answer and in pages of 1,000; each side keeps all it read."""
+    server = Server(hosts=max(4, vms // 100), vms=vms, page=0)
+    try:
+        server.run("raw", "read")  # the server's caches are warm from here on, for everybody
+        found: dict[str, Any] = {}
+        for name, page in (("one answer", 0), ("pages of 1000", 1000)):
+            found[name] = {side: server.run(side, "read", page=page) for side in ("raw", "ours", "pyvmomi")}
+    finally:
+        server.stop()
+    return found
+
+
+def small(calls: int) -> dict[str, Any]:
+    """CurrentTime, over and over."""
+    server = Server(hosts=4, vms=0, page=100)
+    try:
+        return {
+            "raw": server.run("raw", "calls", calls=calls),
+            "ours": server.run("ours", "calls", calls=calls),
+            "ours, 8 at a time": server.run("ours", "calls8", calls=calls),
+            "pyvmomi": server.run("pyvmomi", "calls", calls=calls),
+        }
+    finally:
+        server.stop()
+
+
+def show_bulk(found: dict[str, Any], vms: int) -> None:
+    for name, sides in found.items():
+        size = sides["raw"]["bytes"] / 1e6
+        print(f"\nread {vms} VMs with devices over TLS, {name}: {size:.1f} MB, all kept")
+        print(f"  {'':10} {'CPU s':>8} {'wall s':>8} {'peak MiB':>9} {'objects':>8} {'cards':>7} {'calls':>6}")
+        for side, used in sides.items():
+            print(
+                f"  {side:10} {used['cpu']:8.3f} {used['wall']:8.3f} {used['peak']:9.1f}"
+                f" {used.get('objects', '-'):>8} {used.get('cards', '-'):>7} {used['calls']:>6}"
+            )
+        cpu = sides["pyvmomi"]["cpu"] / sides["ours"]["cpu"]
+        memory = sides["ours"]["peak"] / sides["pyvmomi"]["peak"]
+        print(
+            f"  ours: {cpu:.1f} times less CPU than pyVmomi, {memory:.2f} of its memory,"
+            f" {sides['ours']['cpu'] / sides['raw']['cpu']:.1f} times the CPU of the bare socket"
+        )
+
+
+def show_small(found: dict[str, Any]) -> None:
+    print("\nsmall calls (CurrentTime) over TLS")
+    print(f"  {'':18} {'CPU us':>8} {'calls/s':>9}")
+    for side, used in found.items():
+        print(f"  {side:18} {used['cpu'] / used['calls'] * 1e6:8.0f} {used['calls'] / used['wall']:9.0f}")
+    ratio = found["pyvmomi"]["cpu"] / found["ours, 8 at a time"]["cpu"]
+    print(f"  ours, 8 at a time: {ratio:.1f} times less CPU than pyVmomi")
+
+
+def missed(found: dict[str, Any]) -> list[str]:
+    sides = found["one answer"]
+    cpu = sides["pyvmomi"]["cpu"] / sides["ours"]["cpu"]
+    memory = sides["ours"]["peak"] / sides["pyvmomi"]["peak"]
+    faults = []
+    if cpu < CPU_AIM:
+        faults.append(f"{cpu:.1f} times less CPU than pyVmomi; the aim is {CPU_AIM:g}")
+    if memory > MEMORY_AIM:
+        faults.append(f"{memory:.2f} of pyVmomi's peak memory; the aim is {MEMORY_AIM:g}")
+    if sides["ours"]["cards"] != sides["pyvmomi"]["cards"] or sides["ours"]["objects"] != sides["pyvmomi"]["objects"]:
+        faults.append("the two clients did not read the same")
+    return faults
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("--vms", type=int, default=10_000)
+    parser.add_argument("--calls", type=int, default=2_000)
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    options = parser.parse_args()
+    reads, calls = bulk(options.vms), small(options.calls)
+    if options.json:
+        print(json.dumps({"vms": options.vms, "read": reads, "calls": calls}))
+    else:
+        show_bulk(reads, options.vms)
+        show_small(calls)
+    faults = missed(reads)
+    for fault in faults:
+        print(f"missed: {fault}", file=sys.stderr)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -33,7 +33,6 @@ from contrail_vsphere.engine.brake import BrakeState, DeletionBrake
 from contrail_vsphere.engine.health import HealthBook
 from contrail_vsphere.engine.journal import Journal
 from contrail_vsphere.model.eam import Agency
-from contrail_vsphere.model.errors import ContrailVsphereError
 from contrail_vsphere.model.ids import AgencyId, HostId
 from contrail_vsphere.model.protocols import HostEntry, ReadinessState
 from contrail_vsphere.pki.ca import CertificateAuthority
@@ -43,15 +42,16 @@ from contrail_vsphere.pki.tokens import TokenStore
 class LiveAgencies(Protocol):
     """The cache of our agencies (``vsphere.eam.cache.EamCache``)."""
 
-    error: ContrailVsphereError | None
+    error: str
+    """Why EAM did not answer the last time; empty when it did."""
 
     @property
-    def complete(self) -> bool:
+    def healthy(self) -> bool:
         """All agencies were read, and EAM answered the last time."""
         ...
 
-    def subscribe(self, subscriber: Callable[[AgencyId, Agency | None], None]) -> None:
-        """Be told of every read of an agency, changed or not; None: it is gone."""
+    def subscribe(self, subscriber: Callable[[AgencyId, Agency | None, Agency | None], None]) -> Callable[[], None]:
+        """Be told of every read of an agency, changed or not, before and after; returns the way to stop."""
         ...
 
     def nudge(self, agency: AgencyId | None = None) -> None:
@@ -59,7 +59,7 @@ class LiveAgencies(Protocol):
         ...
 
     def fold(self, agency: Agency) -> None:
-        """Take in an agency that was read elsewhere."""
+        """Take in an agency that an action read on its way; subscribers are told."""
         ...
 
 
@@ -161,16 +161,17 @@ class ContrailVmManager:
         """Why nothing can be judged now; empty when all is in view."""
         if not self._inventory.healthy:
             return "the inventory of vCenter is being read"
-        if self._agencies.error is not None:
-            return f"EAM does not answer: {self._agencies.error}"
-        return "" if self._agencies.complete else "the agencies of EAM are being read"
+        if self._agencies.healthy:
+            return ""
+        error = self._agencies.error
+        return f"EAM does not answer: {error}" if error else "the agencies of EAM are being read"
 
     # -- life ---------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Begin to observe and to act."""
         self._stops.append(self._inventory.subscribe(self.controller.inventory_changed))
-        self._agencies.subscribe(self._agency_read)
+        self._stops.append(self._agencies.subscribe(self._agency_read))
         self._agencies.nudge()
         self.controller.start()
         self.watch.start()
@@ -188,7 +189,7 @@ class ContrailVmManager:
         """Return once nothing is due now and nothing runs."""
         await self.controller.idle()
 
-    def _agency_read(self, agency_id: AgencyId, agency: Agency | None) -> None:
+    def _agency_read(self, agency_id: AgencyId, _before: Agency | None, agency: Agency | None) -> None:
         before = self.readings.by_id.get(agency_id)
         if agency is None:
             self.readings.gone(agency_id)

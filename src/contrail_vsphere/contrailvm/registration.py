@@ -95,7 +95,10 @@ class Registration:
             await self._vcenter.call(self._manager, "UpdateExtension", extension=extension)
             outcome = "updated"
         await self._vcenter.call(
-            self._manager, "SetExtensionCertificate", extensionKey=key, certificatePem=self._facts.certificate_pem
+            self._manager,
+            "SetExtensionCertificate",
+            extensionKey=key,
+            certificatePem=_leaf(self._facts.certificate_pem),
         )
         return Registered(outcome=outcome, key=key, version=self._facts.version)
 
@@ -138,7 +141,6 @@ class Registration:
 def build_extension(facts: ExtensionFacts, *, now: datetime) -> Any:
     """The ``Extension`` data object, complete: labels, health, entity types, Solution Manager."""
     label, key = "ContrailVM Manager", facts.key
-    mails = [facts.admin_email] if facts.admin_email else []
     return vim.Extension(
         key=key,
         description=vim.Description(label=label, summary="Runs the Contrail vRouter VM on every ESXi host"),
@@ -151,7 +153,8 @@ def build_extension(facts: ExtensionFacts, *, now: datetime) -> Any:
                 description=vim.Description(label=label, summary="Enrolment and health"),
                 company=facts.company,
                 type="HTTPS",
-                adminEmail=mails,
+                # Required on the wire even where there is nobody to write to.
+                adminEmail=[facts.admin_email],
             )
         ],
         taskList=[vim.Extension.TaskTypeInfo(taskID=f"{key}.{name}") for name in TASKS],
@@ -194,6 +197,12 @@ def _resources(key: str, label: str) -> list[Any]:
             },
         ),
     ]
+
+
+def _leaf(pem: str) -> str:
+    """The first certificate: vCenter compares ours with what it was given, and takes no chain."""
+    end = "-----END CERTIFICATE-----"
+    return pem[: pem.index(end) + len(end)] + "\n" if end in pem else pem
 
 
 def _same(found: Any, wanted: Any) -> bool:

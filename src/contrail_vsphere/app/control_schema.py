@@ -39,6 +39,10 @@ class UnitStatus(Document):
     """Managed object id."""
     host_name: str = ""
     state: UnitState
+    colour: Colour | None = None
+    """The EsxAgent's status as EAM shows it; none without an EsxAgent."""
+    forwards: bool = False
+    """Its VRouterAgent has a controller Established."""
     vm: str | None = None
     """Managed object id of the ContrailVM."""
     vm_name: str = ""

@@ -1,0 +1,1 @@
+"""The stories the demos tell, talking to child processes only."""

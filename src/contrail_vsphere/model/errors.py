@@ -1,31 +1,31 @@
 """One exception tree for the whole product; each outside world is translated into it once, at its door.
 
-    ContrailVsphereError            message says what, hint says what to do
-    ├── UsageError                  the caller asked for something that cannot be (CLI exit 2)
-    │   ├── SettingsError           a settings file
-    │   ├── DesiredStateError       a deployments file
-    │   └── PackageError            an OVF, OVA or VIB that does not hold together
-    ├── TransientError              the same call may succeed later; retried with backoff
-    │   ├── Unreachable             no connection, time-out, connection dropped
-    │   ├── NotAuthenticated        the session is gone; a new login is due
-    │   ├── NotReadyYet             the service is up but still loading
-    │   ├── Busy                    TaskInProgress, ResourceInUse, too many requests
-    │   └── Conflict                somebody else changed the object first (optimistic locking)
-    ├── RefusedError                the same call will fail again until something changes
-    │   ├── AuthenticationFailed    wrong credentials or certificate
-    │   ├── Untrusted               TLS verification failed
-    │   ├── NoPermission            a privilege is missing
-    │   ├── NotFound                the object does not exist (any more)
-    │   ├── AlreadyExists
-    │   ├── InvalidArgument
-    │   ├── InvalidState            not possible in the object's present state
-    │   ├── UrlRefused              EAM could not fetch or trust a URL of ours
-    │   └── OutOfResources          CPU, memory, space, or the EsxAgents a host must have first
-    ├── ProtocolError               the peer sent what its own contract does not allow
-    │   └── MalformedXml            not even XML (some servers pass on control characters)
-    ├── JournalError                the journal file is damaged, foreign, newer, or cannot be written
-    ├── BrakeEngaged                too many deletions at once; waits for a person
-    └── NotConverged                a deadline passed before the wanted state was reached (CLI exit 3)
+ContrailVsphereError            message says what, hint says what to do
+├── UsageError                  the caller asked for something that cannot be (CLI exit 2)
+│   ├── SettingsError           a settings file
+│   ├── DesiredStateError       a deployments file
+│   └── PackageError            an OVF, OVA or VIB that does not hold together
+├── TransientError              the same call may succeed later; retried with backoff
+│   ├── Unreachable             no connection, time-out, connection dropped
+│   ├── NotAuthenticated        the session is gone; a new login is due
+│   ├── NotReadyYet             the service is up but still loading
+│   ├── Busy                    TaskInProgress, ResourceInUse, too many requests
+│   └── Conflict                somebody else changed the object first (optimistic locking)
+├── RefusedError                the same call will fail again until something changes
+│   ├── AuthenticationFailed    wrong credentials or certificate
+│   ├── Untrusted               TLS verification failed
+│   ├── NoPermission            a privilege is missing
+│   ├── NotFound                the object does not exist (any more)
+│   ├── AlreadyExists
+│   ├── InvalidArgument
+│   ├── InvalidState            not possible in the object's present state
+│   ├── UrlRefused              EAM could not fetch or trust a URL of ours
+│   └── OutOfResources          CPU, memory, space, or the EsxAgents a host must have first
+├── ProtocolError               the peer sent what its own contract does not allow
+│   └── MalformedXml            not even XML (some servers pass on control characters)
+├── JournalError                the journal file is damaged, foreign, newer, or cannot be written
+├── BrakeEngaged                too many deletions at once; waits for a person
+└── NotConverged                a deadline passed before the wanted state was reached (CLI exit 3)
 """
 
 from __future__ import annotations

@@ -155,6 +155,11 @@ class Publisher:
                 self._next.present_in(self._context)
             self._identity, self._next = self._next, None
 
+    def reload(self) -> None:
+        """Serve also what another process (``contrailvm package publish``) put into the data directory."""
+        self.store.load()
+        self._route()
+
     async def publish(self, package: Package) -> str:
         """Import a verified package and serve it; returns the URL of its descriptor. Safe to repeat."""
         stored = await self.store.add(package)

@@ -1,0 +1,272 @@
+"""The ContrailVM Manager as a running service: its parts put together, started in order, stopped in the reverse.
+
+Publishing and bootstrap are up before vCenter is spoken to, since EAM fetches the package before ``CreateAgency``
+answers; the manager begins to act last and ends first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+import contrail_vsphere
+from contrail_vsphere.app.access import TokenFile
+from contrail_vsphere.app.connect import choose_vcenter, endpoint
+from contrail_vsphere.app.contrailvm_target import ContrailVmTarget
+from contrail_vsphere.app.control import create_app
+from contrail_vsphere.app.control_server import ControlServer
+from contrail_vsphere.app.data_dir import DataDirectory
+from contrail_vsphere.app.metrics import Metrics
+from contrail_vsphere.config.settings import Address, Settings
+from contrail_vsphere.contrail.introspect import Introspect
+from contrail_vsphere.contrailvm.bootstrap import BootstrapServer, server_context
+from contrail_vsphere.contrailvm.controller import EAM_KEY
+from contrail_vsphere.contrailvm.manager import ContrailVmManager
+from contrail_vsphere.contrailvm.publish import Publisher
+from contrail_vsphere.contrailvm.registration import ExtensionFacts, Registration
+from contrail_vsphere.contrailvm.shelf import Shelf
+from contrail_vsphere.engine.health import HealthBook
+from contrail_vsphere.model.errors import ContrailVsphereError, SettingsError
+from contrail_vsphere.model.inventory import Change, VirtualMachine
+from contrail_vsphere.pki.identity import Identity
+from contrail_vsphere.pki.tokens import TokenStore
+from contrail_vsphere.vsphere.eam.cache import EamCache
+from contrail_vsphere.vsphere.endpoint import ExtensionLogin
+from contrail_vsphere.vsphere.vcenter import VCenter
+
+_LOG = logging.getLogger(__name__)
+
+HEARTBEAT = 600.0
+"""Seconds between two heartbeats of the extension."""
+TOKEN_LIFETIME = timedelta(hours=24)
+"""A bootstrap token outlives the slowest deployment; it is void anyway once another is minted for its VM."""
+EAM_EVENTS = tuple(
+    f"com.vmware.vim.eam.{name}"
+    for name in (
+        "agency.create", "agency.destroyed", "agency.goalstate", "agency.statusChanged", "agency.updated",
+        "agent.created", "agent.destroyed", "agent.destroyedNoHost", "agent.statusChanged",
+        "agent.markAgentVmAsAvailableAfterProvisioning", "agent.markAgentVmAsAvailableAfterPowerOn",
+        "agent.task.deployVm", "agent.task.deleteVm", "agent.task.powerOnVm", "agent.task.powerOffVm",
+        "issue.vmPoweredOff", "issue.vmNotDeployed", "issue.vmSuspended", "issue.resolved",
+    )
+)  # fmt: skip
+"""Events that say EAM has news; those of other issues come with a change of status."""
+
+
+def utc_now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
+
+
+class ContrailVmService:
+    """One manager for one vCenter. ``async with`` runs it; ``ready`` then says where it serves."""
+
+    def __init__(
+        self, settings: Settings, *, vcenter: str = "", now: Callable[[], datetime] = utc_now, seed: int | None = None
+    ) -> None:
+        self.settings = settings
+        self.vcenter_name, self._table = choose_vcenter(settings, vcenter)
+        self._now = now
+        self._random = Random(seed)
+        self._stack = AsyncExitStack()
+        self.ready: dict[str, Any] = {}
+        self.health = HealthBook(now=now)
+        self.metrics = Metrics()
+        self.manager: ContrailVmManager
+        self.vcenter: VCenter
+        self.publisher: Publisher
+
+    async def __aenter__(self) -> ContrailVmService:
+        """Start everything, or nothing."""
+        async with AsyncExitStack() as stack:
+            await self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop, last started first."""
+        await self._stack.aclose()
+
+    # -- start --------------------------------------------------------------------------------------------------
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        settings, now = self.settings, self._now
+        data = DataDirectory(settings.manager.data_dir, now=now)
+        stack.enter_context(data.held())
+        journal = stack.enter_context(data.journal())
+        authority = data.authority()
+        login = ExtensionLogin(
+            key=settings.manager.extension_key, identity=data.extension_identity(settings.manager.extension_key)
+        )
+        publish, bootstrap = settings.publish, settings.bootstrap
+        publish_identity = data.server_identity("publish", _hosts(publish.listen, publish.advertise), authority)
+        bootstrap_identity = data.server_identity("bootstrap", _hosts(bootstrap.listen, bootstrap.advertise), authority)
+        self.publisher = Publisher(
+            data.path / "packages",
+            listen=publish.listen,
+            tls=publish_identity,
+            advertised_url=publish.advertise,
+            now=now,
+        )
+        await self.publisher.start()
+        stack.push_async_callback(self.publisher.stop)
+
+        self.vcenter = await stack.enter_async_context(
+            VCenter(endpoint(self._table), login, now=now, random=self._random)
+        )
+        agencies = self.vcenter.eam.cache
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        server: list[BootstrapServer] = []
+        self.manager = ContrailVmManager(
+            solution_id=settings.manager.extension_key,
+            vcenter=self.vcenter,
+            inventory=self.vcenter.inventory,
+            eam=self.vcenter.eam,
+            agencies=agencies,
+            journal=journal,
+            shelf=Shelf(
+                self.publisher,
+                solution_id=settings.manager.extension_key,
+                manager_url=lambda: bootstrap.advertise or f"https://{server[0].address[0]}:{server[0].address[1]}",
+                ca_pem=lambda: authority.cert_pem,
+            ),
+            tokens=TokenStore(journal, now=now, ttl=TOKEN_LIFETIME),
+            authority=authority,
+            introspect=Introspect(http),
+            health=self.health,
+            now=now,
+            random=self._random,
+        )
+        server.append(self._bootstrap_server(bootstrap.listen, bootstrap_identity, authority.trust_bundle))
+        await _start_listener(server[0].start, "bootstrap.listen", bootstrap.listen)
+        stack.push_async_callback(server[0].stop)
+        bootstrap_url = bootstrap.advertise or f"https://{server[0].address[0]}:{server[0].address[1]}"
+
+        self._wake_eam_cache(agencies)
+        self.vcenter.inventory.start()
+        self.vcenter.events.start(EAM_EVENTS)
+        agencies.start()
+        await self.manager.start()
+        stack.push_async_callback(self.manager.stop)
+        facts = extension_facts(settings, login.identity, bootstrap_url)
+        registration = Registration(
+            self.vcenter, extension_manager=self.vcenter.content.extensionManager, facts=facts, now=now
+        )
+        await stack.enter_async_context(_background(self._heartbeat(registration)))
+        control = await self._start_control(stack)
+        self.ready = {
+            "control_url": control,
+            "publish_url": self.publisher.base_url,
+            "bootstrap_url": bootstrap_url,
+            "extension": settings.manager.extension_key,
+            "vcenter": self.vcenter_name,
+        }
+
+    def _bootstrap_server(self, listen: Address, identity: Identity, ca_pem: str) -> BootstrapServer:
+        office = self.manager.office
+        return BootstrapServer(
+            tls=server_context(cert_file=str(identity.cert_file), key_file=str(identity.key_file), ca_pem=ca_pem),
+            ca_pem=lambda: ca_pem.encode(),
+            redeem=office.redeem,
+            configuration=office.configuration,
+            sign=office.sign,
+            health=self.manager.health,
+            listen=str(listen),
+        )
+
+    async def _start_control(self, stack: AsyncExitStack) -> str:
+        control = self.settings.control
+        self.metrics.watch_health(self.health)
+        self.metrics.watch_controller(self.manager.controller.engine)
+        self.metrics.watch_brake(self.manager.brake)
+        self.metrics.counter(
+            "vcenter_calls", "Calls to vCenter and EAM by method.", ("method",),
+            lambda: {(method,): float(number) for method, number in self.vcenter.calls.items()},
+        )  # fmt: skip
+        self.metrics.gauge("hosts", "Hosts by the state of their ContrailVM.", ("state",), self._hosts_by_state)
+        tls = None
+        if control.cert_file is not None and control.key_file is not None:
+            tls = Identity(control.key_file, control.cert_file).server_context()
+        target = ContrailVmTarget(self.manager, before_apply=self.publisher.reload)
+        app = create_app(
+            target=target, tokens=TokenFile(self.settings.token_file), health=self.health, metrics=self.metrics
+        )
+        server = ControlServer(app, control.listen, tls=tls)
+        await server.start()
+        stack.push_async_callback(server.stop)
+        return server.url
+
+    def _hosts_by_state(self) -> dict[tuple[str], float]:
+        counted: dict[tuple[str], float] = {}
+        for entry in self.manager.hosts():
+            counted[(entry.state,)] = counted.get((entry.state,), 0.0) + 1
+        return counted
+
+    # -- while it runs ------------------------------------------------------------------------------------------
+
+    def _wake_eam_cache(self, agencies: EamCache) -> None:
+        """Hints that EAM has news, so that the next poll need not be waited for."""
+
+        def changed(change: Change) -> None:
+            vm = change.after or change.before
+            if isinstance(vm, VirtualMachine) and vm.managed_by == EAM_KEY:
+                agencies.nudge()
+
+        self.vcenter.inventory.subscribe(changed)
+        self.vcenter.events.subscribe(lambda _event: agencies.nudge())
+
+    async def _heartbeat(self, registration: Registration) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT)
+            try:
+                await registration.heartbeat()
+            except ContrailVsphereError as error:
+                _LOG.warning("heartbeat of the extension: %s", error)
+
+
+def extension_facts(settings: Settings, identity: Identity, bootstrap_url: str) -> ExtensionFacts:
+    """What is registered with vCenter."""
+    return ExtensionFacts(
+        key=settings.manager.extension_key,
+        company=settings.manager.company,
+        certificate_pem=identity.cert_pem,
+        health_url=f"{bootstrap_url}/health/health.xml",
+        manager_url=bootstrap_url,
+        version=contrail_vsphere.__version__,
+        admin_email=settings.manager.admin_email,
+    )
+
+
+def _hosts(listen: Address, advertised: str) -> list[str]:
+    """The names a listener's certificate bears: the advertised one first."""
+    named = urlsplit(advertised).hostname
+    return list(dict.fromkeys(name for name in (named, listen.host) if name and name not in ("0.0.0.0", "::")))  # noqa: S104
+
+
+async def _start_listener(start: Callable[[], Any], key: str, listen: Address) -> None:
+    try:
+        await start()
+    except OSError as error:
+        raise SettingsError(
+            f"{key} {listen}: {error.strerror or error}", hint="choose an address and port that are free here"
+        ) from error
+
+
+@asynccontextmanager
+async def _background(work: Any) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

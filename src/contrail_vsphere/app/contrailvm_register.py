@@ -1,0 +1,49 @@
+"""Registering with vCenter: the one thing that is done as an administrator, once, and taken back as one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from contrail_vsphere.app.connect import administrator, choose_vcenter, endpoint
+from contrail_vsphere.app.contrailvm import extension_facts, utc_now
+from contrail_vsphere.app.data_dir import DataDirectory
+from contrail_vsphere.config.settings import Settings
+from contrail_vsphere.contrailvm.registration import Destruction, Registered, Registration
+from contrail_vsphere.vsphere.vcenter import VCenter
+
+
+async def register(settings: Settings, *, vcenter: str = "") -> Registered:
+    """Register the extension, or bring its registration up to date; makes its certificate on first use."""
+    async with _registration(settings, vcenter, create=True) as (registration, _):
+        return await registration.register()
+
+
+async def destruction(settings: Settings, *, vcenter: str = "") -> Destruction:
+    """What ``unregister`` would take down now."""
+    async with _registration(settings, vcenter, create=False) as (registration, client):
+        return await registration.destruction(client.eam)
+
+
+async def unregister(settings: Settings, *, accepted: Destruction, vcenter: str = "") -> None:
+    """Unregister: EAM then removes our agencies and their ContrailVMs."""
+    async with _registration(settings, vcenter, create=False) as (registration, client):
+        await registration.unregister(accepted=accepted, eam=client.eam)
+
+
+@asynccontextmanager
+async def _registration(
+    settings: Settings, vcenter: str, *, create: bool
+) -> AsyncIterator[tuple[Registration, VCenter]]:
+    _, table = choose_vcenter(settings, vcenter)
+    data = DataDirectory(settings.manager.data_dir, now=utc_now)
+    login = administrator(table)
+    async with VCenter(endpoint(table), login) as client:
+        authority = data.authority() if create else None
+        identity = data.extension_identity(settings.manager.extension_key, authority)
+        url = settings.bootstrap.advertise or f"https://{settings.bootstrap.listen}"
+        facts = extension_facts(settings, identity, url)
+        yield (
+            Registration(client, extension_manager=client.content.extensionManager, facts=facts, now=utc_now),
+            client,
+        )

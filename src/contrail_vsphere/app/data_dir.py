@@ -1,0 +1,104 @@
+"""What a manager keeps on disk, and where: journal, CA, identities, packages. Made private, used by one manager at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Iterator
+
+from contrail_vsphere.contrailvm.publish import PackageStore
+from contrail_vsphere.engine.journal import Journal
+from contrail_vsphere.model.errors import InvalidState, SettingsError
+from contrail_vsphere.pki.ca import CertificateAuthority, Issued
+from contrail_vsphere.pki.identity import Identity
+
+RENEW_BEFORE = timedelta(days=30)
+"""A server certificate that expires sooner is issued anew at start."""
+
+
+class DataDirectory:
+    """``[manager] data_dir``; everything in it is the manager's own."""
+
+    def __init__(self, path: Path, *, now: Callable[[], datetime]) -> None:
+        self.path = path
+        self._now = now
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingsError(
+                f"manager.data_dir {path}: {error.strerror}", hint="set data_dir to a directory you may write"
+            ) from error
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other managers out while this one runs."""
+        handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InvalidState(
+                    f"another manager runs with data_dir {self.path}", hint="stop it, or use its control API"
+                ) from None
+            yield
+        finally:
+            os.close(handle)
+
+    def journal(self) -> Journal:
+        """The journal; raises when it is corrupt or from a newer version."""
+        return Journal(self.path / "journal.sqlite", now=self._now)
+
+    def authority(self) -> CertificateAuthority:
+        """Our CA, made on first use."""
+        return CertificateAuthority.load_or_create(
+            self.path / "ca", name="contrail-vsphere ContrailVM Manager", now=self._now
+        )
+
+    def packages(self) -> PackageStore:
+        """The published packages as they lie on disk now."""
+        store = PackageStore(self.path / "packages")
+        store.load()
+        return store
+
+    def server_identity(self, name: str, hosts: Sequence[str], authority: CertificateAuthority) -> Identity:
+        """The identity a listener presents, issued anew when the hosts changed or it is about to expire."""
+        key, cert = self._files(name)
+        record = self._identities / f"{name}.hosts"
+        wanted = "\n".join(hosts)
+        if cert.exists() and record.exists() and record.read_text() == wanted:
+            identity = Identity(key, cert)
+            if identity.expires - self._now() > RENEW_BEFORE:
+                return identity
+        made = self._install(name, authority.issue_server(hosts))
+        record.write_text(wanted)
+        return made
+
+    def extension_identity(self, extension_key: str, authority: CertificateAuthority | None = None) -> Identity:
+        """What we log in to vCenter with; made where an authority is given, else it must be there."""
+        key, cert = self._files("extension")
+        if cert.exists():
+            return Identity(key, cert)
+        if authority is None:
+            raise SettingsError(
+                f"{self.path} holds no certificate of the extension {extension_key}",
+                hint="run `contrail-vsphere contrailvm register` once, with an administrator's account",
+            )
+        # vCenter compares the certificate with the registered one; RSA is what every release accepts.
+        return self._install("extension", authority.issue_client(extension_key, key_kind="rsa"))
+
+    @property
+    def _identities(self) -> Path:
+        directory = self.path / "identities"
+        directory.mkdir(mode=0o700, exist_ok=True)
+        return directory
+
+    def _files(self, name: str) -> tuple[Path, Path]:
+        return self._identities / f"{name}.key", self._identities / f"{name}.crt"
+
+    def _install(self, name: str, issued: Issued) -> Identity:
+        key, cert = self._files(name)
+        return Identity.install(issued.key_pem, issued.cert_pem, key_file=key, cert_file=cert)

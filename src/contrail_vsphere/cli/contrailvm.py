@@ -1,0 +1,242 @@
+"""``contrail-vsphere contrailvm ...``: packages, registration, deployments, and what the manager is doing about them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from contrail_vsphere.cli import packages
+from contrail_vsphere.cli.config import DEFAULT_FILE, ConfigFile
+from contrail_vsphere.cli.output import print_json, print_table, say
+from contrail_vsphere.model.errors import UsageError
+
+app = typer.Typer(
+    help="The ContrailVM Manager: one ContrailVM on every ESXi host, through ESX Agent Manager.", no_args_is_help=True
+)
+app.add_typer(packages.app, name="package")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+VCenterName = Annotated[str, typer.Option("--vcenter", help="Name of the vCenter's table, where there are several.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change, change nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
+Deployment = Annotated[str, typer.Option(help="Only this deployment.")]
+Cluster = Annotated[str, typer.Option(help="Only this cluster, by name or moid.")]
+Host = Annotated[str, typer.Option(help="Only this host, by name or moid.")]
+
+
+@app.command()
+def register(config: ConfigFile = DEFAULT_FILE, vcenter: VCenterName = "", as_json: AsJson = False) -> None:
+    """Register the extension with vCenter, as an administrator; the manager then logs in by certificate."""
+    from contrail_vsphere.app.contrailvm_register import register as do
+
+    done = asyncio.run(do(_settings(config), vcenter=vcenter))
+    if as_json:
+        print_json({"outcome": done.outcome, "key": done.key, "version": done.version})
+    else:
+        typer.echo(f"extension {done.key} {done.version}: {done.outcome}")
+
+
+@app.command()
+def unregister(
+    config: ConfigFile = DEFAULT_FILE, vcenter: VCenterName = "", yes: Yes = False, as_json: AsJson = False
+) -> None:
+    """Unregister the extension. EAM then destroys all its agencies and their ContrailVMs."""
+    from contrail_vsphere.app import contrailvm_register
+
+    settings = _settings(config)
+    found = asyncio.run(contrailvm_register.destruction(settings, vcenter=vcenter))
+    say.print(f"unregistering {found.key} destroys {len(found.agencies)} agencies and {len(found.vms)} ContrailVMs")
+    for name in (*found.agencies, *found.vms):
+        say.print(f"  {name}")
+    if found.disconnected:
+        say.print(f"  {found.disconnected} of them on hosts EAM cannot reach: those VMs stay until the hosts are back")
+    if not yes:
+        raise UsageError("nothing was unregistered", hint="repeat with --yes if all of this may go")
+    asyncio.run(contrailvm_register.unregister(settings, accepted=found, vcenter=vcenter))
+    if as_json:
+        print_json({"key": found.key, "agencies": list(found.agencies), "vms": list(found.vms)})
+    else:
+        typer.echo(f"extension {found.key}: unregistered")
+
+
+@app.command()
+def apply(
+    file: Annotated[Path, typer.Argument(help="Deployments file (TOML).")],
+    config: ConfigFile = DEFAULT_FILE,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a deployments file the desired state; the running manager brings it about."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from error
+    _change(config, "/v1/apply", {"document": text, "dry_run": dry_run}, as_json=as_json)
+
+
+@app.command()
+def remove(deployment: str, config: ConfigFile = DEFAULT_FILE, yes: Yes = False, as_json: AsJson = False) -> None:
+    """Take a deployment off its clusters, with all its ContrailVMs."""
+    if not yes:
+        raise UsageError(f"removing {deployment} destroys its ContrailVMs", hint="repeat with --yes if that is meant")
+    _change(config, f"/v1/deployments/{deployment}/remove", {"confirm": deployment}, as_json=as_json)
+
+
+@app.command()
+def status(
+    config: ConfigFile = DEFAULT_FILE,
+    watch: Annotated[bool, typer.Option(help="Keep the table on the screen and up to date.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Per host: state, ContrailVM, version, issue and what will be done about it."""
+    if watch and not as_json:
+        from contrail_vsphere.cli.live import watch_status
+
+        asyncio.run(watch_status(_settings(config)))
+        return
+    document = asyncio.run(_get(config, "/v1/status"))
+    if as_json:
+        print_json(document)
+        return
+    for each in document["deployments"]:
+        title = f"{each['deployment']} on {each['cluster_name'] or each['cluster']}, package {each['version']}"
+        title += " (paused)" if each["paused"] else ""
+        print_table(title, ("host", "state", "EAM", "ContrailVM", "version", "issue", "next"), unit_rows(each["units"]))
+        if each["reason"]:
+            typer.echo(f"  {each['reason']}")
+    for problem in document["problems"]:
+        typer.echo(f"! {problem}")
+    if not document["deployments"]:
+        typer.echo("no deployments; apply one: contrail-vsphere contrailvm apply FILE")
+    elif document["converged"]:
+        typer.echo("converged: nothing is left to do")
+
+
+def unit_rows(units: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """The rows of the status table."""
+    for unit in units:
+        issues = ", ".join(issue["type"] for issue in unit["issues"])
+        told = unit["next"] or unit["reason"]
+        yield (
+            unit["host_name"] or unit["host"], unit["state"], unit["colour"] or "-", unit["vm_name"] or "-",
+            unit["version"] or "-", issues or "-", told or "-",
+        )  # fmt: skip
+
+
+@app.command()
+def plan(config: ConfigFile = DEFAULT_FILE, as_json: AsJson = False) -> None:
+    """What the manager would do now, why, and what each step costs the host."""
+    document = asyncio.run(_get(config, "/v1/plan"))
+    if as_json:
+        print_json(document)
+        return
+    rows = (
+        (f"{each['deployment']}/{each['cluster']}", each["host"] or "-", each["action"], each["effect"], each["reason"])
+        for each in document["actions"]
+    )
+    print_table("", ("where", "host", "action", "effect", "reason"), rows)
+
+
+@app.command()
+def hosts(config: ConfigFile = DEFAULT_FILE, as_json: AsJson = False) -> None:
+    """The host directory: which ContrailVM serves which host, and where its VRouterAgent answers."""
+    document = asyncio.run(_get(config, "/v1/hosts"))
+    if as_json:
+        print_json(document)
+        return
+    rows = (
+        (e["name"], e["host"], e["vm"] or "-", e["agent_address"] or "-", e["version"] or "-", e["state"])
+        for e in document
+    )
+    print_table("", ("host", "moid", "ContrailVM", "VRouterAgent", "version", "state"), rows)
+
+
+@app.command()
+def resolve(
+    config: ConfigFile = DEFAULT_FILE,
+    deployment: Deployment = "",
+    cluster: Cluster = "",
+    host: Host = "",
+    as_json: AsJson = False,
+) -> None:
+    """Release holds and try again now."""
+    _change(config, "/v1/resolve", {"deployment": deployment, "cluster": cluster, "host": host}, as_json=as_json)
+
+
+@app.command()
+def approve(
+    config: ConfigFile = DEFAULT_FILE,
+    deployment: Deployment = "",
+    cluster: Cluster = "",
+    host: Host = "",
+    issue: Annotated[list[str] | None, typer.Option(help="Issue types; all present ones where none is named.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Allow, once, repairs that put a host into maintenance mode or reboot it."""
+    body = {"deployment": deployment, "cluster": cluster, "host": host, "issues": issue or []}
+    _change(config, "/v1/approve", body, as_json=as_json)
+
+
+@app.command()
+def pause(
+    config: ConfigFile = DEFAULT_FILE, deployment: Deployment = "", cluster: Cluster = "", as_json: AsJson = False
+) -> None:
+    """Change nothing there until resume."""
+    _change(config, "/v1/pause", {"deployment": deployment, "cluster": cluster}, as_json=as_json)
+
+
+@app.command()
+def resume(
+    config: ConfigFile = DEFAULT_FILE, deployment: Deployment = "", cluster: Cluster = "", as_json: AsJson = False
+) -> None:
+    """End a pause."""
+    _change(config, "/v1/resume", {"deployment": deployment, "cluster": cluster}, as_json=as_json)
+
+
+@app.command("release-brake")
+def release_brake(
+    reason: Annotated[str, typer.Option(help="Why the deletions are meant; kept in the journal.")],
+    name: Annotated[str, typer.Argument(help="The brake.")] = "contrailvm",
+    config: ConfigFile = DEFAULT_FILE,
+    as_json: AsJson = False,
+) -> None:
+    """Approve the deletions that the brake refused."""
+    _change(config, f"/v1/brakes/{name}/release", {"reason": reason}, as_json=as_json)
+
+
+# -- inside -------------------------------------------------------------------------------------------------------
+
+
+def _settings(config: Path) -> Any:
+    from contrail_vsphere.config.load import load
+
+    return load(config, os.environ)
+
+
+async def _get(config: Path, path: str) -> Any:
+    from contrail_vsphere.app.control_client import ControlClient
+
+    async with ControlClient(_settings(config), role="viewer") as client:
+        return await client.get(path)
+
+
+def _change(config: Path, path: str, body: dict[str, Any], *, as_json: bool) -> None:
+    from contrail_vsphere.app.control_client import ControlClient
+
+    async def send() -> Any:
+        async with ControlClient(_settings(config), role="operator") as client:
+            return await client.post(path, body)
+
+    outcome = asyncio.run(send())
+    if as_json:
+        print_json(outcome)
+        return
+    for line in outcome["changes"]:
+        typer.echo(line)
+    if not outcome["changes"]:
+        typer.echo("nothing to change")

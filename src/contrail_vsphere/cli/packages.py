@@ -1,0 +1,122 @@
+"""``contrail-vsphere contrailvm package ...``: build, verify and publish ContrailVM packages."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from contrail_vsphere.cli.config import DEFAULT_FILE, ConfigFile
+from contrail_vsphere.cli.output import print_json, print_table
+from contrail_vsphere.model.errors import UsageError
+
+app = typer.Typer(help="ContrailVM packages: OVF descriptor, disks, manifest.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@app.command()
+def build(
+    description: Annotated[
+        Path | None, typer.Argument(help="Description of the package (TOML), beside its disk image.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Directory to put the package into.")] = Path("packages"),
+    ova: Annotated[Path | None, typer.Option(help="Also write it as one OVA file.")] = None,
+    sign_key: Annotated[Path | None, typer.Option(help="RSA key (PEM, mode 0600) to sign the manifest with.")] = None,
+    sign_cert: Annotated[Path | None, typer.Option(help="Its certificate (PEM).")] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Instead of a description: the small package the demo uses.")
+    ] = False,
+    version: Annotated[str, typer.Option(help="With --demo: its version.")] = "1.0.0",
+    as_json: AsJson = False,
+) -> None:
+    """Build an OVF package from a disk image and a description; the same input gives the same bytes."""
+    from contrail_vsphere.contrailvm import package as packages
+    from contrail_vsphere.pki.secrets import read_private
+    from contrail_vsphere.wire.ovf.certificate import load_signer
+
+    if (sign_key is None) != (sign_cert is None):
+        raise UsageError("--sign-key and --sign-cert go together")
+    signer = None
+    if sign_key is not None and sign_cert is not None:
+        signer = load_signer(key_pem=read_private(sign_key), certificate_pem=sign_cert.read_bytes())
+    if demo == (description is not None):
+        raise UsageError("give a description, or --demo", hint="contrail-vsphere contrailvm package build --help")
+    if description is None:
+        made = packages.make_demo_package(out, version=version, signer=signer)
+    else:
+        made = packages.build(description, out, ova=ova, signer=signer)
+    _tell(made, as_json=as_json)
+
+
+@app.command()
+def verify(
+    path: Annotated[Path, typer.Argument(help="A package directory, an .ovf or an .ova.")], as_json: AsJson = False
+) -> None:
+    """Check everything that can be checked without a vCenter; every problem is one line."""
+    from contrail_vsphere.contrailvm.package import verify as check
+
+    _tell(check(path), as_json=as_json)
+
+
+@app.command()
+def publish(
+    path: Annotated[Path, typer.Argument(help="A package directory, an .ovf or an .ova.")],
+    config: ConfigFile = DEFAULT_FILE,
+    as_json: AsJson = False,
+) -> None:
+    """Verify a package and put it on the manager's shelf, from which deployments choose by version."""
+    from contrail_vsphere.contrailvm.package import verify as check
+
+    made = check(path)
+    asyncio.run(_store(config).add(made))
+    _tell(made, as_json=as_json)
+
+
+@app.command("list")
+def list_packages(config: ConfigFile = DEFAULT_FILE, as_json: AsJson = False) -> None:
+    """The packages on the shelf."""
+    found = [_facts(each) for each in _store(config).packages.values()]
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        "",
+        ("name", "version", "digest", "bytes"),
+        ((e["name"], e["version"], e["digest"][:12], str(e["bytes"])) for e in found),
+    )
+
+
+def _store(config: Path) -> Any:
+    from contrail_vsphere.app.contrailvm import utc_now
+    from contrail_vsphere.app.data_dir import DataDirectory
+    from contrail_vsphere.config.load import load
+
+    return DataDirectory(load(config, os.environ).manager.data_dir, now=utc_now).packages()
+
+
+def _facts(package: Any) -> dict[str, Any]:
+    return {
+        "name": package.name,
+        "version": package.version,
+        "digest": package.digest,
+        "bytes": package.size,
+        "signed_by": package.signer,
+        "directory": str(package.directory),
+        "files": [{"name": file.name, "size": file.size, "sha256": file.sha256} for file in package.files],
+    }
+
+
+def _tell(package: Any, *, as_json: bool) -> None:
+    facts = _facts(package)
+    if as_json:
+        print_json(facts)
+        return
+    typer.echo(
+        f"{facts['name']} {facts['version']}  {facts['digest'][:12]}  {facts['bytes']} bytes  {facts['directory']}"
+    )
+    for file in facts["files"]:
+        typer.echo(f"  {file['name']}  {file['size']} bytes  sha256 {file['sha256'][:16]}...")

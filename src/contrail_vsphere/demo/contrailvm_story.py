@@ -1,0 +1,338 @@
+"""The ContrailVM Manager's story: packages published, hosts served, a VM powered off, one deleted, a host that joins,
+one that passes through maintenance.
+
+Everything is done with the product's own commands and the simulator's control port; what is told is read from the two
+APIs, never assumed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from contrail_vsphere.app.control_client import ControlClient
+from contrail_vsphere.config.load import load
+from contrail_vsphere.demo.processes import Child, Children
+from contrail_vsphere.demo.screen import Screen
+from contrail_vsphere.model.errors import ContrailVsphereError, NotConverged
+
+CLUSTER = "C0"
+NEWCOMER = "esx-new"
+POLL = 0.25
+"""Seconds between two looks; the demo runs in real time."""
+
+
+@dataclass(slots=True)
+class Story:
+    """What happened so far."""
+
+    began: float = field(default_factory=time.monotonic)
+    first_green: float = 0.0
+    healed: int = 0
+    steps: list[dict[str, Any]] = field(default_factory=list)
+
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return round(time.monotonic() - self.began, 1)
+
+
+async def tell(*, hosts: int, vms: int, once: bool, timeout: float, show_json: bool) -> dict[str, Any]:
+    """Tell it and return the summary; ``NotConverged`` when a step does not come about within ``timeout``."""
+    directory = Path(tempfile.mkdtemp(prefix="contrail-vsphere-demo-"))
+    keep = True
+    try:
+        with Screen(live=not show_json) as screen:
+            async with Children(directory) as children, aiohttp.ClientSession() as http:
+                teller = _Teller(directory, children, http, screen, deadline=time.monotonic() + timeout)
+                summary = await teller.story(hosts=hosts, vms=vms)
+                keep = False
+                if not once:
+                    await teller.stay()
+                return summary
+    finally:
+        if keep:
+            Screen.note(f"logs and settings are kept in {directory}")
+        else:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+class _Teller:
+    def __init__(
+        self, directory: Path, children: Children, http: aiohttp.ClientSession, screen: Screen, *, deadline: float
+    ) -> None:
+        self.directory = directory
+        self.children = children
+        self.http = http
+        self.screen = screen
+        self.deadline = deadline
+        self.tale = Story()
+        self.config = directory / "contrail-vsphere.toml"
+        self.simulator: Child
+        self.manager: Child
+        self.control: ControlClient
+
+    # -- the story ----------------------------------------------------------------------------------------------
+
+    async def story(self, *, hosts: int, vms: int) -> dict[str, Any]:
+        """All chapters."""
+        await self.set_up(hosts - 1, vms)
+        async with ControlClient(load(self.config, {}), role="operator") as self.control:
+            await self.deploy(hosts - 1)
+            await self.power_off()
+            await self.delete()
+            await self.join(hosts)
+            await self.maintenance()
+            await self.until("everything has converged", lambda status: bool(status["converged"]))
+            return await self.summary(hosts)
+
+    async def set_up(self, hosts: int, vms: int) -> None:
+        """Simulator, package, registration, manager."""
+        with self.step(f"start a vCenter with EAM, {hosts} ESXi hosts and {vms} tenant VMs"):
+            self.simulator = await self.children.start(
+                "vcenter", "simulate", "vcenter", "--pace", "demo", "--hosts", str(hosts), "--vms", str(vms),
+                "--ca-dir", str(self.directory / "vcenter-ca"),
+            )  # fmt: skip
+            self.write_settings()
+        with self.step("build, verify and publish the ContrailVM package"):
+            made = await self.run("contrailvm", "package", "build", "--demo", "--out", str(self.directory / "packages"))
+            await self.run("contrailvm", "package", "publish", made["directory"], "--config", str(self.config))
+        with self.step("register the extension with vCenter, as an administrator, once"):
+            await self.run("contrailvm", "register", "--config", str(self.config))
+        with self.step("start the ContrailVM Manager; it logs in as the extension, by certificate"):
+            self.manager = await self.children.start("manager", "run", "--config", str(self.config))
+
+    async def deploy(self, hosts: int) -> None:
+        """Hosts get their ContrailVM."""
+        deployments = self.directory / "deployments.toml"
+        deployments.write_text(DEPLOYMENT)
+        with self.step(f"deploy to cluster {CLUSTER}: every host gets its ContrailVM"):
+            await self.run("contrailvm", "apply", str(deployments), "--config", str(self.config))
+            await self.until(f"{hosts} hosts are served", lambda status: len(_green(status)) == hosts)
+
+    async def power_off(self) -> None:
+        """A user powers a ContrailVM off."""
+        unit = _green(await self.status())[0]
+        with self.step(f"a user powers off {unit['vm_name']} on {unit['host_name']}"):
+            await self.do("POST", f"/v1/vms/{unit['vm']}/power-off")
+            await self.broken_then_healed(unit["host"])
+
+    async def delete(self) -> None:
+        """A user deletes a ContrailVM."""
+        unit = _green(await self.status())[-1]
+        with self.step(f"a user deletes {unit['vm_name']} on {unit['host_name']}"):
+            await self.do("POST", f"/v1/vms/{unit['vm']}/power-off")
+            await self.do("DELETE", f"/v1/vms/{unit['vm']}")
+            await self.broken_then_healed(unit["host"])
+
+    async def join(self, hosts: int) -> None:
+        """A host joins the cluster."""
+        with self.step(f"host {NEWCOMER} joins cluster {CLUSTER}"):
+            await self.do("POST", "/v1/hosts", {"name": NEWCOMER, "cluster": CLUSTER})
+            await self.until(f"{hosts} hosts are served", lambda status: len(_green(status)) == hosts)
+
+    async def maintenance(self) -> None:
+        """A host passes through maintenance."""
+        unit = _green(await self.status())[0]
+        name = unit["host_name"]
+        with self.step(f"host {name} enters maintenance: tenants leave first, the ContrailVM last"):
+            await self.do("POST", f"/v1/hosts/{unit['host']}/enter-maintenance")
+            await self.until(
+                f"{name} is in maintenance", lambda status: _unit(status, unit["host"])["state"] == "maintenance"
+            )
+        with self.step(f"host {name} comes back: the ContrailVM first"):
+            await self.do("POST", f"/v1/hosts/{unit['host']}/exit-maintenance")
+            await self.until(f"{name} is served again", lambda status: _is_green(_unit(status, unit["host"])))
+
+    async def summary(self, hosts: int) -> dict[str, Any]:
+        """What was reached, counted by the other side where it can be."""
+        status, stats = await self.status(), await self.do("GET", "/v1/stats")
+        units = _units(status)
+        calls: dict[str, int] = stats["calls"]
+        found = {
+            "hosts": len({unit["host"] for unit in units}),
+            "agents_green": len(_green(status)),
+            "agents_total": len(units),
+            "healed": self.tale.healed,
+            "seconds": self.tale.seconds(),
+            "first_green_seconds": self.tale.first_green,
+            "vcenter_calls": sum(calls.values()),
+            "steps": self.tale.steps,
+        }
+        if found["hosts"] != hosts or found["agents_green"] != hosts:
+            raise NotConverged(f"{found['agents_green']} of {hosts} hosts are served in the end")
+        self.screen.say(
+            f"{found['agents_green']} of {found['agents_total']} ContrailVMs green, {found['healed']} healed, "
+            f"{found['vcenter_calls']} calls to vCenter, {found['seconds']} s"
+        )
+        return found
+
+    async def stay(self) -> None:
+        """Go on showing the table, for whoever wants to try things."""
+        self.screen.say(
+            f"running until Ctrl-C; settings: {self.config}, simulator: {self.simulator.ready['control_url']}"
+        )
+        async with ControlClient(load(self.config, {}), role="operator") as self.control:
+            while True:
+                self.screen.show(await self.status())
+                await asyncio.sleep(1)
+
+    # -- what the chapters use ----------------------------------------------------------------------------------
+
+    def step(self, words: str) -> _Step:
+        """A chapter: told when it begins and when it has come about."""
+        return _Step(self, words)
+
+    async def run(self, *arguments: str) -> dict[str, Any]:
+        """One of the product's commands, to its end."""
+        return await self.children.call(*arguments, "--json")
+
+    async def do(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """A verb of the simulator's control port."""
+        deadline = aiohttp.ClientTimeout(total=max(1.0, self.deadline - time.monotonic()))
+        url = self.simulator.ready["control_url"] + path
+        async with self.http.request(method, url, json=body, timeout=deadline) as response:
+            if response.status >= 400:
+                raise ContrailVsphereError(f"{method} {path}: {await response.text()}")
+            return await response.json() if response.status != 204 else None
+
+    async def status(self) -> dict[str, Any]:
+        """The manager's own view, shown on the way."""
+        if not self.manager.alive:
+            raise ContrailVsphereError(f"the manager ended: {self.manager.last_words()}")
+        document: dict[str, Any] = await self.control.get("/v1/status")
+        self.screen.show(document)
+        if not self.tale.first_green and _green(document):
+            self.tale.first_green = self.tale.seconds()
+        return document
+
+    async def until(self, what: str, holds: Callable[[dict[str, Any]], bool]) -> None:
+        """Wait for it; ``NotConverged`` says what kept it from coming about."""
+        while True:
+            status = await self.status()
+            if holds(status):
+                return
+            if time.monotonic() > self.deadline:
+                raise NotConverged(f"not in time: {what}; {_obstacle(status)}", hint="a longer --timeout may help")
+            await asyncio.sleep(POLL)
+
+    async def broken_then_healed(self, host: str) -> None:
+        """The damage must be seen before its repair counts."""
+        await self.until("the damage is noticed", lambda status: not _is_green(_unit(status, host)))
+        await self.until("the host is served again", lambda status: _is_green(_unit(status, host)))
+        self.tale.healed += 1
+
+    def write_settings(self) -> None:
+        """What an operator would write."""
+        ready = self.simulator.ready
+        url = urlsplit(ready["url"])
+        tunnel_host, _, tunnel_port = ready["tunnel"].rpartition(":")
+        password = self.directory / "vcenter.password"
+        password.touch(mode=0o600)
+        password.write_text(ready["password"])
+        self.config.write_text(
+            SETTINGS.format(
+                host=url.hostname, port=url.port, username=ready["username"], password=password.name,
+                ca=ready["ca_file"], tunnel_host=tunnel_host, tunnel_port=tunnel_port, data=self.directory / "data",
+                ports=_free_ports(3),
+            )
+        )  # fmt: skip
+
+
+class _Step:
+    def __init__(self, teller: _Teller, words: str) -> None:
+        self._teller = teller
+        self._words = words
+        self._began = 0.0
+
+    def __enter__(self) -> None:
+        self._began = time.monotonic()
+        self._teller.screen.begin(self._words)
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        took = round(time.monotonic() - self._began, 1)
+        if kind is None:
+            self._teller.tale.steps.append({"step": self._words, "seconds": took})
+        self._teller.screen.end(self._words, took, good=kind is None)
+
+
+def _units(status: dict[str, Any]) -> list[dict[str, Any]]:
+    return [unit for each in status["deployments"] for unit in each["units"]]
+
+
+def _unit(status: dict[str, Any], host: str) -> dict[str, Any]:
+    return next((unit for unit in _units(status) if unit["host"] == host), {"state": "absent", "colour": None})
+
+
+def _is_green(unit: dict[str, Any]) -> bool:
+    return bool(unit["state"] == "healthy" and unit["colour"] == "green")
+
+
+def _green(status: dict[str, Any]) -> list[dict[str, Any]]:
+    return [unit for unit in _units(status) if _is_green(unit)]
+
+
+def _obstacle(status: dict[str, Any]) -> str:
+    """The first thing that is not as it should be, in the manager's words."""
+    for unit in _units(status):
+        if not _is_green(unit):
+            return f"{unit.get('host_name')} is {unit['state']}: {unit.get('next') or unit.get('reason') or 'no reason given'}"
+    reasons = [*status["problems"], *(each["reason"] for each in status["deployments"] if each["reason"])]
+    return reasons[0] if reasons else "the manager says nothing"
+
+
+def _free_ports(number: int) -> list[int]:
+    """Ports nobody listens on now; all are held until all are found."""
+    import socket
+
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
+    ports = [each.getsockname()[1] for each in held]
+    for each in held:
+        each.close()
+    return ports
+
+
+SETTINGS = """\
+[vcenter.demo]
+host = "{host}"
+port = {port}
+username = "{username}"
+password_file = "{password}"
+ca_file = "{ca}"
+tunnel_host = "{tunnel_host}"
+tunnel_port = {tunnel_port}
+
+[manager]
+data_dir = "{data}"
+
+[publish]
+listen = "127.0.0.1:{ports[0]}"
+
+[bootstrap]
+listen = "127.0.0.1:{ports[1]}"
+
+[control]
+listen = "127.0.0.1:{ports[2]}"
+"""
+
+DEPLOYMENT = f"""\
+[deployment.demo]
+clusters = ["{CLUSTER}"]
+package = "1.0.0"
+datastores = ["nfs-shared"]
+
+[deployment.demo.networks]
+management = "mgmt"
+overlay = {{ switch = "dvs0" }}
+
+[deployment.demo.guest]
+controllers = ["127.0.0.1"]
+"""

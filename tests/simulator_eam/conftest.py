@@ -329,7 +329,7 @@ async def running_site(depot: Depot, **options):
 
 @pytest.fixture
 def make_site(depot):
-    """``async with make_site(hosts=3) as site``. Not a fixture itself: those run in real time, tests in virtual time."""
+    """``async with make_site(hosts=3) as site``: made inside the test, because fixtures run in real time."""
     return lambda **options: running_site(options.pop("depot", depot), **options)
 
 

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import running_depot
 from pyVim.connect import Disconnect, SmartConnect
 from pyVmomi import SoapStubAdapter, eam, vim, vmodl
 
+from conftest import running_depot
 from contrail_vsphere.simulator.core.timing import Timing
 from contrail_vsphere.simulator.simulator import VCenterSimulator
 
@@ -107,7 +107,7 @@ def life(ready, url: str) -> None:
     assert type(issue) is eam.issue.VmPoweredOff
     assert issue.agent._moId == agents[0]._moId
     assert issue.time.tzinfo is not None
-    assert list(agency.QueryIssue([issue.key]))[0].key == issue.key
+    assert [found.key for found in agency.QueryIssue([issue.key])] == [issue.key]
     assert list(agency.QueryIssue([issue.key + 1000])) == []
     assert list(agency.Resolve([issue.key, 4711])) == [4711]
     wait_for(lambda: agency.QueryRuntime().status == "green")

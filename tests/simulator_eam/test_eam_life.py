@@ -543,3 +543,19 @@ async def test_own_folder_and_pool(make_site):
         assert {(agent.vm.parent, agent.vm.resource_pool) for agent in agency.agents} == {(folder, pool)}
         runtime = agency.agents[0].AgentQueryRuntime(site.solution)
         assert runtime.esxAgentFolder._moId == folder.moid
+
+
+async def test_agencies_with_one_agent_name_share_the_numbers(make_site):
+    from contrail_vsphere.simulator.core.timing import Timing
+
+    async with make_site(hosts=6, clusters=3, timing=Timing.real()) as site:
+        for cluster in site.inventory.clusters:
+            scope = eam.Agency.ComputeResourceScope(computeResource=[cluster.ref])
+            await site.eam.manager.CreateAgency(
+                site.solution,
+                agencyConfigInfo=site.config(agencyName=cluster.name, scope=scope),
+                initialGoalState="enabled",
+            )
+        await site.sleep(300)
+        assert {agency.status for agency in site.eam.agencies()} == {"green"}
+        assert sorted(vm.name for vm in site.eam_vms()) == [f"ContrailVM ({number})" for number in range(1, 7)]

@@ -43,29 +43,65 @@ STEPS = [
     ("steady", at(P.STEADY, **OK), (P.STEADY, None, ())),
     ("properties changed", at(P.STEADY, **OK, properties_current=False), (P.STEADY, "reconfigure", ())),
     # obstacles
-    ("maintenance before deploy", at(P.PRECHECK, host="maintenance"), (P.PRECHECK, None, ("VmRequiresHostOutOfMaintenanceMode",))),
+    (
+        "maintenance before deploy",
+        at(P.PRECHECK, host="maintenance"),
+        (P.PRECHECK, None, ("VmRequiresHostOutOfMaintenanceMode",)),
+    ),
     ("standby before deploy", at(P.PRECHECK, host="standby"), (P.PRECHECK, None, ("HostInStandbyMode",))),
     ("unreachable", at(P.PRECHECK, host="unreachable"), (P.PRECHECK, None, ("HostNotReachable",))),
     ("cluster disabled", at(P.PRECHECK, disabled=True), (P.PRECHECK, None, ())),
-    ("no datastore", at(P.PRECHECK, problems=("NoAgentVmDatastore", "NoAgentVmNetwork")), (P.PRECHECK, None, ("NoAgentVmDatastore", "NoAgentVmNetwork"))),
-    ("no matching entry", at(P.PRECHECK, problems=("IncompatibleHostVersion",)), (P.PRECHECK, None, ("IncompatibleHostVersion",))),
-    ("maintenance before power-on", at(P.POWERING_ON, vm="off", host="maintenance"), (P.POWERING_ON, None, ("HostInMaintenanceMode",))),
-    ("standby before power-on", at(P.POWERING_ON, vm="off", host="standby"), (P.POWERING_ON, None, ("HostInStandbyMode",))),
+    (
+        "no datastore",
+        at(P.PRECHECK, problems=("NoAgentVmDatastore", "NoAgentVmNetwork")),
+        (P.PRECHECK, None, ("NoAgentVmDatastore", "NoAgentVmNetwork")),
+    ),
+    (
+        "no matching entry",
+        at(P.PRECHECK, problems=("IncompatibleHostVersion",)),
+        (P.PRECHECK, None, ("IncompatibleHostVersion",)),
+    ),
+    (
+        "maintenance before power-on",
+        at(P.POWERING_ON, vm="off", host="maintenance"),
+        (P.POWERING_ON, None, ("HostInMaintenanceMode",)),
+    ),
+    (
+        "standby before power-on",
+        at(P.POWERING_ON, vm="off", host="standby"),
+        (P.POWERING_ON, None, ("HostInStandbyMode",)),
+    ),
     ("template", at(P.POWERING_ON, vm="off", as_template=True), (P.POWERING_ON, None, ("VmMarkedAsTemplate",))),
     # what people do
     ("powered off", at(P.STEADY, vm="off"), (P.POWERING_ON, None, ("VmPoweredOff",))),
-    ("powered off in hook", at(P.HOOK_POWERED_ON, vm="off", hook_after_power_on=True), (P.POWERING_ON, None, ("VmPoweredOff",))),
+    (
+        "powered off in hook",
+        at(P.HOOK_POWERED_ON, vm="off", hook_after_power_on=True),
+        (P.POWERING_ON, None, ("VmPoweredOff",)),
+    ),
     ("suspended", at(P.STEADY, vm="suspended"), (P.POWERING_ON, None, ("VmSuspended",))),
     ("deleted", at(P.STEADY, vm="none"), (P.PRECHECK, None, ("VmNotDeployed",))),
-    ("deleted in hook", at(P.HOOK_PROVISIONED, vm="none", hook_after_provisioning=True), (P.PRECHECK, None, ("VmNotDeployed",))),
+    (
+        "deleted in hook",
+        at(P.HOOK_PROVISIONED, vm="none", hook_after_provisioning=True),
+        (P.PRECHECK, None, ("VmNotDeployed",)),
+    ),
     ("inaccessible", at(P.STEADY, vm="inaccessible"), (P.STEADY, None, ("VmInaccessible",))),
     ("powered on while disabled", at(P.OFF, vm="on", goal="disabled"), (P.POWERING_OFF, None, ("VmPoweredOn",))),
     ("host started it again", at(P.STEADY, vm="off", restarting=True), (P.POWERING_ON, "power-on", ())),
     # maintenance
     ("host entered maintenance", at(P.STEADY, vm="off", host="maintenance"), (P.MAINTENANCE, None, ())),
     ("in maintenance", at(P.MAINTENANCE, vm="off", host="maintenance"), (P.MAINTENANCE, None, ())),
-    ("in maintenance, always an issue", at(P.MAINTENANCE, vm="off", host="maintenance", maintenance_is_issue=True), (P.MAINTENANCE, None, ("HostInMaintenanceMode",))),
-    ("upgrade due in maintenance", at(P.MAINTENANCE, vm="off", host="maintenance", vm_current=False), (P.MAINTENANCE, None, ("VmRequiresHostOutOfMaintenanceMode",))),
+    (
+        "in maintenance, always an issue",
+        at(P.MAINTENANCE, vm="off", host="maintenance", maintenance_is_issue=True),
+        (P.MAINTENANCE, None, ("HostInMaintenanceMode",)),
+    ),
+    (
+        "upgrade due in maintenance",
+        at(P.MAINTENANCE, vm="off", host="maintenance", vm_current=False),
+        (P.MAINTENANCE, None, ("VmRequiresHostOutOfMaintenanceMode",)),
+    ),
     ("out of maintenance", at(P.MAINTENANCE, vm="off"), (P.POWERING_ON, "power-on", ())),
     # goal
     ("disabled", at(P.STEADY, **OK, goal="disabled"), (P.POWERING_OFF, "power-off", ())),
@@ -73,28 +109,68 @@ STEPS = [
     ("enabled again", at(P.OFF, vm="off"), (P.POWERING_ON, "power-on", ())),
     # upgrade
     ("upgrade", at(P.STEADY, **OK, vm_current=False), (P.UPGRADE_DEPLOY, "deploy-new", ())),
-    ("upgrade, no datastore", at(P.STEADY, **OK, vm_current=False, problems=("NoAgentVmDatastore",)), (P.UPGRADE_PRECHECK, None, ("NoAgentVmDatastore",))),
-    ("new held", at(P.UPGRADE_PROVISIONED, vm="on", new_vm="off", vm_current=False, hook_after_provisioning=True), (P.UPGRADE_PROVISIONED, None, ())),
-    ("new deleted by a person", at(P.UPGRADE_PROVISIONED, vm="on", vm_current=False, hook_after_provisioning=True), (P.UPGRADE_PRECHECK, None, ("VmNotDeployed",))),
-    ("rolled back in hook", at(P.UPGRADE_PROVISIONED, vm="on", new_vm="off", new_vm_current=False, hook_after_provisioning=True), (P.DROP_NEW, "delete-new", ())),
+    (
+        "upgrade, no datastore",
+        at(P.STEADY, **OK, vm_current=False, problems=("NoAgentVmDatastore",)),
+        (P.UPGRADE_PRECHECK, None, ("NoAgentVmDatastore",)),
+    ),
+    (
+        "new held",
+        at(P.UPGRADE_PROVISIONED, vm="on", new_vm="off", vm_current=False, hook_after_provisioning=True),
+        (P.UPGRADE_PROVISIONED, None, ()),
+    ),
+    (
+        "new deleted by a person",
+        at(P.UPGRADE_PROVISIONED, vm="on", vm_current=False, hook_after_provisioning=True),
+        (P.UPGRADE_PRECHECK, None, ("VmNotDeployed",)),
+    ),
+    (
+        "rolled back in hook",
+        at(P.UPGRADE_PROVISIONED, vm="on", new_vm="off", new_vm_current=False, hook_after_provisioning=True),
+        (P.DROP_NEW, "delete-new", ()),
+    ),
     ("rolled back", at(P.UPGRADE_PRECHECK, **OK), (P.STEADY, None, ())),
-    ("rolled back, never marked", at(P.UPGRADE_PRECHECK, vm="on", heartbeat=True, hook_after_power_on=True), (P.HOOK_POWERED_ON, None, ())),
+    (
+        "rolled back, never marked",
+        at(P.UPGRADE_PRECHECK, vm="on", heartbeat=True, hook_after_power_on=True),
+        (P.HOOK_POWERED_ON, None, ()),
+    ),
     ("old off", at(P.OLD_OFF, vm="on", new_vm="off", vm_current=False), (P.OLD_OFF, "power-off-old", ())),
     ("old delete", at(P.OLD_OFF, vm="off", new_vm="off", vm_current=False), (P.OLD_DELETE, "delete-old", ())),
-    ("old deleted", at(P.OLD_DELETE, new_vm="off", vm_current=False, hook_after_provisioning=True), (P.HOOK_PRE_POWER_ON, None, ())),
+    (
+        "old deleted",
+        at(P.OLD_DELETE, new_vm="off", vm_current=False, hook_after_provisioning=True),
+        (P.HOOK_PRE_POWER_ON, None, ()),
+    ),
     ("old deleted, no hook", at(P.OLD_DELETE, new_vm="off", vm_current=False), (P.POWERING_ON, "power-on", ())),
-    ("old deleted, no such hook", at(P.OLD_DELETE, new_vm="off", hook_after_provisioning=True, pre_power_on_hook=False), (P.POWERING_ON, "power-on", ())),
+    (
+        "old deleted, no such hook",
+        at(P.OLD_DELETE, new_vm="off", hook_after_provisioning=True, pre_power_on_hook=False),
+        (P.POWERING_ON, "power-on", ()),
+    ),
     # removal
     ("leave", at(P.STEADY, **OK, leaving=True), (P.REMOVE_OFF, "power-off-all", ())),
     ("leave, delete", at(P.DELETING, vm="off", leaving=True), (P.DELETING, "delete-all", ())),
     ("leave, gone", at(P.DELETING, leaving=True), (P.DELETING, "forget", ())),
     ("leave, host gone", at(P.STEADY, vm="on", leaving=True, host="gone"), (P.REMOVE_OFF, "forget", ())),
-    ("leave, unreachable", at(P.STEADY, vm="on", leaving=True, host="unreachable"), (P.REMOVE_OFF, None, ("HostNotReachable",))),
-    ("leave in maintenance", at(P.MAINTENANCE, vm="off", leaving=True, host="maintenance"), (P.REMOVE_OFF, "power-off-all", ())),
-    ("leave, waits", at(P.REMOVE_OFF, vm="off", leaving=True, host="maintenance", removal_waits_for_maintenance=True), (P.REMOVE_OFF, None, ("HostInMaintenanceMode",))),
+    (
+        "leave, unreachable",
+        at(P.STEADY, vm="on", leaving=True, host="unreachable"),
+        (P.REMOVE_OFF, None, ("HostNotReachable",)),
+    ),
+    (
+        "leave in maintenance",
+        at(P.MAINTENANCE, vm="off", leaving=True, host="maintenance"),
+        (P.REMOVE_OFF, "power-off-all", ()),
+    ),
+    (
+        "leave, waits",
+        at(P.REMOVE_OFF, vm="off", leaving=True, host="maintenance", removal_waits_for_maintenance=True),
+        (P.REMOVE_OFF, None, ("HostInMaintenanceMode",)),
+    ),
     ("back in scope", at(P.REMOVE_OFF, vm="on"), (P.POWERING_ON, "power-on", ())),
     ("back in scope, gone", at(P.DELETING), (P.DEPLOYING, "deploy", ())),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("situation", "expected"), [step[1:] for step in STEPS], ids=[step[0] for step in STEPS])

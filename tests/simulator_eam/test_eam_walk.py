@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import hypothesis.strategies as st
 import looptime
 import pytest
-from conftest import Site, running_depot
 from hypothesis import HealthCheck, given, settings
 
+from conftest import Site, running_depot
 from contrail_vsphere.simulator.core.timing import Timing
 from contrail_vsphere.simulator.eam.switches import Switches
 from contrail_vsphere.simulator.vcenter import host_life, vm_life
@@ -64,10 +65,8 @@ class Walk:
 
     def begin(self, coroutine) -> None:
         async def guarded():
-            try:
+            with contextlib.suppress(SoapFault):  # not possible now, as for any other client
                 await coroutine
-            except SoapFault:
-                pass  # not possible now, as for any other client
 
         task = asyncio.get_running_loop().create_task(guarded())
         self.work.add(task)
@@ -152,20 +151,15 @@ class Walk:
                 if host.in_maintenance:
                     self.begin(host_life.exit_maintenance(world, host))
             await world.clock.sleep(60)
-        await self._try_call("enable")
+        self._call("enable")
         for _ in range(40):
-            await self._try_call("resolve")
-            await self._try_call("mark")
+            self._call("resolve")
+            self._call("mark")
             await world.clock.sleep(90)
 
     async def _try(self, coroutine) -> None:
-        try:
+        with contextlib.suppress(SoapFault):
             await coroutine
-        except SoapFault:
-            pass
-
-    async def _try_call(self, verb: str) -> None:
-        self._call(verb)
 
     def check(self) -> None:
         site, agency = self.site, self.agency

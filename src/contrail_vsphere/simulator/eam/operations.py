@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from contrail_vsphere.model.errors import PackageError
@@ -43,6 +45,8 @@ class Operations:
     def __init__(self, service: EamService) -> None:
         self._service = service
         self._world = service.world
+        self._names: set[str] = set()
+        """Being given to virtual machines right now."""
         self._run: dict[Operation, Callable[[EsxAgent], Awaitable[Changes]]] = {
             "deploy": self._deploy,
             "deploy-new": self._deploy_new,
@@ -104,22 +108,24 @@ class Operations:
         descriptor.hardware(package.option)
         if not self._may_clone(agency, agent, package):
             await fetcher.disks(package.url, descriptor, entry.ovfSslTrust)
-        vm: VirtualMachine = await ovf_import.deploy(
-            self._world,
-            descriptor=descriptor,
-            name=self._new_name(agency, self._folder(agent)),
-            host=agent.host,
-            datastore=place.datastore,
-            network_map=self._networks(agent, descriptor, place.network),
-            folder=self._folder(agent),
-            pool=self._pool(agent),
-            properties=dict(properties),
-            deployment_option=package.option,
-            managed_by=ManagedBy(MANAGER_KEY, self._service.switches.managed_by_type),
-            esx_agent=True,
-            user=USER,
-            chain=handle.chain,
-        )
+        folder = self._folder(agent)
+        with self._new_name(agency, folder) as name:
+            vm: VirtualMachine = await ovf_import.deploy(
+                self._world,
+                descriptor=descriptor,
+                name=name,
+                host=agent.host,
+                datastore=place.datastore,
+                network_map=self._networks(agent, descriptor, place.network),
+                folder=folder,
+                pool=self._pool(agent),
+                properties=dict(properties),
+                deployment_option=package.option,
+                managed_by=ManagedBy(MANAGER_KEY, self._service.switches.managed_by_type),
+                esx_agent=True,
+                user=USER,
+                chain=handle.chain,
+            )
         deployed = Deployed(package, properties)
         changes: Changes = {"new_vm": vm, "new_deployed": deployed} if upgrade else {"vm": vm, "deployed": deployed}
         with self._world.commit(USER, chain=handle.chain) as tx:
@@ -142,18 +148,23 @@ class Operations:
             for other in agency.agents
         )
 
-    def _new_name(self, agency: Agency, folder: Folder) -> str:
+    @contextmanager
+    def _new_name(self, agency: Agency, folder: Folder) -> Iterator[str]:
+        """A name that is free in the folder and stays so meanwhile: agencies with one agentName share the numbers."""
         if agency.config.useUuidVmName:
-            return f"{agency.agent_name}-{uuid.UUID(int=self._world.random.getrandbits(128), version=4)}"
-        number = agency.numbered
-        while True:
-            number += 1
-            name = f"{agency.agent_name} ({number})"
-            if folder.child(name) is None:
-                break
+            yield f"{agency.agent_name}-{uuid.UUID(int=self._world.random.getrandbits(128), version=4)}"
+            return
+        taken = {child.name for child in folder.children} | self._names
+        numbers = (n for n in itertools.count(agency.numbered + 1) if f"{agency.agent_name} ({n})" not in taken)
+        number = next(numbers)
+        name = f"{agency.agent_name} ({number})"
         with self._world.commit(USER) as tx:
             tx.set(agency, numbered=number)
-        return name
+        self._names.add(name)
+        try:
+            yield name
+        finally:
+            self._names.discard(name)
 
     def _folder(self, agent: EsxAgent) -> Folder:
         datacenter = agent.host.ancestor(Datacenter)

@@ -15,6 +15,7 @@ from pyVmomi import SoapStubAdapter, eam, vim, vmodl
 from conftest import running_depot
 from contrail_vsphere.simulator.core.timing import Timing
 from contrail_vsphere.simulator.simulator import VCenterSimulator
+from contrail_vsphere.simulator.vcenter.authorization import Account, Accounts
 
 
 def connect(ready) -> SimpleNamespace:
@@ -163,6 +164,22 @@ def faults(ready, url: str) -> None:
     Disconnect(client.service)
 
 
+def privileges(ready, url: str) -> None:
+    """EAM.View reads, EAM.Modify does both, nothing else will do."""
+    editor = connect({**ready, "username": "editor@vsphere.local"})
+    agency = editor.manager.CreateAgency(config(editor, url), "disabled")
+    reader = connect({**ready, "username": "reader@vsphere.local"})
+    assert [item._moId for item in reader.manager.QueryAgency()] == [agency._moId]
+    with pytest.raises(vim.fault.NoPermission):
+        eam.Agency(agency._moId, reader.stub).Uninstall()
+    nobody = connect({**ready, "username": "nobody@vsphere.local"})
+    with pytest.raises(vim.fault.NoPermission):
+        nobody.manager.QueryAgency()
+    for client in (editor, reader, nobody):
+        client.stub.DropConnections()
+        Disconnect(client.service)
+
+
 def restarting(ready, begin_restart) -> None:
     client = connect(ready)
     begin_restart()
@@ -192,6 +209,14 @@ async def test_life_of_an_agency():
 async def test_faults():
     async with running_depot() as depot, VCenterSimulator(hosts=1, timing=Timing.instant(), guests=False) as vcenter:
         await asyncio.to_thread(faults, vcenter.ready, depot.package("v1"))
+
+
+async def test_privileges():
+    async with running_depot() as depot, VCenterSimulator(hosts=1, timing=Timing.instant(), guests=False) as vcenter:
+        accounts = vcenter.world.service(Accounts)
+        for name, granted in (("editor", {"EAM.Modify"}), ("reader", {"EAM.View"}), ("nobody", set())):
+            accounts.add(Account(f"{name}@vsphere.local", vcenter.ready["password"], privileges=frozenset(granted)))
+        await asyncio.to_thread(privileges, vcenter.ready, depot.package("v1"))
 
 
 async def test_restart_window():

@@ -16,6 +16,7 @@ from contrail_vsphere.wire.soap.values import build
 
 ANONYMOUS = "System.Anonymous"
 VIEW = "System.View"
+IMPLIED_BY = {"EAM.View": "EAM.Modify"}
 BASIC = frozenset({ANONYMOUS, VIEW, "System.Read"})
 
 
@@ -58,7 +59,9 @@ def allowed(call: Call, privilege: str, entity: Entity | None) -> bool:
     if call.session.extension or privilege in BASIC:
         return True
     account = call.world.service(Accounts).find(call.user)
-    return account is not None and (account.privileges is None or privilege in account.privileges)
+    if account is None or account.privileges is None:
+        return account is not None
+    return privilege in account.privileges or IMPLIED_BY.get(privilege) in account.privileges
 
 
 def check(call: Call, privilege: str, entity: Entity | None) -> None:

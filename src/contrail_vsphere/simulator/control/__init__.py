@@ -1,0 +1,1 @@
+"""The scenario interface of a running simulator over HTTP, with OpenAPI."""

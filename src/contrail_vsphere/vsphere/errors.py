@@ -133,7 +133,7 @@ def _details(fault: Any) -> str:
     parts = []
     for name in _TELLING:
         value = fault.__dict__.get(name)
-        if value is None or value == "" or (isinstance(value, list) and not value):
+        if value is None or (isinstance(value, str | list) and not value):
             continue
         parts.append(f"{name} {_plain(value)}")
     return ", ".join(parts)

@@ -174,12 +174,12 @@ class Inventory:
         """A collector of our own with one filter over a view of everything."""
         session = self._session
         await session.ensure()
-        epoch, content = session.epoch, session.content
+        content = session.content
         collector = await session.call(content.propertyCollector, "CreatePropertyCollector")
         args = pc.container_view_args(content.rootFolder, PATHS)
         view = await session.call(content.viewManager, "CreateContainerView", **args)
         await session.call(collector, "CreateFilter", spec=pc.of_view(view, PATHS), partialUpdates=False)
-        self._collector, self._epoch = collector, epoch
+        self._collector, self._epoch = collector, session.epoch
 
     async def _follow(self) -> None:
         """Read everything, then changes, until something fails."""

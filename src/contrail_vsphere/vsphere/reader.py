@@ -7,7 +7,8 @@ and holds one page at a time.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from contrail_vsphere.model.errors import ContrailVsphereError
@@ -34,50 +35,54 @@ class PropertyReader:
 
     async def of_type(
         self, kind: str, paths: Mapping[str, Kind], *, root: Any = None, page: int = PAGE
-    ) -> AsyncIterator[list[Row]]:
+    ) -> AsyncGenerator[list[Row], None]:
         """Pages of all objects of a type below ``root`` (default: everything)."""
         await self._session.ensure()
         content = self._session.content
         args = pc.container_view_args(root or content.rootFolder, [kind])
         view = await self._session.call(content.viewManager, "CreateContainerView", **args)
         try:
-            async for rows in self._pages(pc.of_view(view, {kind: paths}), paths, page):
-                yield rows
+            async with aclosing(self._pages(pc.of_view(view, {kind: paths}), paths, page)) as pages:
+                async for rows in pages:
+                    yield rows
         finally:
             await self._dispose(view, "DestroyView")
 
     async def of_objects(
         self, refs: Sequence[Any], kind: str, paths: Mapping[str, Kind], *, page: int = PAGE
-    ) -> AsyncIterator[list[Row]]:
+    ) -> AsyncGenerator[list[Row], None]:
         """Pages of these objects; those that no longer exist are left out.
 
         At most ``page`` of them travel in one request: vCenter refuses requests of too many elements.
         """
         await self._session.ensure()
         for at in range(0, len(refs), page):
-            async for rows in self._pages(pc.of_objects(refs[at : at + page], {kind: paths}), paths, page):
-                yield rows
+            spec = pc.of_objects(refs[at : at + page], {kind: paths})
+            async with aclosing(self._pages(spec, paths, page)) as pages:
+                async for rows in pages:
+                    yield rows
 
     async def all_of_type(self, kind: str, paths: Mapping[str, Kind], *, root: Any = None) -> list[Row]:
         """All of them at once."""
         return [row async for rows in self.of_type(kind, paths, root=root) for row in rows]
 
-    async def _pages(self, spec: Any, paths: Mapping[str, Kind], most: int) -> AsyncIterator[list[Row]]:
+    async def _pages(self, spec: Any, paths: Mapping[str, Kind], most: int) -> AsyncGenerator[list[Row], None]:
         options = build(pc.PC.RetrieveOptions, maxObjects=most)
         strings: dict[str, str] = {}
         page = await self._page(pc.RETRIEVE, {"specSet": [spec], "options": options}, paths, strings)
+        token = ""
         try:
             while True:
-                token, page.token = page.token, ""
+                token = page.token
                 if page.rows:
                     yield page.rows
                 if not token:
                     return
-                page.token = token
-                page = await self._page(pc.CONTINUE, {"token": token}, paths, strings)
+                used, token = token, ""
+                page = await self._page(pc.CONTINUE, {"token": used}, paths, strings)
         finally:
-            if page.token:
-                await self._cancel(page.token)
+            if token:
+                await self._cancel(token)
 
     async def _page(
         self, method: Method, args: Mapping[str, Any], paths: Mapping[str, Kind], strings: dict[str, str]

@@ -144,7 +144,7 @@ class Session:
         now = asyncio.get_running_loop().time()
         if self._refused is not None and now < self._refused[0]:
             raise AuthenticationFailed(
-                f"{self._refused[2]}; not tried again for {self._refused[0] - now:.0f} s",
+                f"{self._refused[2].rstrip('.')}; not tried again for {self._refused[0] - now:.0f} s",
                 hint="repeated wrong logins lock the account",
             )
         try:

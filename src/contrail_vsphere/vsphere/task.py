@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 WAIT = 60
 """Seconds of one long poll."""
 PATHS = ("info.state", "info.result", "info.error")
-LOST = ("ManagedObjectNotFound", "InvalidCollectorVersion", "NotAuthenticated")
+LOST = ("ManagedObjectNotFound", "InvalidCollectorVersion", "NotAuthenticated", "RequestCanceled")
 """Faults after which collector and view must be made anew: they died with their session."""
 
 
@@ -113,12 +113,11 @@ class TaskWaiter:
         """A collector and a list of all pending tasks, in the present session."""
         await self._session.ensure()
         content = self._session.content
-        epoch = self._session.epoch
         collector = await self._session.call(content.propertyCollector, "CreatePropertyCollector")
         self._view = await self._session.call(content.viewManager, "CreateListView", obj=[])
         spec = pc.of_view(self._view, {"Task": PATHS})
         await self._session.call(collector, "CreateFilter", spec=spec, partialUpdates=False)
-        self._collector, self._epoch, self._version = collector, epoch, ""
+        self._collector, self._epoch, self._version = collector, self._session.epoch, ""
         await self._modify(add=[entry.ref for entry in self._pending.values()])
 
     async def _modify(self, *, add: Iterable[Any] = (), remove: Iterable[Any] = ()) -> None:

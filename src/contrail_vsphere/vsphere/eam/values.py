@@ -213,7 +213,7 @@ def _issue(wire: Any) -> Issue:
         details=tuple(
             (field, _text(value))
             for field, value in sorted(vars(wire).items())
-            if field not in _SHOWN_ELSEWHERE and not field.startswith("_") and value not in (None, "", [])
+            if field not in _SHOWN_ELSEWHERE and not field.startswith("_") and not _unset(value)
         ),
     )
 
@@ -221,6 +221,11 @@ def _issue(wire: Any) -> Issue:
 def _moid(wire: Any, field: str, kind: Any) -> Any:
     value = getattr(wire, field, None)
     return None if value is None else kind(value._moId)
+
+
+def _unset(value: Any) -> bool:
+    """References must not be compared with anything but references: pyVmomi's ``==`` raises."""
+    return value is None or (isinstance(value, str | list) and not value)
 
 
 def _text(value: Any) -> str:

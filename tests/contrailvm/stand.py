@@ -128,7 +128,10 @@ class Stand:
             health=HealthBook(self.now),
             now=self.now,
             random=random.Random(2),
+            events=self.client.events,
+            registration=self.registration(self.client),
         )
+        self.client.events.start()
         self.client.inventory.start()
         await self.client.inventory.ready()
         self.client.eam.cache.start()

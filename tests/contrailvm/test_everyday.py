@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from stand import DEPLOYMENT
 
+from contrail_vsphere.contrailvm.bootstrap_request import ClientCertificate, EnrolmentRefused
 from contrail_vsphere.model.errors import DesiredStateError
 from contrail_vsphere.simulator.eam.agency import Agency
 from contrail_vsphere.simulator.vcenter.distributed_virtual_switch import DistributedVirtualPortgroup
@@ -230,3 +231,79 @@ async def test_unregistering_says_what_it_takes_down(make_stand):
         destruction = await stand.registration(stand.client).destruction(stand.client.eam)
         assert len(destruction.agencies) == 1 and len(destruction.vms) == 4
         assert replace(destruction, vms=()) != destruction
+
+
+async def test_f9_a_lost_reply_to_create_agency_makes_no_second_one(make_stand):
+    async with make_stand() as stand:
+        stand.vcenter.scenario.add_fault(method="CreateAgency", drop_reply=True, times=1)
+        await deployed(stand)
+        assert len(list(stand.vcenter.world.of_type(Agency))) == 1
+        assert len(stand.contrailvms()) == 4
+
+
+async def test_f17_a_host_that_cannot_be_wired_leaves_the_others_alone(make_stand):
+    async with make_stand() as stand:
+        stand.vcenter.scenario.add_fault(method="ReconfigVM_Task", name="ContrailVM (2)", fault="InvalidDeviceSpec")
+        stand.apply()
+        await stand.until(lambda: len(stand.served()) == 3)
+        (line,) = [h for d in stand.manager.status().deployments for h in d.hosts if h.vm_name == "ContrailVM (2)"]
+        assert line.state in ("hook-provisioned", "held") and "reconfigur" in line.reason
+        stand.vcenter.scenario.clear_faults()
+        stand.manager.operator.release(host=line.host)
+        await stand.until(lambda: stand.converged() and len(stand.served()) == 4)
+
+
+async def test_a_busy_vcenter_is_asked_again(make_stand):
+    async with make_stand() as stand:
+        stand.vcenter.scenario.add_fault(method="ReconfigVM_Task", fault="TaskInProgress", times=6)
+        stand.vcenter.scenario.add_fault(method="MarkAsAvailable", http_status=503, times=5)
+        await deployed(stand)
+        assert len(stand.served()) == 4
+
+
+async def test_f23_after_somebody_unregistered_us_nothing_is_done(make_stand):
+    async with make_stand() as stand:
+        await deployed(stand)
+        registration = stand.registration(stand.client)
+        accepted = await registration.destruction(stand.client.eam)
+        await registration.unregister(accepted=accepted, eam=stand.client.eam)
+        await stand.until(lambda: not stand.contrailvms())
+        await stand.until(lambda: stand.manager.blind())
+        begun = stand.now()
+        await stand.until(lambda: (stand.now() - begun).total_seconds() > 600, seconds=700)
+        assert stand.vcenter.calls["CreateAgency"] == 1
+
+
+async def test_f22_a_guest_with_the_certificate_of_a_replaced_vm_is_told_nothing(make_stand):
+    async with make_stand() as stand:
+        await deployed(stand)
+        (key,) = stand.manager.keys()
+        host = on(stand, "esx-02").host.moid
+        old = stand.manager.notebook.host(key, host)
+        certificate = ClientCertificate(common_name="x", serial=1, key_sha256=old.enrolled_key, sha256="")
+        assert (await stand.manager.office.configuration(certificate)).host == host
+        await stand.vcenter.scenario.delete_vm(on(stand, "esx-02"))
+        await stand.until(lambda: stand.converged() and len(stand.served()) == 4)
+        with pytest.raises(EnrolmentRefused):
+            await stand.manager.office.configuration(certificate)
+
+
+async def test_a_paused_deployment_is_left_alone_until_it_is_resumed(make_stand):
+    async with make_stand() as stand:
+        await deployed(stand)
+        stand.manager.operator.pause(by="anna")
+        await stand.vcenter.scenario.power_off(on(stand, "esx-01"))
+        begun = stand.now()
+        await stand.until(lambda: (stand.now() - begun).total_seconds() > 300, seconds=400)
+        assert not stand.vcenter.calls["Resolve"]
+        stand.manager.operator.resume()
+        await stand.until(lambda: stand.converged() and len(stand.served()) == 4)
+
+
+async def test_a_converged_estate_costs_one_call_per_agency_and_poll(make_stand):
+    async with make_stand() as stand:
+        await deployed(stand)
+        before, begun = sum(stand.vcenter.calls.values()), stand.now()
+        await stand.until(lambda: (stand.now() - begun).total_seconds() >= 600, seconds=700)
+        calls = sum(stand.vcenter.calls.values()) - before
+        assert calls <= 20 * 2 + 40, stand.vcenter.calls

@@ -51,7 +51,8 @@ TASK_DEADLINE = 120.0
 class Applier:
     """Everything actions are done with.
 
-    ``now`` is epoch seconds; ``probe`` asks a URL of ours as EAM would; ``fold`` takes in what was read on the way.
+    ``registered`` raises NotFound when our extension is gone; ``probe`` asks a URL of ours as EAM would; ``fold`` takes
+    in what was read on the way; ``now`` is epoch seconds.
     """
 
     solution_id: str
@@ -64,6 +65,7 @@ class Applier:
     brake: DeletionBrake
     mint: MintToken
     probe: Callable[[str], Awaitable[None]]
+    registered: Callable[[], Awaitable[None]]
     now: Callable[[], float]
     resolves: Batcher[AgencyId, Resolve, bool]
 
@@ -119,6 +121,8 @@ class Applier:
             self.fold(agency)
             if agency.config.name == action.config.name:
                 return
+        # Somebody who unregistered us made EAM destroy our agencies: that is not an accident to be repaired.
+        await self.registered()
         await self.probe(action.url)
         self.notebook.update_key(key, created_at=self.now())
         await self.reread(await self.eam.create_agency(action.config))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,10 +35,17 @@ from contrail_vsphere.engine.brake import BrakeState, DeletionBrake
 from contrail_vsphere.engine.health import HealthBook
 from contrail_vsphere.engine.journal import Journal
 from contrail_vsphere.model.eam import Agency
+from contrail_vsphere.model.errors import ContrailVsphereError, NotFound
 from contrail_vsphere.model.ids import AgencyId, HostId
 from contrail_vsphere.model.protocols import HostEntry, ReadinessState
 from contrail_vsphere.pki.ca import CertificateAuthority
 from contrail_vsphere.pki.tokens import TokenStore
+
+HEARTBEAT = 120.0
+"""Seconds between two heartbeats of our extension."""
+EAM_EVENTS = "com.vmware.vim.eam."
+
+_LOG = logging.getLogger(__name__)
 
 
 class LiveAgencies(Protocol):
@@ -60,6 +69,31 @@ class LiveAgencies(Protocol):
 
     def fold(self, agency: Agency) -> None:
         """Take in an agency that an action read on its way; subscribers are told."""
+        ...
+
+
+class VCenterEvent(Protocol):
+    """``vsphere.events.Event``."""
+
+    @property
+    def type(self) -> str:
+        """``eventTypeId``, or the class on the wire."""
+        ...
+
+
+class TellsEvents(Protocol):
+    """``vsphere.events.EventTail``; events only say "look again", none may be relied on."""
+
+    def subscribe(self, subscriber: Callable[[VCenterEvent], None]) -> Callable[[], None]:
+        """Be told of every event; returns the way to stop."""
+        ...
+
+
+class KeepsAlive(Protocol):
+    """``contrailvm.registration.Registration``."""
+
+    async def heartbeat(self) -> None:
+        """Tell vCenter that we are alive; NotFound when our extension is gone."""
         ...
 
 
@@ -95,6 +129,8 @@ class ContrailVmManager:
         now: Callable[[], datetime],
         random: Random,
         synced: SyncedProbe = nobody_owes,
+        events: TellsEvents | None = None,
+        registration: KeepsAlive | None = None,
     ) -> None:
         self.solution_id = solution_id
         self._inventory = inventory
@@ -104,6 +140,11 @@ class ContrailVmManager:
         self.readings = Readings()
         self.brake = DeletionBrake("contrailvm", journal=journal, now=now)
         self._stops: list[Callable[[], None]] = []
+        self._events = events
+        self._registration = registration
+        self._pulse: asyncio.Task[None] | None = None
+        self.detached = ""
+        """Why nothing may be done any more: somebody unregistered our extension. A person must register it again."""
         self._resolves = resolve_batcher(eam, agencies.fold)
         self.office = EnrolmentOffice(
             tokens=tokens,
@@ -124,6 +165,7 @@ class ContrailVmManager:
             brake=self.brake,
             mint=self.office.mint,
             probe=shelf.probe,
+            registered=self._check_registration,
             now=self.epoch,
             resolves=self._resolves,
         )
@@ -159,6 +201,8 @@ class ContrailVmManager:
 
     def blind(self) -> str:
         """Why nothing can be judged now; empty when all is in view."""
+        if self.detached:
+            return self.detached
         if not self._inventory.healthy:
             return "the inventory of vCenter is being read"
         if self._agencies.healthy:
@@ -173,6 +217,10 @@ class ContrailVmManager:
         self._stops.append(self._inventory.subscribe(self.controller.inventory_changed))
         self._stops.append(self._agencies.subscribe(self._agency_read))
         self._agencies.nudge()
+        if self._events is not None:
+            self._stops.append(self._events.subscribe(self._event_seen))
+        if self._registration is not None:
+            self._pulse = asyncio.create_task(self._beat(), name="contrailvm:heartbeat")
         self.controller.start()
         self.watch.start()
 
@@ -181,6 +229,9 @@ class ContrailVmManager:
         for stop in self._stops:
             stop()
         self._stops.clear()
+        if self._pulse is not None:
+            self._pulse.cancel()
+            await asyncio.gather(self._pulse, return_exceptions=True)
         await self.watch.stop()
         await self.controller.stop(deadline)
         await self._resolves.close(deadline)
@@ -188,6 +239,33 @@ class ContrailVmManager:
     async def idle(self) -> None:
         """Return once nothing is due now and nothing runs."""
         await self.controller.idle()
+
+    def _event_seen(self, event: VCenterEvent) -> None:
+        """EAM tells in events what its API does not push; which agency it is about is not worth guessing."""
+        if event.type.startswith(EAM_EVENTS):
+            self._agencies.nudge()
+
+    async def _check_registration(self) -> None:
+        """NotFound when our extension is gone: EAM is destroying our agencies then, and we keep our hands off."""
+        if self._registration is None:
+            return
+        try:
+            await self._registration.heartbeat()
+        except NotFound as gone:
+            if not self.detached:
+                _LOG.error("detached: %s", gone)
+            self.detached = str(gone)
+            raise
+        self.detached = ""
+
+    async def _beat(self) -> None:
+        """Keep the extension's heartbeat fresh."""
+        while True:
+            try:
+                await self._check_registration()
+            except ContrailVsphereError as error:
+                _LOG.info("heartbeat: %s", error)
+            await asyncio.sleep(HEARTBEAT)
 
     def _agency_read(self, agency_id: AgencyId, _before: Agency | None, agency: Agency | None) -> None:
         before = self.readings.by_id.get(agency_id)

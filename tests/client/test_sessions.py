@@ -123,6 +123,15 @@ async def test_eam_notices_a_lost_session_too(vcenter: VCenterSimulator, client:
     assert client.session.epoch == 2
 
 
+async def test_eam_that_lost_vcenter_costs_no_login(vcenter: VCenterSimulator, client: VCenter) -> None:
+    vcenter.scenario.add_fault(method="QueryAgency", fault="EamInvalidLogin", times=3)
+    for _ in range(3):
+        with pytest.raises(NotReadyYet, match="EAM does not accept"):
+            await client.call(EAM_MANAGER, "QueryAgency")
+    assert client.session.epoch == 1
+    assert await client.call(EAM_MANAGER, "QueryAgency") == []
+
+
 async def test_one_impatient_caller_does_not_end_the_login_of_the_others(
     vcenter: VCenterSimulator, client: VCenter
 ) -> None:

@@ -1,7 +1,8 @@
 """Stops asking a vCenter that does not answer, and says so.
 
-After some failures in a row calls fail at once; when the pause is over one call is let through as a probe. What it
-knows is shown as health, so that an operator sees "vCenter does not answer since 10:42" and not a hundred stack traces.
+After some failures in a row calls fail at once; when the pause is over they are let through again, and the next
+failure starts another pause. (Not one probe at a time: it might be a long poll, which answers when there is news.) What
+it knows is shown as health: an operator sees "vCenter does not answer since 10:42" and not a hundred stack traces.
 """
 
 from __future__ import annotations
@@ -35,20 +36,18 @@ class CircuitBreaker:
         self._pause = pause
         self._now = now or (lambda: datetime.now(UTC))
         self._open_until: float | None = None
-        self._probing = False
         self.health = Health(reachable=False)
 
     def admit(self, name: str) -> None:
         """Let a call through or raise Unreachable at once."""
         if self._open_until is None:
             return
-        if asyncio.get_running_loop().time() < self._open_until or self._probing:
+        if asyncio.get_running_loop().time() < self._open_until:
             raise Unreachable(f"{name} does not answer: {self.health.error}", hint="it is tried again soon")
-        self._probing = True
 
     def succeeded(self) -> None:
         """The server answered, whatever it said."""
-        self._open_until, self._probing = None, False
+        self._open_until = None
         if not self.health.reachable or self.health.failures:
             since = self.health.since if self.health.reachable else self._now()
             self.health = Health(reachable=True, error=self.health.error, since=since)
@@ -59,10 +58,5 @@ class CircuitBreaker:
         down = failures >= self._most or not self.health.reachable
         since = self.health.since if down == (not self.health.reachable) and self.health.since else self._now()
         self.health = Health(reachable=not down, failures=failures, error=error, since=since)
-        self._probing = False
         if failures >= self._most:
             self._open_until = asyncio.get_running_loop().time() + self._pause
-
-    def withdrawn(self) -> None:
-        """The call was cancelled before it told us anything."""
-        self._probing = False

@@ -41,7 +41,6 @@ RULES: dict[str, Rule] = {
     "ConcurrentAccess": Rule(errors.Conflict, "somebody else changed it first; read again, then retry"),
     "TaskInProgress": Rule(errors.Busy, "another task holds the object"),
     "ResourceInUse": Rule(errors.Busy),
-    "TooManyTasks": Rule(errors.Busy),
     "LimitExceeded": Rule(errors.Busy),
     "RequestCanceled": Rule(errors.TransientError),
     "Timedout": Rule(errors.TransientError),

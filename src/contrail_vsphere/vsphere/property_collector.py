@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from contrail_vsphere.wire.soap.metadata import Method, method_of
-from contrail_vsphere.wire.soap.types import managed_class, vim, vmodl
+from contrail_vsphere.wire.soap.types import managed_class, vmodl
 from contrail_vsphere.wire.soap.values import build
 
 PC = vmodl.query.PropertyCollector
@@ -53,6 +53,3 @@ def wait_options(*, seconds: int, most: int = 1000) -> Any:
 def container_view_args(root: Any, kinds: Iterable[str]) -> dict[str, Any]:
     """Arguments of CreateContainerView."""
     return {"container": root, "type": [managed_class(kind) for kind in kinds], "recursive": True}
-
-
-ViewManager = vim.view.ViewManager

@@ -14,7 +14,13 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from contrail_vsphere.model.errors import AuthenticationFailed, NotAuthenticated, ProtocolError, Unreachable
+from contrail_vsphere.model.errors import (
+    AuthenticationFailed,
+    ContrailVsphereError,
+    NotAuthenticated,
+    NotReadyYet,
+    ProtocolError,
+)
 from contrail_vsphere.vsphere import tunnel
 from contrail_vsphere.vsphere.endpoint import Credentials, ExtensionLogin
 from contrail_vsphere.vsphere.errors import translate
@@ -22,7 +28,7 @@ from contrail_vsphere.vsphere.transport import COOKIE, Sink, SoapTransport
 from contrail_vsphere.wire.soap.decode import ResponseDecoder
 from contrail_vsphere.wire.soap.encode import encode_request
 from contrail_vsphere.wire.soap.fault import SoapFault
-from contrail_vsphere.wire.soap.metadata import Method, method_of
+from contrail_vsphere.wire.soap.metadata import Method, fetch_method, method_of
 from contrail_vsphere.wire.soap.types import vim, wsdl_name
 from contrail_vsphere.wire.soap.versions import EAM, VIM, eam_version_for, newest_common, parse_versions
 
@@ -87,6 +93,11 @@ class Session:
         except SoapFault as fault:
             if not isinstance(translate(fault), NotAuthenticated):
                 raise
+            if method.namespace == EAM and self.epoch == seen and await self._alive():
+                raise NotReadyYet(
+                    "EAM does not accept a session that vCenter does",
+                    hint="EAM has lost vCenter; if this stays, restart its service",
+                ) from fault
         log.info("%s has forgotten the session; logging in again", self.transport.endpoint.name)
         await self.renew(seen)
         return await self._invoke(this, method, args, deadline=deadline, sink=sink)
@@ -109,14 +120,14 @@ class Session:
             self._cookie = ""
             try:
                 await self._send(self.content.sessionManager, "Logout", {}, cookie=cookie, deadline=5.0)
-            except (SoapFault, Unreachable, ProtocolError) as error:
+            except (SoapFault, ContrailVsphereError) as error:
                 log.debug("logout from %s: %s", self.transport.endpoint.name, error)
 
     async def _invoke(
         self, this: Any, method: Method, args: Mapping[str, Any], *, deadline: float, sink: Sink | None
     ) -> Any:
         version = self.versions[method.namespace]
-        operation = next(self._operations)
+        operation, epoch = next(self._operations), self.epoch
         self.calls[method.name] += 1
         body = encode_request(method, this, args, version=version, operation_id=operation)
         log.debug("%s %s %s", operation, method.name, this._moId)
@@ -129,9 +140,19 @@ class Session:
             deadline=deadline,
             sink=sink,
         )
-        if cookie:
+        if cookie and epoch == self.epoch:
             self._cookie = cookie
         return result
+
+    async def _alive(self) -> bool:
+        """Whether vCenter itself still knows the session: a new login would not help EAM then."""
+        manager: Any = self.content.sessionManager
+        method = fetch_method(vim.SessionManager, "currentSession")
+        try:
+            current = await self._invoke(manager, method, {"prop": "currentSession"}, deadline=DEADLINE, sink=None)
+        except SoapFault:
+            return False
+        return current is not None
 
     # -- logging in ---------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from contrail_vsphere.model.errors import ContrailVsphereError, NotReadyYet, Pro
 from contrail_vsphere.vsphere.breaker import CircuitBreaker, Health
 from contrail_vsphere.vsphere.endpoint import Endpoint
 from contrail_vsphere.wire.soap.decode import ResponseDecoder
+from contrail_vsphere.wire.soap.fault import SoapFault
 from contrail_vsphere.wire.soap.metadata import Method
 from contrail_vsphere.wire.soap.versions import soap_action
 
@@ -108,9 +109,6 @@ class SoapTransport:
         try:
             async with asyncio.timeout(deadline):
                 answer: tuple[Any, str] = await work
-        except asyncio.CancelledError:
-            self.breaker.withdrawn()
-            raise
         except (ContrailVsphereError, aiohttp.ClientError, OSError, TimeoutError) as error:
             translated = _translate(error, name=name, what=what, deadline=deadline)
             if isinstance(translated, Unreachable | Untrusted):
@@ -118,8 +116,8 @@ class SoapTransport:
             else:
                 self.breaker.succeeded()
             raise translated from error
-        except BaseException:
-            self.breaker.succeeded()  # a SoapFault is an answer
+        except SoapFault:
+            self.breaker.succeeded()  # it is an answer
             raise
         self.breaker.succeeded()
         return answer

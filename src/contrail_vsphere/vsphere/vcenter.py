@@ -65,12 +65,14 @@ class VCenter:
 
     async def close(self) -> None:
         """Stop everything, log out, close the connections."""
-        await self.inventory.stop()
-        await self.events.stop()
-        await self.eam.cache.stop()
-        await self.tasks.close()
-        await self.session.close()
-        await self.session.transport.close()
+        try:
+            await self.inventory.stop()
+            await self.events.stop()
+            await self.eam.cache.stop()
+            await self.tasks.close()
+            await self.session.close()
+        finally:
+            await self.session.transport.close()
 
     @property
     def about(self) -> Any:

@@ -6,11 +6,9 @@ answers; the manager begins to act last and ends first.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
@@ -21,32 +19,28 @@ import aiohttp
 import contrail_vsphere
 from contrail_vsphere.app.access import TokenFile
 from contrail_vsphere.app.connect import choose_vcenter, endpoint
-from contrail_vsphere.app.contrailvm_target import ContrailVmTarget
+from contrail_vsphere.app.contrailvm_control import ContrailVmControl
 from contrail_vsphere.app.control import create_app
 from contrail_vsphere.app.control_server import ControlServer
 from contrail_vsphere.app.data_dir import DataDirectory
 from contrail_vsphere.app.metrics import Metrics
 from contrail_vsphere.config.settings import Address, Settings
 from contrail_vsphere.contrail.introspect import Introspect
-from contrail_vsphere.contrailvm.bootstrap import BootstrapServer, server_context
-from contrail_vsphere.contrailvm.controller import EAM_KEY
+from contrail_vsphere.contrailvm.bootstrap import BootstrapServer
 from contrail_vsphere.contrailvm.manager import ContrailVmManager
 from contrail_vsphere.contrailvm.publish import Publisher
 from contrail_vsphere.contrailvm.registration import ExtensionFacts, Registration
 from contrail_vsphere.contrailvm.shelf import Shelf
 from contrail_vsphere.engine.health import HealthBook
-from contrail_vsphere.model.errors import ContrailVsphereError, SettingsError
-from contrail_vsphere.model.inventory import Change, VirtualMachine
+from contrail_vsphere.model.errors import SettingsError
+from contrail_vsphere.pki.ca import CertificateAuthority
 from contrail_vsphere.pki.identity import Identity
 from contrail_vsphere.pki.tokens import TokenStore
-from contrail_vsphere.vsphere.eam.cache import EamCache
 from contrail_vsphere.vsphere.endpoint import ExtensionLogin
 from contrail_vsphere.vsphere.vcenter import VCenter
 
 _LOG = logging.getLogger(__name__)
 
-HEARTBEAT = 600.0
-"""Seconds between two heartbeats of the extension."""
 TOKEN_LIFETIME = timedelta(hours=24)
 """A bootstrap token outlives the slowest deployment; it is void anyway once another is minted for its VM."""
 EAM_EVENTS = tuple(
@@ -126,6 +120,15 @@ class ContrailVmService:
         agencies = self.vcenter.eam.cache
         http = await stack.enter_async_context(aiohttp.ClientSession())
         server: list[BootstrapServer] = []
+
+        def bootstrap_url() -> str:
+            host, port = server[0].address
+            return bootstrap.advertise or f"https://{Address(host, port)}"
+
+        facts = extension_facts(settings, login.identity)
+        registration = Registration(
+            self.vcenter, extension_manager=self.vcenter.content.extensionManager, facts=facts, now=now
+        )
         self.manager = ContrailVmManager(
             solution_id=settings.manager.extension_key,
             vcenter=self.vcenter,
@@ -136,7 +139,7 @@ class ContrailVmService:
             shelf=Shelf(
                 self.publisher,
                 solution_id=settings.manager.extension_key,
-                manager_url=lambda: bootstrap.advertise or f"https://{server[0].address[0]}:{server[0].address[1]}",
+                manager_url=bootstrap_url,
                 ca_pem=lambda: authority.cert_pem,
             ),
             tokens=TokenStore(journal, now=now, ttl=TOKEN_LIFETIME),
@@ -145,37 +148,34 @@ class ContrailVmService:
             health=self.health,
             now=now,
             random=self._random,
+            events=self.vcenter.events,
+            registration=registration,
         )
-        server.append(self._bootstrap_server(bootstrap.listen, bootstrap_identity, authority.trust_bundle))
+        server.append(self._bootstrap_server(bootstrap.listen, bootstrap_identity, authority))
         await _start_listener(server[0].start, "bootstrap.listen", bootstrap.listen)
         stack.push_async_callback(server[0].stop)
-        bootstrap_url = bootstrap.advertise or f"https://{server[0].address[0]}:{server[0].address[1]}"
 
-        self._wake_eam_cache(agencies)
         self.vcenter.inventory.start()
         self.vcenter.events.start(EAM_EVENTS)
         agencies.start()
         await self.manager.start()
         stack.push_async_callback(self.manager.stop)
-        facts = extension_facts(settings, login.identity, bootstrap_url)
-        registration = Registration(
-            self.vcenter, extension_manager=self.vcenter.content.extensionManager, facts=facts, now=now
-        )
-        await stack.enter_async_context(_background(self._heartbeat(registration)))
         control = await self._start_control(stack)
         self.ready = {
             "control_url": control,
             "publish_url": self.publisher.base_url,
-            "bootstrap_url": bootstrap_url,
+            "bootstrap_url": bootstrap_url(),
             "extension": settings.manager.extension_key,
             "vcenter": self.vcenter_name,
         }
 
-    def _bootstrap_server(self, listen: Address, identity: Identity, ca_pem: str) -> BootstrapServer:
+    def _bootstrap_server(
+        self, listen: Address, identity: Identity, authority: CertificateAuthority
+    ) -> BootstrapServer:
         office = self.manager.office
         return BootstrapServer(
-            tls=server_context(cert_file=str(identity.cert_file), key_file=str(identity.key_file), ca_pem=ca_pem),
-            ca_pem=lambda: ca_pem.encode(),
+            tls=identity.server_context(client_ca_pem=authority.trust_bundle, clients="optional"),
+            ca_pem=lambda: authority.trust_bundle.encode(),
             redeem=office.redeem,
             configuration=office.configuration,
             sign=office.sign,
@@ -196,7 +196,7 @@ class ContrailVmService:
         tls = None
         if control.cert_file is not None and control.key_file is not None:
             tls = Identity(control.key_file, control.cert_file).server_context()
-        target = ContrailVmTarget(self.manager, before_apply=self.publisher.reload)
+        target = ContrailVmControl(self.manager, reload_packages=self.publisher.reload)
         app = create_app(
             target=target, tokens=TokenFile(self.settings.token_file), health=self.health, metrics=self.metrics
         )
@@ -211,30 +211,10 @@ class ContrailVmService:
             counted[(entry.state,)] = counted.get((entry.state,), 0.0) + 1
         return counted
 
-    # -- while it runs ------------------------------------------------------------------------------------------
 
-    def _wake_eam_cache(self, agencies: EamCache) -> None:
-        """Hints that EAM has news, so that the next poll need not be waited for."""
-
-        def changed(change: Change) -> None:
-            vm = change.after or change.before
-            if isinstance(vm, VirtualMachine) and vm.managed_by == EAM_KEY:
-                agencies.nudge()
-
-        self.vcenter.inventory.subscribe(changed)
-        self.vcenter.events.subscribe(lambda _event: agencies.nudge())
-
-    async def _heartbeat(self, registration: Registration) -> None:
-        while True:
-            await asyncio.sleep(HEARTBEAT)
-            try:
-                await registration.heartbeat()
-            except ContrailVsphereError as error:
-                _LOG.warning("heartbeat of the extension: %s", error)
-
-
-def extension_facts(settings: Settings, identity: Identity, bootstrap_url: str) -> ExtensionFacts:
-    """What is registered with vCenter."""
+def extension_facts(settings: Settings, identity: Identity) -> ExtensionFacts:
+    """What is registered with vCenter; the same at ``register`` and in every heartbeat."""
+    bootstrap_url = settings.bootstrap.advertise or f"https://{settings.bootstrap.listen}"
     return ExtensionFacts(
         key=settings.manager.extension_key,
         company=settings.manager.company,
@@ -259,14 +239,3 @@ async def _start_listener(start: Callable[[], Any], key: str, listen: Address) -
         raise SettingsError(
             f"{key} {listen}: {error.strerror or error}", hint="choose an address and port that are free here"
         ) from error
-
-
-@asynccontextmanager
-async def _background(work: Any) -> AsyncIterator[None]:
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import cast
 
 from contrail_vsphere.app import control_schema as schema
 from contrail_vsphere.contrailvm.actions import Resolve
@@ -15,16 +16,16 @@ from contrail_vsphere.model.protocols import HostEntry, ReadinessState
 
 
 class ContrailVmControl:
-    """A ``ControlTarget``. ``others`` says what else keeps the process from being ready (a listener, the vCenter)."""
+    """A ``ControlTarget``. ``reload_packages`` lets ``apply`` see what other processes published meanwhile."""
 
-    def __init__(self, manager: ContrailVmManager, *, others: Callable[[], tuple[str, ...]] = tuple) -> None:
+    def __init__(self, manager: ContrailVmManager, *, reload_packages: Callable[[], None]) -> None:
         self._manager = manager
-        self._others = others
+        self._reload_packages = reload_packages
 
     def not_ready(self) -> tuple[str, ...]:
         """What is missing before the manager does its work."""
         blind = self._manager.blind()
-        return (*([blind] if blind else []), *self._others())
+        return (blind,) if blind else ()
 
     def hosts(self) -> tuple[HostEntry, ...]:
         """The host directory."""
@@ -50,6 +51,7 @@ class ContrailVmControl:
 
     async def apply(self, application: schema.Application, *, by: str) -> schema.Outcome:
         """Check a deployments file and make it the desired state."""
+        self._reload_packages()
         operator = self._manager.operator
         if application.dry_run:
             return schema.Outcome(changes=_diff(operator.check_deployments(application.document)[1]))
@@ -111,6 +113,8 @@ def _unit(deployment: DeploymentStatus, status: HostStatus) -> schema.UnitStatus
         host=status.host,
         host_name=status.name,
         state=status.state,
+        colour=cast("schema.Colour | None", status.colour or None),
+        forwards=status.forwards,
         vm=status.vm or None,
         vm_name=status.vm_name,
         version=status.version,
@@ -121,7 +125,7 @@ def _unit(deployment: DeploymentStatus, status: HostStatus) -> schema.UnitStatus
             )
             for each in status.issues
         ),
-        reason=status.reason,
+        reason="; ".join(part for part in (status.reason, *status.alarms) if part),
         next=status.next,
         attempts=status.attempts,
     )

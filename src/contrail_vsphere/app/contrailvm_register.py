@@ -41,8 +41,7 @@ async def _registration(
     async with VCenter(endpoint(table), login) as client:
         authority = data.authority() if create else None
         identity = data.extension_identity(settings.manager.extension_key, authority)
-        url = settings.bootstrap.advertise or f"https://{settings.bootstrap.listen}"
-        facts = extension_facts(settings, identity, url)
+        facts = extension_facts(settings, identity)
         yield (
             Registration(client, extension_manager=client.content.extensionManager, facts=facts, now=utc_now),
             client,

@@ -71,7 +71,8 @@ class ControlClient:
         return await self._ask("POST", path, body)
 
     async def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        assert self._http is not None
+        if self._http is None:
+            raise RuntimeError("enter the client first")
         try:
             async with self._http.request(method, self.url + path, json=body, ssl=self._tls) as response:
                 document = await response.json()

@@ -1,14 +1,13 @@
-"""What a manager keeps on disk, and where: journal, CA, identities, packages. Made private, used by one manager at a time."""
+"""What a manager keeps on disk, and where: journal, CA, identities, packages; private, and one manager's at a time."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Iterator
 
 from contrail_vsphere.contrailvm.publish import PackageStore
 from contrail_vsphere.engine.journal import Journal

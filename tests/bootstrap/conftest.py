@@ -9,12 +9,13 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from contrail_vsphere.contrailvm.bootstrap import BootstrapServer, RateLimit, server_context
+from contrail_vsphere.contrailvm.bootstrap import BootstrapServer, RateLimit
 from contrail_vsphere.contrailvm.bootstrap_request import EnrolmentRefused
 from contrail_vsphere.contrailvm.health_document import HealthNode
 from contrail_vsphere.contrailvm.host_configuration import HostConfiguration, RoleNic
 from contrail_vsphere.engine.journal import Journal
 from contrail_vsphere.pki.ca import CertificateAuthority
+from contrail_vsphere.pki.identity import Identity
 from contrail_vsphere.pki.tokens import TokenStore
 
 BIOS = "42214f3e-1111-2222-3333-444455556666"
@@ -88,10 +89,9 @@ def manager(authority, tmp_path):
 async def server(manager, tmp_path):
     issued = manager.ca.issue_server(["127.0.0.1"])
     cert, key = tmp_path / "server.pem", tmp_path / "server.key"
-    cert.write_bytes(issued.chain_pem)
-    key.write_bytes(issued.key_pem)
+    identity = Identity.install(issued.key_pem, issued.chain_pem, key_file=key, cert_file=cert)
     server = BootstrapServer(
-        tls=server_context(cert_file=str(cert), key_file=str(key), ca_pem=manager.ca.trust_bundle),
+        tls=identity.server_context(client_ca_pem=manager.ca.trust_bundle, clients="optional"),
         ca_pem=lambda: manager.ca.trust_bundle.encode(),
         redeem=manager.redeem,
         configuration=manager.configuration,

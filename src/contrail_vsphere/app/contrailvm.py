@@ -175,7 +175,7 @@ class ContrailVmService:
         office = self.manager.office
         return BootstrapServer(
             tls=identity.server_context(client_ca_pem=authority.trust_bundle, clients="optional"),
-            ca_pem=lambda: authority.trust_bundle.encode(),
+            ca_pem=trusted,
             redeem=office.redeem,
             configuration=office.configuration,
             sign=office.sign,

@@ -65,7 +65,7 @@ class RateLimit:
 
 
 class BootstrapServer:
-    """Serves the four routes over TLS. ``tls`` comes from :func:`server_context`."""
+    """Serves the four routes over TLS. ``tls`` asks for client certificates but serves those who have none yet, and vCenter."""
 
     def __init__(
         self,
@@ -177,16 +177,6 @@ class BootstrapServer:
             audit.warning("configuration refused: %s (%s)", refused.message, certificate.common_name)
             raise
         return _json(configuration.as_json())
-
-
-def server_context(*, cert_file: str, key_file: str, ca_pem: str) -> ssl.SSLContext:
-    """TLS for the server: asks for a client certificate of our CA but serves those who have none yet (and vCenter)."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(cert_file, key_file)
-    context.load_verify_locations(cadata=ca_pem)
-    context.verify_mode = ssl.CERT_OPTIONAL
-    return context
 
 
 class _Refusals:

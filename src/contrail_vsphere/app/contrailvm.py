@@ -173,6 +173,10 @@ class ContrailVmService:
         self, listen: Address, identity: Identity, authority: CertificateAuthority
     ) -> BootstrapServer:
         office = self.manager.office
+
+        def trusted() -> bytes:
+            return authority.trust_bundle.encode()
+
         return BootstrapServer(
             tls=identity.server_context(client_ca_pem=authority.trust_bundle, clients="optional"),
             ca_pem=trusted,

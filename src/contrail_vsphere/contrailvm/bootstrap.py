@@ -65,7 +65,7 @@ class RateLimit:
 
 
 class BootstrapServer:
-    """Serves the four routes over TLS. ``tls`` asks for client certificates but serves those who have none yet, and vCenter."""
+    """Serves the four routes over TLS. ``tls`` asks for client certificates but serves those who have none yet."""
 
     def __init__(
         self,

@@ -41,7 +41,7 @@ def init(
         raise SettingsError(f"{file} exists", hint="choose another name, or --force to overwrite it") from None
     except OSError as error:
         raise SettingsError(f"cannot write {file}: {error.strerror}") from error
-    say.print(f"wrote {file}; edit it, then: contrail-vsphere config check --config {file}")
+    say(f"wrote {file}; edit it, then: contrail-vsphere config check --config {file}")
 
 
 @app.command()

@@ -50,11 +50,11 @@ def unregister(
 
     settings = _settings(config)
     found = asyncio.run(contrailvm_register.destruction(settings, vcenter=vcenter))
-    say.print(f"unregistering {found.key} destroys {len(found.agencies)} agencies and {len(found.vms)} ContrailVMs")
+    say(f"unregistering {found.key} destroys {len(found.agencies)} agencies and {len(found.vms)} ContrailVMs")
     for name in (*found.agencies, *found.vms):
-        say.print(f"  {name}")
+        say(f"  {name}")
     if found.disconnected:
-        say.print(f"  {found.disconnected} of them on hosts EAM cannot reach: those VMs stay until the hosts are back")
+        say(f"  {found.disconnected} of them on hosts EAM cannot reach: those VMs stay until the hosts are back")
     if not yes:
         raise UsageError("nothing was unregistered", hint="repeat with --yes if all of this may go")
     asyncio.run(contrailvm_register.unregister(settings, accepted=found, vcenter=vcenter))

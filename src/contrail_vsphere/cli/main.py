@@ -1,6 +1,6 @@
 """``contrail-vsphere``: the root of the command line, and the one place where an error becomes a line and an exit code.
 
-Each command group is a module of its own that imports what it calls only when it is called, so that ``--help`` is quick.
+Each group of commands is a module of its own that imports what it calls only when called, so that ``--help`` is quick.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import typer
 
 from contrail_vsphere.cli import config, contrailvm, demo, simulate
 from contrail_vsphere.cli.run import run as run_command
-from contrail_vsphere.model.errors import ContrailVsphereError, NotConverged, UsageError
+from contrail_vsphere.model.errors import ContrailVsphereError, NotConverged, PackageError, UsageError
 
-EXIT_FAILED, EXIT_USAGE, EXIT_NOT_CONVERGED = 1, 2, 3
+EXIT_FAILED, EXIT_USAGE, EXIT_NOT_CONVERGED, EXIT_INTERRUPTED = 1, 2, 3, 130
 
 app = typer.Typer(
     help="Contrail (Tungsten Fabric) networking for VMware vSphere.",
@@ -30,6 +30,16 @@ app.add_typer(contrailvm.app, name="contrailvm")
 app.add_typer(config.app, name="config")
 
 
+@app.callback(invoke_without_command=True)
+def root(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+    """Contrail (Tungsten Fabric) networking for VMware vSphere."""
+    if version:
+        import contrail_vsphere
+
+        typer.echo(contrail_vsphere.__version__)
+        raise typer.Exit
+
+
 def run(arguments: list[str] | None = None) -> None:
     """Entry point of the console script; leaves through ``sys.exit``."""
     sys.exit(main(arguments))
@@ -40,22 +50,24 @@ def main(arguments: list[str] | None = None) -> int:
     command = typer.main.get_command(app)
     try:
         result = command.main(args=arguments, prog_name="contrail-vsphere", standalone_mode=False)
-    except typer.Exit as exit_:
-        return exit_.exit_code
+        sys.stdout.flush()
     except (typer.Abort, KeyboardInterrupt):
-        _complain("interrupted")
-        return 130
+        return _interrupted()
     except typer.TyperException as error:
-        _complain(f"{error.format_message()} (see: contrail-vsphere {_command_path(arguments)}--help)")
-        return EXIT_USAGE
+        return _wrong_use(error)
     except ContrailVsphereError as error:
-        _complain(str(error))
+        _complain(*_lines(error))
         return exit_code(error)
     except BrokenPipeError:
         # The reader of our output left (`| head`); what is still buffered has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
-    return int(result or 0)
+    except OSError as error:
+        # A file or disk of the user's that no command looks after: full, read-only, gone.
+        _complain(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error))
+        return EXIT_FAILED
+    # Typer turns Ctrl-C into an exit of its own.
+    return _interrupted() if result == EXIT_INTERRUPTED else int(result or 0)
 
 
 def exit_code(error: ContrailVsphereError) -> int:
@@ -65,20 +77,33 @@ def exit_code(error: ContrailVsphereError) -> int:
     return EXIT_NOT_CONVERGED if isinstance(error, NotConverged) else EXIT_FAILED
 
 
-def _complain(line: str) -> None:
-    """One line per problem: errors of whole files carry several."""
-    for each in line.splitlines() or [""]:
+def _lines(error: ContrailVsphereError) -> tuple[str, ...]:
+    """A package with several problems has a line for each."""
+    if isinstance(error, PackageError) and len(error.problems) > 1:
+        return (str(error), *error.problems[1:])
+    return tuple(str(error).splitlines())
+
+
+def _complain(*lines: str) -> None:
+    for each in lines or ("",):
         sys.stderr.write("error: " + " ".join(each.split()) + "\n")
 
 
-def _command_path(arguments: list[str] | None) -> str:
-    words = sys.argv[1:] if arguments is None else arguments
-    path: list[str] = []
-    for word in words:
-        if word.startswith("-") or len(path) == 2:
-            break
-        path.append(word)
-    return "".join(word + " " for word in path)
+def _interrupted() -> int:
+    _complain("interrupted")
+    return EXIT_INTERRUPTED
+
+
+def _wrong_use(error: typer.TyperException) -> int:
+    """What the parser found; without a command at all, the help is the answer."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "contrail-vsphere"
+    message = error.format_message()
+    if message.startswith("Usage:"):
+        sys.stderr.write(message + "\n")
+        return EXIT_USAGE
+    _complain(f"{message[:1].lower()}{message[1:].removesuffix('.')} (see: {path} --help)")
+    return EXIT_USAGE
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -12,11 +13,17 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from contrail_vsphere.cli import simulate_control
+from contrail_vsphere.cli.output import warn
 from contrail_vsphere.model.errors import UsageError
 
 app = typer.Typer(help="Run a simulator in the foreground, or steer a running one.", no_args_is_help=True)
+app.add_typer(simulate_control.app, name="control")
 
 Pace = Literal["instant", "demo", "real"]
+ControlPort = Annotated[
+    int, typer.Option(min=0, max=65535, help="Loopback port of the control API; 0 picks a free one.")
+]
 
 
 @app.command()
@@ -33,25 +40,81 @@ def vcenter(
     ] = None,
     username: Annotated[str, typer.Option(help="The administrator's name.")] = "administrator@vsphere.local",
     password_file: Annotated[
-        Path | None, typer.Option(help="File with the administrator's password; else one is made up.")
+        Path | None,
+        typer.Option(
+            help="File (mode 0600) with the administrator's password; else VMware1!, off loopback a random one."
+        ),
     ] = None,
     guests: Annotated[
         bool, typer.Option(help="Run the guests of powered-on VMs, and the VRouterAgents in them.")
     ] = True,
+    control_port: ControlPort = 0,
 ) -> None:
-    """A vCenter with EAM and DVS; prints one JSON line when it serves, ends on Ctrl-C or SIGTERM."""
+    """A vCenter with EAM and DVS.
+
+    Prints one JSON line when it serves; ends on Ctrl-C or SIGTERM.
+    """
+    from contrail_vsphere.config.settings import Address
     from contrail_vsphere.pki.secrets import read_secret
     from contrail_vsphere.simulator.core.timing import Timing
+    from contrail_vsphere.simulator.profile import RELEASES
     from contrail_vsphere.simulator.simulator import VCenterSimulator
 
-    _address(listen)
+    try:
+        address = Address.parse(listen)
+    except ValueError as error:
+        raise UsageError(f"--listen: {error}", hint="for example 127.0.0.1:8443") from None
+    if profile not in RELEASES:
+        raise UsageError(f"--profile {profile}: no such release", hint=f"there are: {', '.join(RELEASES)}")
+    options: dict[str, Any] = {}
+    if password_file is not None:
+        options["password"] = read_secret(password_file).reveal()
+    elif not address.is_loopback:
+        options["password"] = secrets.token_urlsafe(16)
+    if not address.is_loopback:
+        warn(f"{address} can be reached by other machines: this is a simulator, for networks you trust only")
     timings = {"instant": Timing.instant, "demo": Timing.demo, "real": Timing.real}
-    password = {"password": read_secret(password_file).reveal()} if password_file else {}
     simulator = VCenterSimulator(
         hosts=hosts, clusters=clusters, vms=vms, profile=profile, timing=timings[pace](), seed=seed, listen=listen,
-        ca_dir=ca_dir, username=username, guests=guests, control=True, **password,
+        ca_dir=ca_dir, username=username, guests=guests, control=True, control_port=control_port, **options,
     )  # fmt: skip
     asyncio.run(_serve(simulator.start, simulator.stop, lambda: simulator.ready))
+
+
+@app.command()
+def vrouter(
+    agents: Annotated[int, typer.Option(min=1, max=1000, help="How many, named esx-00, esx-01, ...")] = 4,
+    controllers: Annotated[
+        list[str] | None, typer.Option("--controller", help="Address of a control node; repeat for the second.")
+    ] = None,
+    control_port: ControlPort = 0,
+) -> None:
+    """VRouterAgents: port API and introspect, without a data plane.
+
+    Each has a loopback address of its own. Prints one JSON line when they serve; ends on Ctrl-C or SIGTERM.
+    """
+    from contrail_vsphere.simulator.control.server import ControlServer
+    from contrail_vsphere.simulator.control.vrouters import make_app
+    from contrail_vsphere.simulator.vrouter.fleet import VRouterFleet
+
+    ready: dict[str, Any] = {}
+
+    async def serve() -> None:
+        fleet = VRouterFleet()
+        control = ControlServer(make_app(fleet))
+
+        async def start() -> None:
+            for number in range(agents):
+                await fleet.add(f"esx-{number:02}", controllers=tuple(controllers or ()))
+            ready.update(agents=fleet.ready, control_url=await control.start(control_port))
+
+        async def stop() -> None:
+            await control.stop()
+            await fleet.stop()
+
+        await _serve(start, stop, lambda: ready)
+
+    asyncio.run(serve())
 
 
 async def _serve(
@@ -62,8 +125,14 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
-    await start()
     try:
+        try:
+            await start()
+        except OSError as error:
+            raise UsageError(
+                f"the simulator cannot start: {_reason(error)}",
+                hint="choose an address, port or directory that is free",
+            ) from error
         sys.stdout.write(json.dumps(ready()) + "\n")
         sys.stdout.flush()
         await ended.wait()
@@ -71,8 +140,7 @@ async def _serve(
         await stop()
 
 
-def _address(text: str) -> tuple[str, int]:
-    host, separator, port = text.rpartition(":")
-    if not separator or not port.isdigit() or int(port) > 65535:
-        raise UsageError(f"--listen {text!r} is not HOST:PORT", hint="for example 127.0.0.1:8443")
-    return host, int(port)
+def _reason(error: OSError) -> str:
+    """What asyncio and the file system say, without their error numbers."""
+    words = error.strerror or str(error)
+    return f"{error.filename}: {words}" if error.filename else words

@@ -24,6 +24,7 @@ from contrail_vsphere.wire.soap.values import build
 
 if TYPE_CHECKING:
     from contrail_vsphere.simulator.simulator import VCenterSimulator
+    from contrail_vsphere.simulator.vrouter.fleet import VRouterFleet
 
 E = TypeVar("E", bound=Entity)
 
@@ -63,6 +64,19 @@ class Scenario:
     def vm(self, which: VirtualMachine | str) -> VirtualMachine:
         """A virtual machine by name or id."""
         return self.find(VirtualMachine, which)
+
+    def hosts(self) -> tuple[HostSystem, ...]:
+        """All hosts, in the order they were added."""
+        return tuple(self._world.of_type(HostSystem))
+
+    def vms(self) -> tuple[VirtualMachine, ...]:
+        """All virtual machines, in the order they were made."""
+        return tuple(self._world.of_type(VirtualMachine))
+
+    @property
+    def vrouters(self) -> VRouterFleet:
+        """The VRouterAgents of the guests."""
+        return self._simulator.vrouters
 
     # -- hosts --------------------------------------------------------------------------------------------------
 

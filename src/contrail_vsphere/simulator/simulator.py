@@ -111,9 +111,10 @@ class VCenterSimulator:
             self._directory = Path(tempfile.mkdtemp(prefix="simulated-vcenter-"))
         await self._start_service(self.options.listen, self.options.tunnel_port)
         if self.options.control:
+            from contrail_vsphere.simulator.control.api import make_app
             from contrail_vsphere.simulator.control.server import ControlServer
 
-            self.control = ControlServer(self, token=self.options.control_token)
+            self.control = ControlServer(make_app(self.scenario, token=self.options.control_token))
             self.ready["control_url"] = await self.control.start(self.options.control_port)
 
     async def stop(self) -> None:

@@ -14,6 +14,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from contrail_vsphere.simulator.control.vrouters import add_vrouters
 from contrail_vsphere.simulator.core.faults import FaultRule
 from contrail_vsphere.simulator.scenario import Scenario, plain
 from contrail_vsphere.wire.soap.fault import SoapFault
@@ -109,6 +110,7 @@ def make_app(scenario: Scenario, *, token: str = "") -> FastAPI:
     _add_hosts(app, scenario)
     _add_vms(app, scenario)
     _add_service(app, scenario)
+    add_vrouters(app, lambda: scenario.vrouters)
     return app
 
 
@@ -129,6 +131,10 @@ def _add_hosts(app: FastAPI, scenario: Scenario) -> None:
         "crash": scenario.crash_host,
         "boot": scenario.boot_host,
     }
+
+    @app.get("/v1/hosts")
+    async def hosts() -> list[dict[str, Any]]:
+        return [_shown(host) for host in scenario.hosts()]
 
     @app.post("/v1/hosts", status_code=201)
     async def add_host(body: NewHost) -> dict[str, Any]:
@@ -152,6 +158,10 @@ def _add_vms(app: FastAPI, scenario: Scenario) -> None:
         "suspend": scenario.suspend,
         "reset": scenario.reset_vm,
     }
+
+    @app.get("/v1/vms")
+    async def vms() -> list[dict[str, Any]]:
+        return [_shown(vm) | {"host": vm.host.name if vm.host is not None else ""} for vm in scenario.vms()]
 
     @app.post("/v1/vms", status_code=201)
     async def create_vm(body: NewVm) -> dict[str, Any]:
@@ -198,6 +208,8 @@ def _add_service(app: FastAPI, scenario: Scenario) -> None:
     async def add_fault(body: Fault) -> dict[str, int]:
         try:
             return {"key": scenario.add_fault(FaultRule(**body.model_dump()))}
+        except KeyError as error:
+            raise LookupError(f"the API has no fault {error.args[0]}") from error
         except TypeError as error:
             raise HTTPException(422, f"the fault cannot be made: {error}") from error
 

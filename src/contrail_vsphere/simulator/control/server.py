@@ -6,14 +6,9 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import uvicorn
-
-from contrail_vsphere.simulator.control.api import make_app
-
-if TYPE_CHECKING:
-    from contrail_vsphere.simulator.simulator import VCenterSimulator
+from fastapi import FastAPI
 
 LOOPBACK = "127.0.0.1"
 
@@ -27,10 +22,9 @@ class _QuietServer(uvicorn.Server):
 
 
 class ControlServer:
-    """Only loopback can reach it; a token narrows that to who knows it."""
+    """Only loopback can reach it."""
 
-    def __init__(self, simulator: VCenterSimulator, *, token: str = "") -> None:
-        app = make_app(simulator.scenario, token=token)
+    def __init__(self, app: FastAPI) -> None:
         config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
         self._server = _QuietServer(config)
         self._task: asyncio.Task[None] | None = None

@@ -1,0 +1,64 @@
+"""The part of the control API that is about VRouterAgents: of a vCenter's guests, or of ``simulate vrouter``."""
+
+# No postponed annotations here: FastAPI reads them at run time.
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+
+from contrail_vsphere.simulator.vrouter.fleet import VRouterFleet
+
+VRouterVerb = Literal["xmpp-up", "xmpp-down", "kill", "restart", "hang", "unhang"]
+
+
+def make_app(fleet: VRouterFleet) -> FastAPI:
+    """The application of a simulator that has nothing but VRouterAgents."""
+    app = FastAPI(title="Simulated VRouterAgents: control", version="1", docs_url=None, redoc_url=None)
+
+    @app.exception_handler(LookupError)
+    async def absent(_request: Any, error: LookupError) -> JSONResponse:
+        return JSONResponse({"error": "NotFound", "message": str(error.args[0])}, status_code=404)
+
+    add_vrouters(app, lambda: fleet)
+    return app
+
+
+def add_vrouters(app: FastAPI, fleet: Callable[[], VRouterFleet]) -> None:
+    """Routes under ``/v1/vrouters``; ``fleet`` is asked anew each time, since a reset brings another one."""
+
+    @app.get("/v1/vrouters")
+    async def vrouters() -> list[dict[str, Any]]:
+        """Every agent: where it answers, whether it runs, its channels to the control nodes."""
+        return [_shown(fleet(), name) for name in fleet().agents]
+
+    @app.post("/v1/vrouters/{agent}/{verb}")
+    async def do_with_vrouter(agent: str, verb: VRouterVerb) -> dict[str, Any]:
+        """Break or mend one agent; ``kill`` leaves it dead until ``restart``."""
+        found = fleet()
+        if agent not in found.agents:
+            raise LookupError(f"there is no VRouterAgent {agent}")
+        match verb:
+            case "xmpp-up":
+                found.xmpp(agent, "established")
+            case "xmpp-down":
+                found.xmpp(agent, "down")
+            case "kill":
+                await found.kill(agent)
+            case "restart":
+                await found.restart(agent)
+            case "hang" | "unhang":
+                found.hang(agent, hung=verb == "hang")
+        return _shown(found, agent)
+
+
+def _shown(fleet: VRouterFleet, name: str) -> dict[str, Any]:
+    agent = fleet.agents[name]
+    return {
+        "name": name,
+        **fleet.ready[name],
+        "life": agent.life,
+        "forwards": agent.forwards,
+        "xmpp": {channel.controller: channel.state for channel in agent.channels},
+    }

@@ -95,12 +95,13 @@ class ContrailVmService:
     async def _start(self, stack: AsyncExitStack) -> None:
         settings, now = self.settings, self._now
         data = DataDirectory(settings.manager.data_dir, now=now)
-        stack.enter_context(data.held())
-        journal = stack.enter_context(data.journal())
-        authority = data.authority()
+        # First, so that a manager that was never registered leaves nothing behind.
         login = ExtensionLogin(
             key=settings.manager.extension_key, identity=data.extension_identity(settings.manager.extension_key)
         )
+        stack.enter_context(data.held())
+        journal = stack.enter_context(data.journal())
+        authority = data.authority()
         publish, bootstrap = settings.publish, settings.bootstrap
         publish_identity = data.server_identity("publish", _hosts(publish.listen, publish.advertise), authority)
         bootstrap_identity = data.server_identity("bootstrap", _hosts(bootstrap.listen, bootstrap.advertise), authority)

@@ -55,7 +55,8 @@ class ContrailVmControl:
         operator = self._manager.operator
         if application.dry_run:
             return schema.Outcome(changes=_diff(operator.check_deployments(application.document)[1]))
-        return schema.Outcome(changes=_diff(operator.apply_deployments(application.document)))
+        diff = operator.apply_deployments(application.document, allow_removal=application.allow_removal)
+        return schema.Outcome(changes=_diff(diff))
 
     async def remove(self, deployment: str, *, by: str) -> schema.Outcome:
         """Take a deployment off its clusters."""

@@ -180,6 +180,8 @@ class Application(Document):
     """The TOML text."""
     dry_run: bool = False
     """Only check it and answer what would change."""
+    allow_removal: bool = False
+    """Clusters that the file no longer names lose their ContrailVMs; else such a file is refused."""
 
 
 class Removal(Document):

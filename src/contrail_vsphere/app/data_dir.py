@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -14,28 +15,35 @@ from contrail_vsphere.engine.journal import Journal
 from contrail_vsphere.model.errors import InvalidState, SettingsError
 from contrail_vsphere.pki.ca import CertificateAuthority, Issued
 from contrail_vsphere.pki.identity import Identity
+from contrail_vsphere.pki.secrets import private_directory
 
 RENEW_BEFORE = timedelta(days=30)
 """A server certificate that expires sooner is issued anew at start."""
 
 
 class DataDirectory:
-    """``[manager] data_dir``; everything in it is the manager's own."""
+    """``[manager] data_dir``; everything in it is the manager's own. Made when something is put into it."""
 
     def __init__(self, path: Path, *, now: Callable[[], datetime]) -> None:
         self.path = path
         self._now = now
+
+    def make(self) -> Path:
+        """The directory, made where it is missing; ``SettingsError`` if that cannot be."""
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not os.access(self.path, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:
             raise SettingsError(
-                f"manager.data_dir {path}: {error.strerror}", hint="set data_dir to a directory you may write"
+                f"manager.data_dir {self.path}: {error.strerror}", hint="set data_dir to a directory you may write"
             ) from error
+        return self.path
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep other managers out while this one runs."""
-        handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(self.make() / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -49,24 +57,25 @@ class DataDirectory:
 
     def journal(self) -> Journal:
         """The journal; raises when it is corrupt or from a newer version."""
-        return Journal(self.path / "journal.sqlite", now=self._now)
+        return Journal(self.make() / "journal.sqlite", now=self._now)
 
     def authority(self) -> CertificateAuthority:
         """Our CA, made on first use."""
         return CertificateAuthority.load_or_create(
-            self.path / "ca", name="contrail-vsphere ContrailVM Manager", now=self._now
+            self.make() / "ca", name="contrail-vsphere ContrailVM Manager", now=self._now
         )
 
     def packages(self) -> PackageStore:
         """The published packages as they lie on disk now."""
         store = PackageStore(self.path / "packages")
-        store.load()
+        if store.data_dir.exists():
+            store.load()
         return store
 
     def server_identity(self, name: str, hosts: Sequence[str], authority: CertificateAuthority) -> Identity:
         """The identity a listener presents, issued anew when the hosts changed or it is about to expire."""
         key, cert = self._files(name)
-        record = self._identities / f"{name}.hosts"
+        record = key.with_suffix(".hosts")
         wanted = "\n".join(hosts)
         if cert.exists() and record.exists() and record.read_text() == wanted:
             identity = Identity(key, cert)
@@ -89,15 +98,11 @@ class DataDirectory:
         # vCenter compares the certificate with the registered one; RSA is what every release accepts.
         return self._install("extension", authority.issue_client(extension_key, key_kind="rsa"))
 
-    @property
-    def _identities(self) -> Path:
-        directory = self.path / "identities"
-        directory.mkdir(mode=0o700, exist_ok=True)
-        return directory
-
     def _files(self, name: str) -> tuple[Path, Path]:
-        return self._identities / f"{name}.key", self._identities / f"{name}.crt"
+        directory = self.path / "identities"
+        return directory / f"{name}.key", directory / f"{name}.crt"
 
     def _install(self, name: str, issued: Issued) -> Identity:
         key, cert = self._files(name)
+        private_directory(key.parent)
         return Identity.install(issued.key_pem, issued.cert_pem, key_file=key, cert_file=cert)

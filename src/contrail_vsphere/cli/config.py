@@ -6,14 +6,17 @@ import asyncio
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from contrail_vsphere.cli.output import print_json, print_table, say
+from contrail_vsphere.cli.output import print_json, print_table, say, warn
 from contrail_vsphere.model.errors import ContrailVsphereError, SettingsError
 
-app = typer.Typer(help="The settings file: write an example, check it, show what is in force.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from contrail_vsphere.config.settings import Settings
+
+app = typer.Typer(help="The settings file: write, check, show.", no_args_is_help=True)
 
 DEFAULT_FILE = Path("contrail-vsphere.toml")
 ConfigFile = Annotated[
@@ -27,7 +30,7 @@ def init(
     name: Annotated[str, typer.Option(help="A name of your choice for the vCenter.")] = "lab",
     force: Annotated[bool, typer.Option(help="Overwrite an existing file.")] = False,
 ) -> None:
-    """Write a commented settings file with every key and its default."""
+    """Write a commented file with every key."""
     from contrail_vsphere.config.example import example
 
     text = example(name)
@@ -47,19 +50,24 @@ def init(
 @app.command()
 def check(
     config: ConfigFile = DEFAULT_FILE,
-    connect: Annotated[bool, typer.Option(help="Also log in to every vCenter that has an account.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    connect: Annotated[bool, typer.Option(help="Also log in to every vCenter.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")] = False,
 ) -> None:
-    """Validate the file and the environment, and reach each vCenter over verified TLS."""
+    """Validate, and log in to each vCenter.
+
+    Looks at the file, the environment and the files they name; connects over verified TLS.
+    """
     from contrail_vsphere.config.load import load
 
     settings = load(config, os.environ)
     found: dict[str, Any] = {}
     if connect:
-        found = {name: asyncio.run(_reach(table)) for name, table in settings.vcenter.items()}
+        found = {name: asyncio.run(_reach(settings, name)) for name in settings.vcenter}
     if as_json:
         print_json({"file": str(config), "vcenters": found})
         return
+    if not settings.vcenter:
+        warn("the settings name no vCenter: add a table [vcenter.NAME]")
     for name, about in found.items():
         typer.echo(f"vcenter.{name}: {about['full_name']}, API {about['api_version']}, {about['login']}")
     typer.echo(f"{config}: good")
@@ -68,9 +76,9 @@ def check(
 @app.command()
 def show(
     config: ConfigFile = DEFAULT_FILE,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")] = False,
 ) -> None:
-    """The values in force and where each came from; secrets are masked."""
+    """The values in force, and where from; secrets masked."""
     from contrail_vsphere.config.load import read
 
     rows = list(read(config, os.environ).effective())
@@ -80,16 +88,24 @@ def show(
     print_table("", ("key", "value", "from"), ((row.path, str(row.value), row.origin) for row in rows))
 
 
-async def _reach(table: Any) -> dict[str, str]:
-    """Connect and, where an account is given, log in; what vCenter says of itself."""
+async def _reach(settings: Settings, name: str) -> dict[str, str]:
+    """Log in with the account, else as the extension if it was registered; what vCenter says of itself."""
     from contrail_vsphere.app.connect import administrator, endpoint
+    from contrail_vsphere.app.contrailvm import utc_now
+    from contrail_vsphere.app.data_dir import DataDirectory
+    from contrail_vsphere.vsphere.endpoint import Credentials, ExtensionLogin
     from contrail_vsphere.vsphere.vcenter import VCenter
 
-    if not table.username:
-        raise SettingsError("no username to log in with", hint="give username and password_file, or --no-connect")
+    table, key = settings.vcenter[name], settings.manager.extension_key
+    login: Credentials
+    if table.username:
+        login, who = administrator(table), f"{table.username} logged in"
+    else:
+        identity = DataDirectory(settings.manager.data_dir, now=utc_now).extension_identity(key)
+        login, who = ExtensionLogin(key=key, identity=identity), f"extension {key} logged in"
     try:
-        async with VCenter(endpoint(table), administrator(table)) as vcenter:
+        async with VCenter(endpoint(table), login) as vcenter:
             about = vcenter.about
-            return {"full_name": str(about.fullName), "api_version": str(about.apiVersion), "login": "login succeeded"}
+            return {"full_name": str(about.fullName), "api_version": str(about.apiVersion), "login": who}
     except ContrailVsphereError as error:
-        raise type(error)(f"vCenter {table.host}: {error.message}", hint=error.hint) from error
+        raise type(error)(f"vcenter.{name}: {error.message}", hint=error.hint) from error

@@ -1,4 +1,4 @@
-"""``contrail-vsphere contrailvm ...``: packages, registration, deployments, and what the manager is doing about them."""
+"""``contrail-vsphere contrailvm ...``: packages, registration, deployments, and what the manager does about them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,9 @@ from contrail_vsphere.cli.config import DEFAULT_FILE, ConfigFile
 from contrail_vsphere.cli.output import print_json, print_table, say
 from contrail_vsphere.model.errors import UsageError
 
-app = typer.Typer(
-    help="The ContrailVM Manager: one ContrailVM on every ESXi host, through ESX Agent Manager.", no_args_is_help=True
-)
-app.add_typer(packages.app, name="package")
+app = typer.Typer(help="The ContrailVM Manager: a ContrailVM on every ESXi host.", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
 VCenterName = Annotated[str, typer.Option("--vcenter", help="Name of the vCenter's table, where there are several.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change, change nothing.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
@@ -31,7 +28,10 @@ Host = Annotated[str, typer.Option(help="Only this host, by name or moid.")]
 
 @app.command()
 def register(config: ConfigFile = DEFAULT_FILE, vcenter: VCenterName = "", as_json: AsJson = False) -> None:
-    """Register the extension with vCenter, as an administrator; the manager then logs in by certificate."""
+    """Register with vCenter, as an administrator.
+
+    Once, and again when settings changed; from then on the manager logs in as its extension, by certificate.
+    """
     from contrail_vsphere.app.contrailvm_register import register as do
 
     done = asyncio.run(do(_settings(config), vcenter=vcenter))
@@ -45,7 +45,10 @@ def register(config: ConfigFile = DEFAULT_FILE, vcenter: VCenterName = "", as_js
 def unregister(
     config: ConfigFile = DEFAULT_FILE, vcenter: VCenterName = "", yes: Yes = False, as_json: AsJson = False
 ) -> None:
-    """Unregister the extension. EAM then destroys all its agencies and their ContrailVMs."""
+    """Unregister; destroys all ContrailVMs.
+
+    EAM destroys every agency of the extension with it. Without --yes, says what would go.
+    """
     from contrail_vsphere.app import contrailvm_register
 
     settings = _settings(config)
@@ -69,19 +72,26 @@ def apply(
     file: Annotated[Path, typer.Argument(help="Deployments file (TOML).")],
     config: ConfigFile = DEFAULT_FILE,
     dry_run: DryRun = False,
+    allow_removal: Annotated[
+        bool, typer.Option("--allow-removal", help="Clusters the file no longer names lose their ContrailVMs.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a deployments file the desired state; the running manager brings it about."""
+    """Make a deployments file the desired state.
+
+    The running manager brings it about; `status` shows how far it is.
+    """
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from error
-    _change(config, "/v1/apply", {"document": text, "dry_run": dry_run}, as_json=as_json)
+    body = {"document": text, "dry_run": dry_run, "allow_removal": allow_removal}
+    _change(config, "/v1/apply", body, as_json=as_json)
 
 
 @app.command()
 def remove(deployment: str, config: ConfigFile = DEFAULT_FILE, yes: Yes = False, as_json: AsJson = False) -> None:
-    """Take a deployment off its clusters, with all its ContrailVMs."""
+    """Take a deployment and its ContrailVMs away."""
     if not yes:
         raise UsageError(f"removing {deployment} destroys its ContrailVMs", hint="repeat with --yes if that is meant")
     _change(config, f"/v1/deployments/{deployment}/remove", {"confirm": deployment}, as_json=as_json)
@@ -93,7 +103,7 @@ def status(
     watch: Annotated[bool, typer.Option(help="Keep the table on the screen and up to date.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Per host: state, ContrailVM, version, issue and what will be done about it."""
+    """Per host: state, ContrailVM, issue, what is next."""
     if watch and not as_json:
         from contrail_vsphere.cli.live import watch_status
 
@@ -130,7 +140,7 @@ def unit_rows(units: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
 
 @app.command()
 def plan(config: ConfigFile = DEFAULT_FILE, as_json: AsJson = False) -> None:
-    """What the manager would do now, why, and what each step costs the host."""
+    """What would be done now, why, and at what cost."""
     document = asyncio.run(_get(config, "/v1/plan"))
     if as_json:
         print_json(document)
@@ -139,12 +149,15 @@ def plan(config: ConfigFile = DEFAULT_FILE, as_json: AsJson = False) -> None:
         (f"{each['deployment']}/{each['cluster']}", each["host"] or "-", each["action"], each["effect"], each["reason"])
         for each in document["actions"]
     )
-    print_table("", ("where", "host", "action", "effect", "reason"), rows)
+    print_table("", ("where", "host", "action", "effect", "reason"), rows, empty="nothing is to be done")
 
 
 @app.command()
 def hosts(config: ConfigFile = DEFAULT_FILE, as_json: AsJson = False) -> None:
-    """The host directory: which ContrailVM serves which host, and where its VRouterAgent answers."""
+    """Which ContrailVM serves which host.
+
+    And where its VRouterAgent answers: the host directory that other services read.
+    """
     document = asyncio.run(_get(config, "/v1/hosts"))
     if as_json:
         print_json(document)
@@ -153,7 +166,12 @@ def hosts(config: ConfigFile = DEFAULT_FILE, as_json: AsJson = False) -> None:
         (e["name"], e["host"], e["vm"] or "-", e["agent_address"] or "-", e["version"] or "-", e["state"])
         for e in document
     )
-    print_table("", ("host", "moid", "ContrailVM", "VRouterAgent", "version", "state"), rows)
+    print_table(
+        "",
+        ("host", "moid", "ContrailVM", "VRouterAgent", "version", "state"),
+        rows,
+        empty="no hosts: nothing is deployed yet",
+    )
 
 
 @app.command()
@@ -177,7 +195,10 @@ def approve(
     issue: Annotated[list[str] | None, typer.Option(help="Issue types; all present ones where none is named.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Allow, once, repairs that put a host into maintenance mode or reboot it."""
+    """Allow, once, repairs that disturb a host.
+
+    Those that put it into maintenance mode or reboot it.
+    """
     body = {"deployment": deployment, "cluster": cluster, "host": host, "issues": issue or []}
     _change(config, "/v1/approve", body, as_json=as_json)
 
@@ -205,8 +226,11 @@ def release_brake(
     config: ConfigFile = DEFAULT_FILE,
     as_json: AsJson = False,
 ) -> None:
-    """Approve the deletions that the brake refused."""
+    """Approve the deletions a brake refused."""
     _change(config, f"/v1/brakes/{name}/release", {"reason": reason}, as_json=as_json)
+
+
+app.add_typer(packages.app, name="package")
 
 
 # -- inside -------------------------------------------------------------------------------------------------------

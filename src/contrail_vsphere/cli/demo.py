@@ -17,7 +17,10 @@ def demo(
     timeout: Annotated[float, typer.Option(help="Seconds until it is given up (exit 3).")] = 300.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
 ) -> None:
-    """Simulated vCenter, EAM and ESXi hosts; the ContrailVM Manager serves them, heals what breaks, and tells."""
+    """See the ContrailVM Manager serve a simulated vCenter.
+
+    ESXi hosts get their ContrailVM, lose it and get it back; a host joins, another passes through maintenance.
+    """
     from contrail_vsphere.demo.contrailvm_story import tell
 
     summary = asyncio.run(tell(hosts=hosts, vms=vms, once=once, timeout=timeout, show_json=as_json))

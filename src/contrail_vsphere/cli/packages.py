@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from contrail_vsphere.cli.config import DEFAULT_FILE, ConfigFile
-from contrail_vsphere.cli.output import print_json, print_table
+from contrail_vsphere.cli.output import print_json, print_table, warn
 from contrail_vsphere.model.errors import UsageError
+
+if TYPE_CHECKING:
+    from contrail_vsphere.app.data_dir import DataDirectory
 
 app = typer.Typer(help="ContrailVM packages: OVF descriptor, disks, manifest.", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
 
 
 @app.command()
@@ -33,7 +36,10 @@ def build(
     version: Annotated[str, typer.Option(help="With --demo: its version.")] = "1.0.0",
     as_json: AsJson = False,
 ) -> None:
-    """Build an OVF package from a disk image and a description; the same input gives the same bytes."""
+    """Build an OVF package from a disk image.
+
+    The description says what the VM is; the same input gives the same bytes.
+    """
     from contrail_vsphere.contrailvm import package as packages
     from contrail_vsphere.pki.secrets import read_private
     from contrail_vsphere.wire.ovf.certificate import load_signer
@@ -42,7 +48,7 @@ def build(
         raise UsageError("--sign-key and --sign-cert go together")
     signer = None
     if sign_key is not None and sign_cert is not None:
-        signer = load_signer(key_pem=read_private(sign_key), certificate_pem=sign_cert.read_bytes())
+        signer = load_signer(key_pem=read_private(sign_key), certificate_pem=_read(sign_cert))
     if demo == (description is not None):
         raise UsageError("give a description, or --demo", hint="contrail-vsphere contrailvm package build --help")
     if description is None:
@@ -56,7 +62,7 @@ def build(
 def verify(
     path: Annotated[Path, typer.Argument(help="A package directory, an .ovf or an .ova.")], as_json: AsJson = False
 ) -> None:
-    """Check everything that can be checked without a vCenter; every problem is one line."""
+    """Check a package; every problem is one line."""
     from contrail_vsphere.contrailvm.package import verify as check
 
     _tell(check(path), as_json=as_json)
@@ -68,18 +74,26 @@ def publish(
     config: ConfigFile = DEFAULT_FILE,
     as_json: AsJson = False,
 ) -> None:
-    """Verify a package and put it on the manager's shelf, from which deployments choose by version."""
+    """Verify a package and offer it to deployments.
+
+    It is copied into the manager's data directory; deployments name it by its version.
+    """
     from contrail_vsphere.contrailvm.package import verify as check
 
     made = check(path)
-    asyncio.run(_store(config).add(made))
+    data = _data(config)
+    data.make()
+    asyncio.run(data.packages().add(made))
     _tell(made, as_json=as_json)
 
 
 @app.command("list")
 def list_packages(config: ConfigFile = DEFAULT_FILE, as_json: AsJson = False) -> None:
-    """The packages on the shelf."""
-    found = [_facts(each) for each in _store(config).packages.values()]
+    """The published packages."""
+    store = _data(config).packages()
+    for directory, reason in store.damaged.items():
+        warn(f"published package {directory[:12]} is not served: {reason}")
+    found = [_facts(each) for each in store.packages.values()]
     if as_json:
         print_json(found)
         return
@@ -87,15 +101,23 @@ def list_packages(config: ConfigFile = DEFAULT_FILE, as_json: AsJson = False) ->
         "",
         ("name", "version", "digest", "bytes"),
         ((e["name"], e["version"], e["digest"][:12], str(e["bytes"])) for e in found),
+        empty="none; publish one: contrail-vsphere contrailvm package publish PATH",
     )
 
 
-def _store(config: Path) -> Any:
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+
+
+def _data(config: Path) -> DataDirectory:
     from contrail_vsphere.app.contrailvm import utc_now
     from contrail_vsphere.app.data_dir import DataDirectory
     from contrail_vsphere.config.load import load
 
-    return DataDirectory(load(config, os.environ).manager.data_dir, now=utc_now).packages()
+    return DataDirectory(load(config, os.environ).manager.data_dir, now=utc_now)
 
 
 def _facts(package: Any) -> dict[str, Any]:

@@ -21,7 +21,10 @@ def run(
     config: ConfigFile = DEFAULT_FILE,
     vcenter: Annotated[str, typer.Option(help="Name of the vCenter's table, where the settings have several.")] = "",
 ) -> None:
-    """Run the controllers until Ctrl-C or SIGTERM; prints one JSON line when they serve."""
+    """Run the controllers in the foreground.
+
+    Prints one JSON line when they serve; ends on Ctrl-C or SIGTERM.
+    """
     from contrail_vsphere.app.contrailvm import ContrailVmService
     from contrail_vsphere.app.logs import configure
     from contrail_vsphere.config.load import load

@@ -17,7 +17,7 @@ from contrail_vsphere.cli import simulate_control
 from contrail_vsphere.cli.output import warn
 from contrail_vsphere.model.errors import UsageError
 
-app = typer.Typer(help="Run a simulator in the foreground, or steer a running one.", no_args_is_help=True)
+app = typer.Typer(help="Run a simulator in the foreground, or steer one.", no_args_is_help=True)
 app.add_typer(simulate_control.app, name="control")
 
 Pace = Literal["instant", "demo", "real"]

@@ -13,9 +13,9 @@ from contrail_vsphere.cli.output import print_json, print_table
 from contrail_vsphere.model.errors import InvalidState, NotFound, ProtocolError, Unreachable, UsageError
 
 app = typer.Typer(help="Steer a running simulator through its control port.", no_args_is_help=True)
-vm = typer.Typer(help="Tenant VMs, and the ContrailVMs as a user would treat them.", no_args_is_help=True)
+vm = typer.Typer(help="What users do with virtual machines.", no_args_is_help=True)
 host = typer.Typer(help="What happens to a host.", no_args_is_help=True)
-fault = typer.Typer(help="Fault rules: which call or step, what happens, how often.", no_args_is_help=True)
+fault = typer.Typer(help="Fault rules: what goes wrong, where, how often.", no_args_is_help=True)
 app.add_typer(host, name="host")
 app.add_typer(vm, name="vm")
 app.add_typer(fault, name="fault")
@@ -26,7 +26,7 @@ DEADLINE = 3600.0
 Url = Annotated[
     str, typer.Option(envvar="CONTRAIL_VSPHERE_CONTROL_URL", help="control_url of the simulator's ready line.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
 HostName = Annotated[str, typer.Argument(help="Name or managed object id.", metavar="HOST")]
 VmName = Annotated[str, typer.Argument(help="Name or managed object id.", metavar="VM")]
 VRouterVerb = Literal["xmpp-up", "xmpp-down", "kill", "restart", "hang", "unhang"]
@@ -54,7 +54,7 @@ def add_host(
 
 @app.command("remove-host")
 def remove_host(name: HostName, url: Url = "", as_json: AsJson = False) -> None:
-    """Remove a host that is disconnected or in maintenance mode."""
+    """Remove a host; disconnected or in maintenance only."""
     _ask(url, "DELETE", f"/v1/hosts/{quote(name, safe='')}")
     _tell({"removed": name}, as_json=as_json)
 

@@ -52,7 +52,7 @@ class Operator:
             keys = ", ".join(self._words(key) for key in diff.removed)
             raise DesiredStateError(
                 f"the file no longer names {keys}: the ContrailVMs there would be removed",
-                hint="remove it explicitly, or name it again",
+                hint="name them again, or allow the removal: --allow-removal",
             )
         before = self.notebook.desired
         written = {key: value for key, value in merge(before, after).items() if before.get(key) != value}

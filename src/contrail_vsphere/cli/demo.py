@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+import signal
+from typing import Annotated, Any
 
 import typer
 
@@ -14,15 +15,21 @@ def demo(
     hosts: Annotated[int, typer.Option(min=3, help="ESXi hosts in the end; the last one joins during the story.")] = 4,
     vms: Annotated[int, typer.Option(min=0, help="Tenant VMs, which maintenance has to move.")] = 8,
     once: Annotated[bool, typer.Option("--once", help="End when all has converged, and print the summary.")] = False,
-    timeout: Annotated[float, typer.Option(help="Seconds until it is given up (exit 3).")] = 300.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object.")] = False,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds until it is given up (exit 3).")] = 300.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on stdout, and no table.")] = False,
 ) -> None:
     """See the ContrailVM Manager serve a simulated vCenter.
 
     ESXi hosts get their ContrailVM, lose it and get it back; a host joins, another passes through maintenance.
+    Everything runs in child processes on loopback, which end with the demo.
     """
     from contrail_vsphere.demo.contrailvm_story import tell
 
-    summary = asyncio.run(tell(hosts=hosts, vms=vms, once=once, timeout=timeout, show_json=as_json))
+    async def told() -> dict[str, Any]:
+        # A service manager's or timeout(1)'s SIGTERM ends the children as Ctrl-C does.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
+        return await tell(hosts=hosts, vms=vms, once=once, timeout=timeout, live=not as_json)
+
+    summary = asyncio.run(told())
     if as_json:
         print_json(summary)

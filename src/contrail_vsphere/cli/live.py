@@ -16,5 +16,6 @@ async def watch_status(settings: Settings) -> None:
     async with ControlClient(settings, role="viewer") as client:
         with Live(refresh_per_second=4) as live:
             while True:
-                live.update(status_view(await client.get("/v1/status")))
+                document = await client.get("/v1/status")
+                live.update(status_view(document, height=live.console.height - 5))
                 await asyncio.sleep(1)

@@ -8,9 +8,12 @@ APIs, never assumed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import secrets
 import shutil
+import signal
+import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +25,7 @@ import aiohttp
 from contrail_vsphere.app.control_client import ControlClient
 from contrail_vsphere.config.load import load
 from contrail_vsphere.demo.processes import Child, Children
-from contrail_vsphere.demo.screen import Screen
+from contrail_vsphere.demo.screen import Screen, Stopwatch
 from contrail_vsphere.model.errors import ContrailVsphereError, NotConverged
 
 CLUSTER = "C0"
@@ -32,49 +35,61 @@ POLL = 0.25
 
 
 @dataclass(slots=True)
-class Story:
+class Tale:
     """What happened so far."""
 
-    began: float = field(default_factory=time.monotonic)
+    watch: Stopwatch = field(default_factory=Stopwatch)
     first_green: float = 0.0
     healed: int = 0
     steps: list[dict[str, Any]] = field(default_factory=list)
-
-    def seconds(self) -> float:
-        """Since the beginning."""
-        return round(time.monotonic() - self.began, 1)
+    waits_for: str = ""
+    obstacle: str = ""
 
 
-async def tell(*, hosts: int, vms: int, once: bool, timeout: float, show_json: bool) -> dict[str, Any]:
-    """Tell it and return the summary; ``NotConverged`` when a step does not come about within ``timeout``."""
+async def tell(*, hosts: int, vms: int, once: bool, timeout: float, live: bool) -> dict[str, Any]:
+    """Tell it and return the summary; ``NotConverged`` when it is not over within ``timeout`` seconds.
+
+    With ``once`` all ends with the story, else it goes on until Ctrl-C or SIGTERM. Logs are kept when it fails.
+    """
     directory = Path(tempfile.mkdtemp(prefix="contrail-vsphere-demo-"))
-    keep = True
     try:
-        with Screen(live=not show_json) as screen:
+        with Screen(live=live) as screen:
+            screen.say(
+                f"Simulated: a vCenter with EAM and {hosts} ESXi hosts. Real: the ContrailVM Manager, "
+                "which puts a ContrailVM on each host and keeps it there."
+            )
             async with Children(directory) as children, aiohttp.ClientSession() as http:
-                teller = _Teller(directory, children, http, screen, deadline=time.monotonic() + timeout)
-                summary = await teller.story(hosts=hosts, vms=vms)
-                keep = False
+                teller = _Teller(directory, children, http, screen)
+                summary = await _in_time(teller, hosts=hosts, vms=vms, timeout=timeout)
                 if not once:
                     await teller.stay()
-                return summary
-    finally:
-        if keep:
-            Screen.note(f"logs and settings are kept in {directory}")
-        else:
-            shutil.rmtree(directory, ignore_errors=True)
+    except ContrailVsphereError:
+        sys.stderr.write(f"logs and settings are kept in {directory}\n")
+        raise
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+    shutil.rmtree(directory, ignore_errors=True)
+    return summary
+
+
+async def _in_time(teller: _Teller, *, hosts: int, vms: int, timeout: float) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(timeout):
+            return await teller.story(hosts=hosts, vms=vms)
+    except TimeoutError:
+        tale = teller.tale
+        reason = f"{tale.waits_for}; {tale.obstacle}" if tale.obstacle else tale.waits_for
+        raise NotConverged(f"not within {timeout:g} s: {reason}", hint="a longer --timeout may help") from None
 
 
 class _Teller:
-    def __init__(
-        self, directory: Path, children: Children, http: aiohttp.ClientSession, screen: Screen, *, deadline: float
-    ) -> None:
+    def __init__(self, directory: Path, children: Children, http: aiohttp.ClientSession, screen: Screen) -> None:
         self.directory = directory
         self.children = children
         self.http = http
         self.screen = screen
-        self.deadline = deadline
-        self.tale = Story()
+        self.tale = Tale()
         self.config = directory / "contrail-vsphere.toml"
         self.simulator: Child
         self.manager: Child
@@ -162,7 +177,7 @@ class _Teller:
             "agents_green": len(_green(status)),
             "agents_total": len(units),
             "healed": self.tale.healed,
-            "seconds": self.tale.seconds(),
+            "seconds": self.tale.watch.seconds(),
             "first_green_seconds": self.tale.first_green,
             "vcenter_calls": sum(calls.values()),
             "steps": self.tale.steps,
@@ -176,14 +191,19 @@ class _Teller:
         return found
 
     async def stay(self) -> None:
-        """Go on showing the table, for whoever wants to try things."""
-        self.screen.say(
-            f"running until Ctrl-C; settings: {self.config}, simulator: {self.simulator.ready['control_url']}"
-        )
+        """Go on showing the table, for whoever wants to try things, until a signal."""
+        ended = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, ended.set)
+        self.screen.say("It goes on until Ctrl-C. To try things, in another terminal:")
+        self.screen.say(f"  export CONTRAIL_VSPHERE_CONFIG={self.config}")
+        self.screen.say(f"  export CONTRAIL_VSPHERE_CONTROL_URL={self.simulator.ready['control_url']}")
+        self.screen.say("  contrail-vsphere contrailvm status; contrail-vsphere simulate control --help")
         async with ControlClient(load(self.config, {}), role="operator") as self.control:
-            while True:
-                self.screen.show(await self.status())
-                await asyncio.sleep(1)
+            while not ended.is_set():
+                await self.status()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(ended.wait(), 1)
 
     # -- what the chapters use ----------------------------------------------------------------------------------
 
@@ -197,9 +217,8 @@ class _Teller:
 
     async def do(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """A verb of the simulator's control port."""
-        deadline = aiohttp.ClientTimeout(total=max(1.0, self.deadline - time.monotonic()))
         url = self.simulator.ready["control_url"] + path
-        async with self.http.request(method, url, json=body, timeout=deadline) as response:
+        async with self.http.request(method, url, json=body) as response:
             if response.status >= 400:
                 raise ContrailVsphereError(f"{method} {path}: {await response.text()}")
             return await response.json() if response.status != 204 else None
@@ -211,18 +230,16 @@ class _Teller:
         document: dict[str, Any] = await self.control.get("/v1/status")
         self.screen.show(document)
         if not self.tale.first_green and _green(document):
-            self.tale.first_green = self.tale.seconds()
+            self.tale.first_green = self.tale.watch.seconds()
         return document
 
     async def until(self, what: str, holds: Callable[[dict[str, Any]], bool]) -> None:
-        """Wait for it; ``NotConverged`` says what kept it from coming about."""
-        while True:
-            status = await self.status()
-            if holds(status):
-                return
-            if time.monotonic() > self.deadline:
-                raise NotConverged(f"not in time: {what}; {_obstacle(status)}", hint="a longer --timeout may help")
+        """Wait for it, and remember what it waits for and what keeps it from coming about."""
+        self.tale.waits_for = what
+        while not holds(status := await self.status()):
+            self.tale.obstacle = _obstacle(status)
             await asyncio.sleep(POLL)
+        self.tale.obstacle = ""
 
     async def broken_then_healed(self, host: str) -> None:
         """The damage must be seen before its repair counts."""
@@ -242,7 +259,7 @@ class _Teller:
             SETTINGS.format(
                 host=url.hostname, port=url.port, username=ready["username"], password=password.name,
                 ca=ready["ca_file"], tunnel_host=tunnel_host, tunnel_port=tunnel_port, data=self.directory / "data",
-                ports=_free_ports(3),
+                address=_own_address(),
             )
         )  # fmt: skip
 
@@ -251,14 +268,14 @@ class _Step:
     def __init__(self, teller: _Teller, words: str) -> None:
         self._teller = teller
         self._words = words
-        self._began = 0.0
+        self._watch = Stopwatch()
 
     def __enter__(self) -> None:
-        self._began = time.monotonic()
+        self._teller.tale.waits_for = self._words
         self._teller.screen.begin(self._words)
 
     def __exit__(self, kind: object, *_: object) -> None:
-        took = round(time.monotonic() - self._began, 1)
+        took = self._watch.seconds()
         if kind is None:
             self._teller.tale.steps.append({"step": self._words, "seconds": took})
         self._teller.screen.end(self._words, took, good=kind is None)
@@ -284,20 +301,15 @@ def _obstacle(status: dict[str, Any]) -> str:
     """The first thing that is not as it should be, in the manager's words."""
     for unit in _units(status):
         if not _is_green(unit):
-            return f"{unit.get('host_name')} is {unit['state']}: {unit.get('next') or unit.get('reason') or 'no reason given'}"
+            words = unit.get("next") or unit.get("reason") or "no reason given"
+            return f"{unit.get('host_name')} is {unit['state']}: {words}"
     reasons = [*status["problems"], *(each["reason"] for each in status["deployments"] if each["reason"])]
     return reasons[0] if reasons else "the manager says nothing"
 
 
-def _free_ports(number: int) -> list[int]:
-    """Ports nobody listens on now; all are held until all are found."""
-    import socket
-
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [each.getsockname()[1] for each in held]
-    for each in held:
-        each.close()
-    return ports
+def _own_address() -> str:
+    """A loopback address that nobody else uses, so that the product's usual ports are free on it."""
+    return f"127.{secrets.randbelow(250) + 1}.{secrets.randbelow(256)}.{secrets.randbelow(254) + 1}"
 
 
 SETTINGS = """\
@@ -314,13 +326,13 @@ tunnel_port = {tunnel_port}
 data_dir = "{data}"
 
 [publish]
-listen = "127.0.0.1:{ports[0]}"
+listen = "{address}:8443"
 
 [bootstrap]
-listen = "127.0.0.1:{ports[1]}"
+listen = "{address}:8444"
 
 [control]
-listen = "127.0.0.1:{ports[2]}"
+listen = "{address}:8080"
 """
 
 DEPLOYMENT = f"""\

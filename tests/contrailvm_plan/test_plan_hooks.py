@@ -156,3 +156,11 @@ def test_nics_changed_by_a_user_are_put_right_but_not_for_ever(world):
     assert put_right.hook is None and not put_right.token
     world.record(1, attempts=tuple(Attempt("reconfigure", "drift vm-1", world.now - n) for n in (90, 60, 30)))
     assert world.only(Hold)
+
+
+def test_a_second_hook_of_the_same_kind_is_not_taken_for_the_first(world):
+    """Released, powered off by a user, resolved: EAM waits again in poweredOn although we released that VM just now."""
+    world.hook(1, "poweredOn")
+    world.record(1, released=HookWork(VmId("vm-1"), "poweredOn", world.now - 5))
+    world.vrouter(1, forwards=True)
+    assert world.only(MarkAsAvailable)

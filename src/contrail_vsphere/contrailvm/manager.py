@@ -12,7 +12,7 @@ from typing import Protocol
 
 from contrail_vsphere.contrailvm.actions import Action, Alarm, changes_world
 from contrail_vsphere.contrailvm.apply import Applier, resolve_batcher
-from contrail_vsphere.contrailvm.controller import ContrailVmController
+from contrail_vsphere.contrailvm.controller import EAM_KEY, ContrailVmController
 from contrail_vsphere.contrailvm.desired import Key, key_of_agency
 from contrail_vsphere.contrailvm.doors import EamDoor, VCenterDoor
 from contrail_vsphere.contrailvm.enrolment import EnrolmentOffice
@@ -37,6 +37,7 @@ from contrail_vsphere.engine.journal import Journal
 from contrail_vsphere.model.eam import Agency
 from contrail_vsphere.model.errors import ContrailVsphereError, NotFound
 from contrail_vsphere.model.ids import AgencyId, HostId
+from contrail_vsphere.model.inventory import Change, VirtualMachine
 from contrail_vsphere.model.protocols import HostEntry, ReadinessState
 from contrail_vsphere.pki.ca import CertificateAuthority
 from contrail_vsphere.pki.tokens import TokenStore
@@ -214,7 +215,7 @@ class ContrailVmManager:
 
     async def start(self) -> None:
         """Begin to observe and to act."""
-        self._stops.append(self._inventory.subscribe(self.controller.inventory_changed))
+        self._stops.append(self._inventory.subscribe(self._inventory_changed))
         self._stops.append(self._agencies.subscribe(self._agency_read))
         self._agencies.nudge()
         if self._events is not None:
@@ -239,6 +240,12 @@ class ContrailVmManager:
     async def idle(self) -> None:
         """Return once nothing is due now and nothing runs."""
         await self.controller.idle()
+
+    def _inventory_changed(self, change: Change) -> None:
+        self.controller.inventory_changed(change)
+        value = change.after or change.before
+        if isinstance(value, VirtualMachine) and value.managed_by == EAM_KEY:
+            self.watch.look()
 
     def _event_seen(self, event: VCenterEvent) -> None:
         """EAM tells in events what its API does not push; which agency it is about is not worth guessing."""
@@ -274,6 +281,8 @@ class ContrailVmManager:
         else:
             self.readings.read(agency, at=self.epoch())
         seen = agency or (before.agency if before is not None else None)
+        if before is None or before.agency != agency:
+            self.watch.look()
         if seen is not None and (before is None or before.agency != agency or agency.status != "green"):
             # Unchanged trouble marks the key too: seeing it again is what a repair waits for.
             self.controller.agency_changed(seen.config.name)

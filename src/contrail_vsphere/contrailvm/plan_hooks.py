@@ -39,7 +39,9 @@ def plan_hook(desired: Desired, observed: Observed, view: HostView) -> tuple[Act
     if agent is None or hook is None:
         return ()
     released = view.record.released
-    if released is not None and (released.vm, released.hook) == (hook.vm, hook.state):
+    told = released is not None and (released.vm, released.hook) == (hook.vm, hook.state)
+    # A ContrailVM that is powered on again soon after it was released is in a new hook, of which EAM was told nothing.
+    if told and released is not None and released.at >= view.hook_since:
         until = released.at + MARK_SETTLE
         if observed.now < until:
             return (Wait(host=view.host.id, reason=f"EAM was told to go on after hook {hook.state}", until=until),)
@@ -76,7 +78,7 @@ def _prepare(desired: Desired, observed: Observed, view: HostView, agent: EsxAge
         wait = "vCenter does not show the new NICs and reservations yet"
         return (Wait(host=host, reason=wait, until=prepared.at + SHOWN_WITHIN),)
     repair = desired.repair
-    tries = view.record.tried("reconfigure", since=observed.now - repair.window, what=f"{hook.state} {hook.vm}")
+    tries = view.record.counted("reconfigure", since=observed.now - repair.window, what=f"{hook.state} {hook.vm}")
     if len(tries) >= repair.attempts:
         reason = f"{vm.name} was reconfigured {len(tries)} times and still shows {_in_words(nics, cpu, memory)}"
         return (Hold(host=host, reason=reason),)
@@ -151,9 +153,10 @@ def plan_restart(desired: Desired, observed: Observed, view: HostView, vm: VmId,
     if agent is None or not repair.automatic:
         return (Wait(host=host, reason="automatic repair is off"),)
     tries = view.record.tried("restart", since=observed.now - repair.restart_window)
-    if len(tries) >= repair.restarts:
+    counted = view.record.counted("restart", since=observed.now - repair.restart_window)
+    if len(counted) >= repair.restarts:
         reason = (
-            f"the ContrailVM was restarted {len(tries)} times in {int(repair.restart_window / 60)} minutes and {why}"
+            f"the ContrailVM was restarted {len(counted)} times in {int(repair.restart_window / 60)} minutes and {why}"
         )
         return (Hold(host=host, reason=reason),)
     pause = max(repair.forwarding_grace, repair.hook_deadline)
@@ -196,8 +199,9 @@ def plan_drift(desired: Desired, observed: Observed, view: HostView) -> tuple[Ac
     tries = view.record.tried("reconfigure", since=observed.now - repair.window, what=f"drift {vm.id}")
     if tries and observed.now < tries[-1].at + SHOWN_WITHIN:
         return (Wait(host=view.host.id, reason=what, until=tries[-1].at + SHOWN_WITHIN),)
-    if len(tries) >= repair.attempts:
-        return (Hold(host=view.host.id, reason=f"{what} {len(tries)} times, and changed again each time"),)
+    counted = view.record.counted("reconfigure", since=observed.now - repair.window, what=f"drift {vm.id}")
+    if len(counted) >= repair.attempts:
+        return (Hold(host=view.host.id, reason=f"{what} {len(counted)} times, and changed again each time"),)
     return (
         ReconfigureVm(
             host=view.host.id,

@@ -19,6 +19,9 @@ from contrail_vsphere.contrailvm.records import Attempt
 from contrail_vsphere.model.eam import Agency, EsxAgent
 from contrail_vsphere.model.ids import HostId
 
+CONFIRMED_AFTER = 1.0
+"""Seconds that must lie between reads which confirm each other: two of the same moment are one."""
+
 CONTRADICTION_LASTS = 120.0
 """Seconds after which EAM is believed although the inventory says otherwise."""
 
@@ -120,14 +123,16 @@ def _in_full(case: _Case) -> str:
 def _doubt(case: _Case) -> Refetch | Wait | None:
     """Not yet certain: seen too seldom, or the inventory contradicts it. Then look again instead of acting."""
     seen, now, read_at = case.seen.seen, case.observed.now, case.observed.read_at
-    if seen.reads < case.policy.reads:
+    firm_at = seen.since + CONFIRMED_AFTER * (case.policy.reads - 1)
+    if seen.reads < case.policy.reads or read_at < firm_at:
         why = f"{case.type} was seen {seen.reads} of {case.policy.reads} times"
+        again = firm_at if seen.reads >= case.policy.reads else read_at + CONFIRMED_AFTER
     else:
         contradiction = _contradiction(case.view, case.type)
         if not contradiction or now >= seen.since + CONTRADICTION_LASTS:
             return None
         why = f"EAM says {case.type}, but {contradiction}"
-    again = read_at + REFETCH_INTERVAL
+        again = read_at + REFETCH_INTERVAL
     if now >= again:
         return Refetch(host=case.host, agency=case.agency.id, reason=f"{why}; reading again")
     return case.wait(f"{why}; it is read again before anything is done", until=again)
@@ -166,7 +171,7 @@ def _bounded(case: _Case) -> Action:
         return case.wait(f"EAM is resolving {case.type}", until=tries[-1].at + repair.settle)
     recent = [
         each
-        for each in case.view.record.tried("resolve", since=now - repair.window)
+        for each in case.view.record.counted("resolve", since=now - repair.window)
         if policy_for(each.what).handling == "resolve"
     ]
     if len(recent) >= repair.attempts:

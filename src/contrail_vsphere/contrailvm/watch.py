@@ -1,13 +1,15 @@
 """Asks the VRouterAgents whether they forward: often while a host waits in its poweredOn hook, now and then after.
 
 Introspect cannot notify, so it is polled; answers become facts in the notebook and a key is marked only when the answer
-changed. An agent that does not answer is an agent that does not forward.
+changed. An agent that does not answer is an agent that does not forward. Whom to ask is looked up again whenever
+something was observed (``look``), so that a ContrailVM that just got its address is asked at once.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,10 +20,18 @@ from contrail_vsphere.model.errors import ContrailVsphereError
 from contrail_vsphere.model.ids import HostId
 from contrail_vsphere.model.protocols import ReadinessState
 
+EAGER = 1.0
+"""Seconds between two questions to a vRouter that has just come up; tenants wait for it."""
+EAGER_FOR = 120.0
+"""Seconds for which it counts as having just come up."""
 URGENT = 5.0
-"""Seconds between two questions to a vRouter that tenants wait for."""
+"""Seconds between two questions to one that tenants have waited for longer, or that stopped forwarding."""
 STEADY = 30.0
 """Seconds between two questions to one that forwards."""
+GATHER = 0.1
+"""Seconds for which observations are gathered before it is looked up whom to ask."""
+SLACK = 0.01
+"""A loop fires its timers up to its clock's resolution early."""
 
 
 class AsksVRouter(Protocol):
@@ -72,8 +82,15 @@ class VRouterWatch:
         self._changed = changed
         self._now = now
         self._slots = asyncio.Semaphore(concurrency)
-        self._asked: dict[tuple[Key, HostId], float] = {}
+        self._asked: dict[tuple[Key, HostId, str], float] = {}
+        self._urgent_since: dict[tuple[Key, HostId, str], float] = {}
+        self._questions: set[asyncio.Task[ReadinessState]] = set()
+        self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+
+    def look(self) -> None:
+        """Something was observed: look soon whom to ask."""
+        self._wake.set()
 
     def start(self) -> None:
         """Begin asking."""
@@ -85,6 +102,9 @@ class VRouterWatch:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+        for question in self._questions:
+            question.cancel()
+        await asyncio.gather(*self._questions, return_exceptions=True)
 
     async def ask(self, target: Target) -> ReadinessState:
         """Ask one vRouter now and note the answer; never raises for an agent that is away."""
@@ -111,13 +131,38 @@ class VRouterWatch:
         return ReadinessState(forwards=True, synced=synced, reason=missing)
 
     async def _run(self) -> None:
+        """One task per question: an agent that hangs delays nobody else's."""
         loop = asyncio.get_running_loop()
         while True:
-            due = []
-            for target in self._targets():
-                asked = self._asked.get((target.key, target.host), float("-inf"))
-                if loop.time() - asked >= (URGENT if target.urgent else STEADY) - 0.01:
-                    self._asked[target.key, target.host] = loop.time()
-                    due.append(self.ask(target))
-            await asyncio.gather(*due)
-            await asyncio.sleep(URGENT)
+            due, soonest = self._due(tuple(self._targets()), loop.time())
+            for target in due:
+                task = asyncio.create_task(self.ask(target), name=f"vrouter-watch:{target.address}")
+                self._questions.add(task)
+                task.add_done_callback(self._questions.discard)
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(soonest):
+                    await self._wake.wait()
+                    await asyncio.sleep(GATHER)
+
+    def _due(self, targets: Sequence[Target], now: float) -> tuple[list[Target], float]:
+        """Those to ask now, and in how many seconds the next is due. Forgets who is no target any more."""
+        present = {(each.key, each.host, each.address) for each in targets}
+        self._asked = {who: at for who, at in self._asked.items() if who in present}
+        waiting = {(each.key, each.host, each.address) for each in targets if each.urgent}
+        self._urgent_since = {who: self._urgent_since.get(who, now) for who in waiting}
+        due, soonest = [], URGENT
+        for target in targets:
+            who = (target.key, target.host, target.address)
+            pause = self._pause(who, now)
+            if self._asked.get(who, now - STEADY) + pause - now <= SLACK:
+                self._asked[who] = now
+                due.append(target)
+            soonest = min(soonest, self._asked[who] + pause - now)
+        return due, soonest
+
+    def _pause(self, who: tuple[Key, HostId, str], now: float) -> float:
+        since = self._urgent_since.get(who)
+        if since is None:
+            return STEADY
+        return EAGER if now < since + EAGER_FOR else URGENT

@@ -33,6 +33,11 @@ Subscriber = Callable[[AgencyId, Agency | None, Agency | None], None]
 """Called with before and after on each read of an agency, changed or not (repetition is evidence); None: it is gone."""
 
 
+def _works(agency: Agency) -> bool:
+    """EAM is at work on it. One that is merely red waits for somebody else, for hours perhaps."""
+    return agency.status == "yellow" or any(agent.status == "yellow" for agent in agency.agents)
+
+
 class EamCache:
     """The agencies of one solution as last read."""
 
@@ -109,7 +114,7 @@ class EamCache:
         loop = asyncio.get_running_loop()
         polled = float("-inf")
         while True:
-            busy = any(agency.status != "green" for agency in self._agencies.values()) or bool(self.error)
+            busy = any(map(_works, self._agencies.values())) or bool(self.error)
             due = polled + self._interval
             pause = min(due - loop.time(), BUSY_INTERVAL if busy else self._interval)
             with contextlib.suppress(TimeoutError):
@@ -144,7 +149,7 @@ class EamCache:
 
     async def _read_again(self, nudged: set[AgencyId]) -> None:
         """The agencies that were nudged and those EAM is working on."""
-        busy = {each.id for each in self._agencies.values() if each.status != "green"}
+        busy = {each.id for each in self._agencies.values() if _works(each)}
         results = await asyncio.gather(
             *(self._refresh(each, whole=True) for each in sorted(nudged | busy)), return_exceptions=True
         )

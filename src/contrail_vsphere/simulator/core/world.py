@@ -92,6 +92,15 @@ class Transaction:
         """Say that these property paths changed, where the state behind them is not an attribute of the entity."""
         self._entries.extend((entity, "modify", path) for path in paths)
 
+    def undo(self, restore: Callable[[], None]) -> None:
+        """Say how to take back a change that the caller makes to state that is no attribute of an entity."""
+        self._undo.append(restore)
+
+    @property
+    def entries(self) -> tuple[tuple[Entity, Kind, str], ...]:
+        """The visible changes so far: object, kind and path (empty for enter and leave)."""
+        return tuple(self._entries)
+
     @property
     def events(self) -> tuple[Any, ...]:
         """What was posted so far; keys and times are still missing."""

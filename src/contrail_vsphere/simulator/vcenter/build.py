@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from contrail_vsphere.simulator.core.world import Transaction, World
+from contrail_vsphere.simulator.vcenter import dvs_members
 from contrail_vsphere.simulator.vcenter.background import Background
 from contrail_vsphere.simulator.vcenter.compute_resource import ClusterComputeResource
 from contrail_vsphere.simulator.vcenter.create import (
@@ -156,6 +157,7 @@ def _add_hosts(tx: Transaction, built: Inventory, count: int) -> None:
         tx.set(network, hosts=tuple(built.hosts))
     tx.set(built.shared, hosts=tuple(built.hosts))
     tx.set(built.dvs, hosts=tuple(built.hosts))
+    dvs_members.all_joined(tx, built.dvs)
 
 
 def _add_vms(tx: Transaction, built: Inventory, count: int, *, nics: int, on: bool) -> None:

@@ -129,8 +129,11 @@ def join_network(tx: Transaction, host: HostSystem, network: Network) -> None:
         tx.set(network.dvs, hosts=(*network.dvs.hosts, host))
         tx.event(inventory_event(vim.event.DvsHostJoinedEvent, network.dvs, hostJoined=host))
 
+        from contrail_vsphere.simulator.vcenter import dvs_members
+
 
 def leave_network(tx: Transaction, host: HostSystem, network: Network) -> None:
+        dvs_members.joined(tx, network.dvs, host)
     """The host does not offer this network any more."""
     tx.set(network, hosts=without(network.hosts, host))
     tx.set(host, networks=without(host.networks, network))

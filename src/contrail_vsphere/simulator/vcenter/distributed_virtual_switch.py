@@ -10,26 +10,29 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from contrail_vsphere.simulator.core.entity import managed_property, operation
 from contrail_vsphere.simulator.vcenter import dvs_projection
 from contrail_vsphere.simulator.vcenter.data_object import data_object
+from contrail_vsphere.simulator.vcenter.dvs_table import PortTable
 from contrail_vsphere.simulator.vcenter.folder import Folder
-from contrail_vsphere.simulator.vcenter.managed_entity import ManagedEntity
+from contrail_vsphere.simulator.vcenter.managed_entity import ManagedEntity, fault, found
 from contrail_vsphere.simulator.vcenter.network import Network
-from contrail_vsphere.wire.soap.types import vim
+from contrail_vsphere.wire.soap.types import vim, vmodl
 
 if TYPE_CHECKING:
     from contrail_vsphere.simulator.core.world import Transaction
     from contrail_vsphere.simulator.vcenter.devices import NicState
     from contrail_vsphere.simulator.vcenter.host_system import HostSystem
-    from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DvPort:
-    """A port that a card is connected to."""
+class Member:
+    """What a switch knows of a member host besides the host itself."""
 
-    key: str
-    vm: VirtualMachine
-    nic_key: int
-    cookie: int
+    uplink_keys: tuple[str, ...] = ()
+    """One port per uplink name, in that order."""
+    max_ports: int = 512
+    """Size of the host's proxy switch: ports of VMs on that host."""
+    vendor: tuple[Any, ...] = ()
+    """KeyedOpaqueBlob."""
+    in_sync: bool = True
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -43,7 +46,8 @@ class DistributedVirtualSwitch(ManagedEntity):
     rename_event: ClassVar[Any] = vim.event.DvsRenamedEvent
     shows: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "name": ("name", "config.name", "summary.name"),
-        "hosts": ("config.host", "summary.hostMember", "summary.host", "summary.numHosts"),
+        "hosts": ("config.host", "runtime", "summary.hostMember", "summary.host", "summary.numHosts"),
+        "members": ("config.host", "runtime"),
         "portgroups": (
             "portgroup",
             "summary.portgroupName",
@@ -58,7 +62,17 @@ class DistributedVirtualSwitch(ManagedEntity):
         "contact": ("config.contact", "summary.contact"),
         "setting": ("config.defaultPortConfig",),
         "uplink_names": ("config.uplinkPortPolicy",),
-        "next_port": ("config.numPorts", "summary.numPorts"),
+        "pvlans": ("config.pvlanConfig",),
+        "vendor": ("config.vendorSpecificConfig",),
+        "policy": ("config.policy",),
+        "extension_key": ("config.extensionKey",),
+        "ip_address": ("config.switchIpAddress",),
+        "discovery": ("config.linkDiscoveryProtocolConfig",),
+        "ipfix": ("config.ipfixConfig",),
+        "lacp_version": ("config.lacpApiVersion",),
+        "multicast": ("config.multicastFilteringMode",),
+        "default_proxy_ports": ("config.defaultProxySwitchMaxNumPorts",),
+        "resource_management": ("config.networkResourceManagementEnabled",),
     }
 
     uuid: str
@@ -77,6 +91,29 @@ class DistributedVirtualSwitch(ManagedEntity):
     created: datetime
     next_port: int = 0
     """Port keys are unique in the whole switch and never used again."""
+    ports: PortTable = field(default_factory=PortTable, repr=False)
+    members: Mapping[str, Member] = field(default_factory=dict)
+    """By the host's id."""
+    pvlans: tuple[Any, ...] = ()
+    """VMwareDVSPvlanMapEntry."""
+    vendor: tuple[Any, ...] = ()
+    """KeyedOpaqueBlob."""
+    policy: Any = field(default_factory=dvs_projection.default_switch_policy)
+    """DVSPolicy."""
+    extension_key: str = ""
+    ip_address: str = ""
+    discovery: Any = field(default_factory=dvs_projection.default_discovery)
+    """LinkDiscoveryProtocolConfig."""
+    ipfix: Any = None
+    lacp_version: str = "multipleLag"
+    multicast: str = "legacyFiltering"
+    default_proxy_ports: int = 512
+    resource_management: bool = False
+
+    @property
+    def uplink_group(self) -> DistributedVirtualPortgroup | None:
+        """The group that its uplink ports are in."""
+        return next((group for group in self.portgroups if group.uplink), None)
 
     def siblings(self) -> Iterator[ManagedEntity]:
         """Names of one network folder are different."""
@@ -96,9 +133,7 @@ class DistributedVirtualSwitch(ManagedEntity):
     # -- API ----------------------------------------------------------------------------------------------------
 
     @operation(
-        "ReconfigureDvs_Task",
-        privilege="DVSwitch.Modify",
-        note="Hosts, name, MTU, uplink names, port defaults, contact.",
+        "ReconfigureDvs_Task", privilege="DVSwitch.Modify", note="Port mirroring and resource pools are not kept."
     )
     def ReconfigureDvs_Task(self, call: Any, spec: Any) -> Any:
         from contrail_vsphere.simulator.vcenter import dvs_life
@@ -128,17 +163,82 @@ class DistributedVirtualSwitch(ManagedEntity):
 
         return self.start_task(call, "createPortgroup", work)
 
-    @operation("FetchDVPorts", privilege="System.Read", note="Criteria active, scope and nsxPort are not looked at.")
+    @operation("FetchDVPorts", privilege="System.Read")
     def FetchDVPorts(self, call: Any, criteria: Any = None) -> list[Any]:
-        from contrail_vsphere.simulator.vcenter import dvs_ports
+        from contrail_vsphere.simulator.vcenter import dvs_fetch
 
-        return dvs_ports.fetch(self, criteria)
+        return dvs_fetch.values(self, criteria, version=getattr(call, "version", ""))
 
-    @operation("FetchDVPortKeys", privilege="System.Read", note="As FetchDVPorts.")
+    @operation("FetchDVPortKeys", privilege="System.Read")
     def FetchDVPortKeys(self, call: Any, criteria: Any = None) -> list[str]:
-        from contrail_vsphere.simulator.vcenter import dvs_ports
+        from contrail_vsphere.simulator.vcenter import dvs_fetch
 
-        return [port.key for port in dvs_ports.fetch(self, criteria)]
+        return [port.key for port in dvs_fetch.select(self, criteria)]
+
+    @operation("RefreshDVPortState", privilege="System.Read")
+    def RefreshDVPortState(self, call: Any, portKeys: list[str] | None = None) -> None:
+        from contrail_vsphere.simulator.vcenter import dvs_port_config
+
+        dvs_port_config.refresh(self, portKeys or [], user=call.user)
+
+    @operation("ReconfigureDVPort_Task", privilege="DVSwitch.PortConfig")
+    def ReconfigureDVPort_Task(self, call: Any, port: list[Any]) -> Any:
+        from contrail_vsphere.simulator.vcenter import dvs_port_config
+
+        return self.start_task(
+            call,
+            "reconfigurePort",
+            lambda handle: dvs_port_config.reconfigure(self, port, user=handle.user, chain=handle.chain),
+        )
+
+    @operation("MoveDVPort_Task", privilege="DVSwitch.Modify", note="Free ports only, from group to group.")
+    def MoveDVPort_Task(self, call: Any, portKey: list[str], destinationPortgroupKey: str | None = None) -> Any:
+        from contrail_vsphere.simulator.vcenter import dvs_port_config
+
+        return self.start_task(
+            call,
+            "movePort",
+            lambda handle: dvs_port_config.move(
+                self, portKey, destinationPortgroupKey or "", user=handle.user, chain=handle.chain
+            ),
+        )
+
+    @operation("LookupDvPortGroup", privilege="System.Read")
+    def LookupDvPortGroup(self, call: Any, portgroupKey: str) -> DistributedVirtualPortgroup:
+        group = next((group for group in self.portgroups if group.moid == portgroupKey), None)
+        if group is None:
+            raise fault(vim.fault.NotFound, f"There is no port group '{portgroupKey}' on '{self.name}'.")
+        return group
+
+    @operation("QueryUsedVlanIdInDvs", privilege="System.View")
+    def QueryUsedVlanIdInDvs(self, call: Any) -> list[int]:
+        from contrail_vsphere.simulator.vcenter import dvs_fetch
+
+        return dvs_fetch.used_vlans(self)
+
+    @operation("RectifyDvsHost_Task", privilege="System.Read")
+    def RectifyDvsHost_Task(self, call: Any, hosts: list[Any] | None = None) -> Any:
+        from contrail_vsphere.simulator.vcenter import dvs_members
+        from contrail_vsphere.simulator.vcenter.host_system import HostSystem
+
+        wanted = [found(self, host, HostSystem) for host in hosts or []] or list(self.hosts)
+        stranger = next((host for host in wanted if host not in self.hosts), None)
+        if stranger is not None:
+            raise fault(vim.fault.NotFound, f"Host '{stranger.name}' is not a member of '{self.name}'.")
+        return self.start_task(
+            call,
+            "rectifyHost",
+            lambda handle: dvs_members.rectify(self.world, [self], wanted, user=handle.user, chain=handle.chain),
+        )
+
+    @operation("MergeDvs_Task", privilege="DVSwitch.Modify", note="Refused, as vCenter has since 6.0.")
+    def MergeDvs_Task(self, call: Any, dvs: Any) -> Any:
+        raise fault(vmodl.fault.NotSupported, "Merging distributed switches is not supported.")
+
+    @operation("EnableNetworkResourceManagement", privilege="DVSwitch.ResourceManagement")
+    def EnableNetworkResourceManagement(self, call: Any, enable: bool) -> None:
+        with self.world.commit(call.user) as tx:
+            tx.set(self, resource_management=bool(enable), config_version=self.config_version + 1)
 
     # -- properties ---------------------------------------------------------------------------------------------
 
@@ -168,7 +268,7 @@ class DistributedVirtualSwitch(ManagedEntity):
 
     @managed_property("runtime")
     def _runtime(self) -> Any:
-        return None
+        return dvs_projection.switch_runtime(self)
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -181,19 +281,20 @@ class DistributedVirtualPortgroup(Network):
     shows: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "name": ("name", "summary.name", "config.name"),
         "kind": ("config.type",),
-        "num_ports": ("config.numPorts",),
-        "port_keys": ("portKeys",),
         "auto_expand": ("config.autoExpand",),
         "description": ("config.description",),
         "config_version": ("config.configVersion",),
         "setting": ("config.defaultPortConfig",),
         "policy": ("config.policy",),
+        "port_name_format": ("config.portNameFormat",),
+        "scope": ("config.scope",),
+        "vendor": ("config.vendorSpecificConfig",),
+        "resource_pool": ("config.vmVnicNetworkResourcePoolKey",),
     }
 
     dvs: DistributedVirtualSwitch
     kind: str = "earlyBinding"
     """``earlyBinding``, ``lateBinding`` or ``ephemeral``."""
-    num_ports: int = 0
     auto_expand: bool = True
     uplink: bool = False
     description: str = ""
@@ -202,10 +303,26 @@ class DistributedVirtualPortgroup(Network):
     """VMwareDVSPortSetting, never changed in place."""
     policy: Any
     """VMwareDVSPortgroupPolicy, never changed in place."""
-    port_keys: tuple[str, ...] = ()
-    connected: Mapping[str, DvPort] = field(default_factory=dict)
-    """Port key -> who is connected; keys that are missing here are free."""
+    base_ports: int = 0
+    """How many ports somebody asked for; a group that grew by itself has more."""
+    port_name_format: str = ""
+    scope: tuple[ManagedEntity, ...] = ()
+    """Where entities must be that connect to it; empty: anywhere."""
+    vendor: tuple[Any, ...] = ()
+    """KeyedOpaqueBlob."""
+    resource_pool: str = ""
+    """Key of the VM network resource pool."""
     created: datetime
+
+    @property
+    def num_ports(self) -> int:
+        """Ports it has now."""
+        return self.dvs.ports.count(self)
+
+    @property
+    def port_keys(self) -> tuple[str, ...]:
+        """Keys of its ports, lowest first."""
+        return tuple(self.dvs.ports.of_group(self))
 
     @property
     def key(self) -> str:
@@ -231,14 +348,31 @@ class DistributedVirtualPortgroup(Network):
             ),
         )
 
+    def check_unused(self) -> None:
+        """Raise ResourceInUse while anything is connected to one of its ports."""
+        if self.vms or self.dvs.ports.free_count(self) < self.num_ports:
+            message = f"The resource '{self.moid}' is in use."
+            raise fault(vim.fault.ResourceInUse, message, type=type(self.ref), name=self.name)
+
+    def leave(self, tx: Transaction) -> None:
+        """Its ports go with it."""
+        from contrail_vsphere.simulator.vcenter import dvs_ports
+
+        dvs_ports.remove_ports(tx, self, self.port_keys)
+        Network.leave(self, tx)
+
     def backing_summary(self) -> str:
         """What ``deviceInfo.summary`` of a card says."""
         return f"DVSwitch: {self.dvs.uuid}"
 
     def apply_rename(self, tx: Transaction, name: str) -> None:
-        """A rename is a new configuration; cards do not name the group, guests report it."""
-        ManagedEntity.apply_rename(self, tx, name)
+        """A rename is a new configuration."""
+        self.apply_new_name(tx, name)
         tx.set(self, config_version=self.config_version + 1)
+
+    def apply_new_name(self, tx: Transaction, name: str) -> None:
+        """Inside a commit: cards do not name the group, guests report it."""
+        ManagedEntity.apply_rename(self, tx, name)
         tx.touch(self.dvs, "summary.portgroupName")
         for vm in self.vms:
             tx.touch(vm, "guest.net")

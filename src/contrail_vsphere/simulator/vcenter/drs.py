@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from contrail_vsphere.simulator.vcenter import dvs_members
 from contrail_vsphere.simulator.vcenter.managed_entity import fault
 from contrail_vsphere.wire.soap.fault import SoapFault
 from contrail_vsphere.wire.soap.types import vim
@@ -35,7 +36,9 @@ def check_host(vm: VirtualMachine, host: HostSystem) -> None:
             requiredNumAgentVms=host.required_agents,
             currentNumAgentVms=host.available_agents,
         )
-    _check_reach(vm, host)
+    check_datastores(host, vm.datastores if datastores is None else datastores)
+    check_networks(vm, host)
+    dvs_members.check_room(vm, host)
     _check_resources(vm, host)
 
 

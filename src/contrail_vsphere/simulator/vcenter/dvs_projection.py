@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         DistributedVirtualPortgroup,
         DistributedVirtualSwitch,
     )
+    from contrail_vsphere.simulator.vcenter.host_system import HostSystem
 
 _VMWARE = vim.dvs.VmwareDistributedVirtualSwitch
 BANDWIDTH = 100_000_000
@@ -93,21 +94,18 @@ def default_policy() -> Any:
 
 def product(dvs: DistributedVirtualSwitch) -> Any:
     """DistributedVirtualSwitchProductSpec."""
+    return product_spec(dvs.version)
+
+
+def product_spec(version: str) -> Any:
+    """The same, of any version."""
     return data_object(
-        vim.dvs.ProductSpec,
-        name="DVS",
-        vendor="VMware, Inc.",
-        version=dvs.version,
-        forwardingClass="etherswitch",
+        vim.dvs.ProductSpec, name="DVS", vendor="VMware, Inc.", version=version, forwardingClass="etherswitch"
     )
 
 
 def _contact(dvs: DistributedVirtualSwitch) -> Any:
     return data_object(vim.DistributedVirtualSwitch.ContactInfo, name=dvs.contact[0], contact=dvs.contact[1])
-
-
-def _ports(dvs: DistributedVirtualSwitch) -> int:
-    return sum(group.num_ports for group in dvs.portgroups)
 
 
 def switch_config(dvs: DistributedVirtualSwitch) -> Any:
@@ -117,45 +115,98 @@ def switch_config(dvs: DistributedVirtualSwitch) -> Any:
         uuid=dvs.uuid,
         name=dvs.name,
         numStandalonePorts=0,
-        numPorts=_ports(dvs),
+        numPorts=dvs.ports.count(),
         maxPorts=dvs.max_ports,
         uplinkPortPolicy=data_object(
             vim.DistributedVirtualSwitch.NameArrayUplinkPortPolicy, uplinkPortName=list(dvs.uplink_names)
         ),
         uplinkPortgroup=tuple(group for group in dvs.portgroups if group.uplink),
         defaultPortConfig=dvs.setting,
-        host=[
-            data_object(
-                vim.dvs.HostMember,
-                status="up",
-                config=data_object(
-                    vim.dvs.HostMember.ConfigInfo,
-                    host=host,
-                    maxProxySwitchPorts=512,
-                    backing=data_object(vim.dvs.HostMember.PnicBacking),
-                ),
-            )
-            for host in dvs.hosts
-        ],
+        host=[_member(dvs, host) for host in dvs.hosts],
         productInfo=product(dvs),
-        policy=data_object(
-            vim.DistributedVirtualSwitch.SwitchPolicy,
-            autoPreInstallAllowed=False,
-            autoUpgradeAllowed=False,
-            partialUpgradeAllowed=False,
-        ),
+        policy=dvs.policy,
         configVersion=str(dvs.config_version),
         contact=_contact(dvs),
         createTime=dvs.created,
         description=dvs.description,
-        networkResourceManagementEnabled=False,
+        networkResourceManagementEnabled=dvs.resource_management,
+        networkResourceControlVersion="version3",
         maxMtu=dvs.max_mtu,
-        linkDiscoveryProtocolConfig=data_object(
-            vim.host.LinkDiscoveryProtocolConfig, protocol="cdp", operation="listen"
-        ),
-        lacpApiVersion="multipleLag",
-        multicastFilteringMode="legacyFiltering",
+        linkDiscoveryProtocolConfig=dvs.discovery,
+        lacpApiVersion=dvs.lacp_version,
+        multicastFilteringMode=dvs.multicast,
+        pvlanConfig=list(dvs.pvlans),
+        vendorSpecificConfig=list(dvs.vendor),
+        extensionKey=dvs.extension_key or None,
+        switchIpAddress=dvs.ip_address or None,
+        ipfixConfig=dvs.ipfix,
+        defaultProxySwitchMaxNumPorts=dvs.default_proxy_ports,
     )
+
+
+def _member(dvs: DistributedVirtualSwitch, host: HostSystem) -> Any:
+    """HostMember: what the switch knows of a host."""
+    member = dvs.members.get(host.moid)
+    keys = member.uplink_keys if member is not None else ()
+    ports = [dvs.ports.ports[key] for key in keys]
+    most = member.max_ports if member is not None else dvs.default_proxy_ports
+    pnics = [
+        data_object(
+            vim.dvs.HostMember.PnicSpec,
+            pnicDevice=port.pnic,
+            uplinkPortKey=port.key,
+            uplinkPortgroupKey=port.group.moid,
+            connectionCookie=port.cookie,
+        )
+        for port in ports
+        if port.pnic
+    ]
+    return data_object(
+        vim.dvs.HostMember,
+        status=_status(dvs, host),
+        runtimeState=data_object(vim.dvs.HostMember.RuntimeState, currentMaxProxySwitchPorts=most),
+        uplinkPortKey=list(keys),
+        config=data_object(
+            vim.dvs.HostMember.ConfigInfo,
+            host=host,
+            maxProxySwitchPorts=most,
+            vendorSpecificConfig=list(member.vendor) if member is not None else [],
+            backing=data_object(vim.dvs.HostMember.PnicBacking, pnicSpec=pnics),
+        ),
+    )
+
+
+def _status(dvs: DistributedVirtualSwitch, host: HostSystem) -> str:
+    """HostComponentState."""
+    if host.connection_state != "connected":
+        return "disconnected"
+    member = dvs.members.get(host.moid)
+    return "up" if member is None or member.in_sync else "outOfSync"
+
+
+def switch_runtime(dvs: DistributedVirtualSwitch) -> Any:
+    """DVSRuntimeInfo."""
+    return data_object(
+        vim.DistributedVirtualSwitch.RuntimeInfo,
+        hostMemberRuntime=[
+            data_object(vim.dvs.HostMember.RuntimeInfo, host=host, status=_status(dvs, host)) for host in dvs.hosts
+        ],
+    )
+
+
+def default_switch_policy() -> Any:
+    """DVSPolicy of a new switch."""
+    return data_object(
+        vim.DistributedVirtualSwitch.SwitchPolicy,
+        autoPreInstallAllowed=False,
+        autoUpgradeAllowed=False,
+        partialUpgradeAllowed=False,
+    )
+
+
+def default_discovery() -> Any:
+    """LinkDiscoveryProtocolConfig of a new switch."""
+    return data_object(vim.host.LinkDiscoveryProtocolConfig, protocol="cdp", operation="listen")
 
 
 def switch_summary(dvs: DistributedVirtualSwitch) -> Any:
@@ -164,7 +215,7 @@ def switch_summary(dvs: DistributedVirtualSwitch) -> Any:
         vim.DistributedVirtualSwitch.Summary,
         name=dvs.name,
         uuid=dvs.uuid,
-        numPorts=_ports(dvs),
+        numPorts=dvs.ports.count(),
         productInfo=product(dvs),
         hostMember=dvs.hosts,
         host=dvs.hosts,
@@ -175,6 +226,29 @@ def switch_summary(dvs: DistributedVirtualSwitch) -> Any:
     )
 
 
+def features() -> Any:
+    """VMwareDVSFeatureCapability of the switches we make."""
+    return data_object(
+        _VMWARE.FeatureCapability,
+        networkResourceManagementSupported=True,
+        vmDirectPathGen2Supported=False,
+        nicTeamingPolicy=[
+            "loadbalance_ip",
+            "loadbalance_srcmac",
+            "loadbalance_srcid",
+            "failover_explicit",
+            "loadbalance_loadbased",
+        ],
+        networkResourcePoolHighShareValue=100,
+        networkFilterSupported=True,
+        macLearningSupported=True,
+        vspanSupported=False,
+        lldpSupported=True,
+        ipfixSupported=True,
+        multicastSnoopingSupported=True,
+    )
+
+
 def switch_capability() -> Any:
     """DVSCapability."""
     return data_object(
@@ -182,6 +256,7 @@ def switch_capability() -> Any:
         dvsOperationSupported=True,
         dvPortGroupOperationSupported=True,
         dvPortOperationSupported=True,
+        featuresSupported=features(),
     )
 
 
@@ -201,4 +276,8 @@ def portgroup_config(group: DistributedVirtualPortgroup) -> Any:
         configVersion=str(group.config_version),
         autoExpand=group.auto_expand,
         uplink=group.uplink,
+        portNameFormat=group.port_name_format or None,
+        scope=group.scope,
+        vendorSpecificConfig=list(group.vendor),
+        vmVnicNetworkResourcePoolKey=group.resource_pool or None,
     )

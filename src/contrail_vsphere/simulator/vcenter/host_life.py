@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from contrail_vsphere.simulator.core.timing import Timing
-from contrail_vsphere.simulator.vcenter import drs, vm_life, vm_move
+from contrail_vsphere.simulator.vcenter import drs, dvs_members, vm_life, vm_move
 from contrail_vsphere.simulator.vcenter.background import Background
 from contrail_vsphere.simulator.vcenter.compute_resource import ClusterComputeResource, ComputeResource
 from contrail_vsphere.simulator.vcenter.create import join_network, make_host, make_standalone
@@ -136,6 +136,7 @@ async def remove_host(world: World, host: HostSystem, *, user: str = "", chain: 
             tx.remove(host.agent_manager)
         tx.remove(host)
         if not in_cluster:
+                dvs_members.left(tx, network.dvs, host)
             compute.leave(tx)
         tx.event(removed)
 

@@ -32,18 +32,23 @@ class Server:
         result: dict[str, Any] = json.loads(done.stdout)
         return result
 
+    def best(self, sides: tuple[str, ...], work: str, *, page: int, repeat: int) -> dict[str, Any]:
+        """The run with the least CPU of each side; the sides take turns, so that a busy machine troubles all alike."""
+        runs = [{side: self.run(side, work, page=page) for side in sides} for _ in range(repeat)]
+        return {side: min((run[side] for run in runs), key=lambda used: used["cpu"]) for side in sides}
+
     def stop(self) -> None:
         self._process.communicate(timeout=60)
 
 
-def bulk(vms: int) -> dict[str, Any]:
+def bulk(vms: int, repeat: int) -> dict[str, Any]:
     """Read every VM with its devices, in one answer and in pages of 1,000; each side keeps all it read."""
     server = Server(hosts=max(4, vms // 100), vms=vms, page=0)
     try:
         server.run("raw", "read")  # the server's caches are warm from here on, for everybody
         found: dict[str, Any] = {}
         for name, page in (("one answer", 0), ("pages of 1000", 1000)):
-            found[name] = {side: server.run(side, "read", page=page) for side in ("raw", "ours", "pyvmomi")}
+            found[name] = server.best(("raw", "ours", "pyvmomi"), "read", page=page, repeat=repeat)
     finally:
         server.stop()
     return found
@@ -107,10 +112,11 @@ def missed(found: dict[str, Any]) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--vms", type=int, default=10_000)
+    parser.add_argument("--repeat", type=int, default=2, help="runs of each side; the best counts")
     parser.add_argument("--calls", type=int, default=2_000)
     parser.add_argument("--json", action="store_true", help="one JSON object")
     options = parser.parse_args()
-    reads, calls = bulk(options.vms), small(options.calls)
+    reads, calls = bulk(options.vms, options.repeat), small(options.calls)
     if options.json:
         print(json.dumps({"vms": options.vms, "read": reads, "calls": calls}))
     else:

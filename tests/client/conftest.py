@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +27,12 @@ def login_of(simulator: VCenterSimulator) -> PasswordLogin:
 
 
 @pytest.fixture
+def connect_to() -> Callable[[VCenterSimulator], VCenter]:
+    """Makes clients for simulators of the test's own."""
+    return lambda simulator: VCenter(endpoint_of(simulator), login_of(simulator), random=random.Random(7))
+
+
+@pytest.fixture
 def connect(vcenter: VCenterSimulator) -> Callable[..., VCenter]:
     """Makes clients; not entered yet."""
 
@@ -42,8 +47,3 @@ async def client(connect: Callable[..., VCenter]) -> AsyncIterator[VCenter]:
     """A logged-in client."""
     async with connect() as entered:
         yield entered
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> Path:
-    return tmp_path

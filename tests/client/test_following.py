@@ -249,3 +249,19 @@ async def test_every_event_comes_once_and_in_order(
     assert [event.type for event in seen] == ["VmPoweredOffEvent"] * 2 + ["VmRenamedEvent", "VmPoweredOffEvent"]
     assert [event.key for event in seen] == sorted({event.key for event in seen})
     assert all(event.time.tzinfo is not None for event in seen)
+
+
+@pytest.mark.parametrize(
+    "fault", ["InvalidCollectorVersion", "ManagedObjectNotFound", "SystemError", "NotAuthenticated"]
+)
+async def test_a_vcenter_that_fails_every_other_call_is_not_hammered(
+    vcenter: VCenterSimulator, following: Following, fault: str
+) -> None:
+    client, _ = following
+    client.events.start()
+    vcenter.scenario.add_fault(method="WaitForUpdatesEx", fault=fault, probability=0.5)
+    before = sum(client.calls.values())
+    await asyncio.sleep(600)
+    assert sum(client.calls.values()) - before < 2500
+    vcenter.scenario.clear_faults()
+    await settled(lambda: client.inventory.healthy and agrees(client, vcenter))

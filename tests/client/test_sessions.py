@@ -43,13 +43,13 @@ async def test_a_session_knows_its_versions(client: VCenter) -> None:
 
 
 @pytest.mark.parametrize("profile", ["vc67", "vc70", "vc80u2", "vc90"])
-async def test_older_and_newer_vcenters_are_spoken_to_in_their_version(profile: str) -> None:
+async def test_older_and_newer_vcenters_are_spoken_to_in_their_version(
+    profile: str, connect_to: Callable[[VCenterSimulator], VCenter]
+) -> None:
     simulator = VCenterSimulator(profile=profile, hosts=1, guests=False)
     await simulator.start()
     try:
-        from conftest import endpoint_of, login_of  # type: ignore[import-not-found]
-
-        async with VCenter(endpoint_of(simulator), login_of(simulator)) as client:
+        async with connect_to(simulator) as client:
             release = client.about.apiVersion
             assert client.versions["urn:vim25"].replace("_", ".").endswith(release) or release.startswith("6.7")
             assert await client.call(EAM_MANAGER, "QueryAgency") == []

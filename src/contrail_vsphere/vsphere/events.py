@@ -19,6 +19,7 @@ from contrail_vsphere.model.errors import ContrailVsphereError
 from contrail_vsphere.model.ids import HostId, VmId
 from contrail_vsphere.vsphere import property_collector as pc
 from contrail_vsphere.vsphere.errors import translate
+from contrail_vsphere.vsphere.pace import Pace
 from contrail_vsphere.vsphere.session import SERVICE, Session
 from contrail_vsphere.vsphere.stream import Page, PropertyStream
 from contrail_vsphere.vsphere.task import LOST
@@ -82,13 +83,12 @@ class EventTail:
 
     def __init__(self, session: Session, *, random: random.Random) -> None:
         self._session = session
-        self._random = random
+        self._pace = Pace(random=random)
         self._types: tuple[str, ...] = ()
         self._save: Callable[[EventCursor], None] = lambda _cursor: None
         self._subscribers: list[Callable[[Event], None]] = []
         self._task: asyncio.Task[None] | None = None
         self.cursor: EventCursor | None = None
-        self.failures = 0
 
     def subscribe(self, subscriber: Callable[[Event], None]) -> Callable[[], None]:
         """Call ``subscriber`` for every event, oldest first; returns the way to stop."""
@@ -127,10 +127,7 @@ class EventTail:
             except (SoapFault, ContrailVsphereError) as error:
                 if isinstance(error, SoapFault) and error.kind not in LOST:
                     log.warning("events: %s", translate(error))
-                self.failures += 1
-                if self.failures > 1:
-                    pause = min(2.0 ** (self.failures - 2), 30.0)
-                    await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
+                await self._pace.failed()
 
     async def _follow(self) -> None:
         """Read on in a collector, woken by a filter on the newest event, until something fails."""
@@ -144,7 +141,8 @@ class EventTail:
         version = ""
         while True:
             await self._drain(collector)
-            self.failures = 0
+            self._pace.succeeded()
+            asked = asyncio.get_running_loop().time()
             page: Page = await session.invoke(
                 waker,
                 pc.WAIT,
@@ -152,6 +150,8 @@ class EventTail:
                 deadline=WAIT + 30.0,
                 sink=PropertyStream({}),
             )
+            if not page.version:
+                await self._pace.nothing_new(asked)
             version = page.version or version
 
     async def _filter(self) -> Any:

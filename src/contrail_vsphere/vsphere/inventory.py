@@ -30,6 +30,7 @@ from contrail_vsphere.model.inventory import (
 from contrail_vsphere.vsphere import property_collector as pc
 from contrail_vsphere.vsphere.errors import translate
 from contrail_vsphere.vsphere.inventory_values import KINDS, PATHS, build_value
+from contrail_vsphere.vsphere.pace import Pace
 from contrail_vsphere.vsphere.session import Session
 from contrail_vsphere.vsphere.stream import Page, RecoveringStream, Row
 from contrail_vsphere.vsphere.task import LOST
@@ -48,7 +49,7 @@ class Inventory:
 
     def __init__(self, session: Session, *, random: random.Random) -> None:
         self._session = session
-        self._random = random
+        self._pace = Pace(random=random)
         self._indexes: dict[type[Any], dict[str, Any]] = {kind: {} for kind in _ORDER}
         self._raw: dict[str, tuple[str, dict[str, Any]]] = {}
         """Id -> (type, values by path) of everything, folders included."""
@@ -58,8 +59,6 @@ class Inventory:
         self._task: asyncio.Task[None] | None = None
         self._collector: Any = None
         self._epoch = -1
-        self.failures = 0
-        """Unanswered long polls in a row."""
         self.resyncs = 0
         """Times the whole set was read."""
 
@@ -103,7 +102,7 @@ class Inventory:
     @property
     def healthy(self) -> bool:
         """The whole set was read and the last long poll was answered."""
-        return self._ready.is_set() and not self.failures
+        return self._ready.is_set() and not self._pace.failures
 
     async def ready(self) -> None:
         """Return once the whole inventory was read; raises what ended the reading if it cannot go on."""
@@ -159,16 +158,11 @@ class Inventory:
                 self._collector = None
                 if fault.kind not in LOST:
                     log.warning("inventory: %s", translate(fault, what="WaitForUpdatesEx"))
-                await self._pause()
+                await self._pace.failed()
             except ContrailVsphereError as error:
                 log.info("inventory: %s", error)
                 self._collector = None
-                await self._pause()
-
-    async def _pause(self) -> None:
-        self.failures += 1
-        if self.failures > 1:
-            await asyncio.sleep(min(2.0 ** (self.failures - 2), 30.0) * self._random.uniform(0.5, 1.0))
+                await self._pace.failed()
 
     async def _open(self) -> None:
         """A collector of our own with one filter over a view of everything."""
@@ -186,9 +180,11 @@ class Inventory:
         fresh: dict[str, tuple[str, dict[str, Any]]] | None = {}
         version = ""
         while True:
+            asked = asyncio.get_running_loop().time()
             page = await self._wait(version)
-            self.failures = 0
+            self._pace.succeeded()
             if not page.version:
+                await self._pace.nothing_new(asked)
                 continue
             version = page.version
             if fresh is None:

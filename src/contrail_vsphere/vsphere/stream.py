@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import xml.parsers.expat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -86,6 +86,8 @@ class PropertyStream:
         self._collected: list[Any] = []
         self._nic: dict[str, str] = {}
         self._nic_type = ""
+        # Looked up by expat itself for every end tag of a device that is passed by: no Python runs until it ends.
+        self._pass_by = _PassBy(self._device_ends).__getitem__
         self._machine = Machine(Table({"val": Field("val", ANY)}))
         parser = self._parser = new_parser()
         parser.StartNamespaceDeclHandler = self._machine.declare
@@ -231,13 +233,12 @@ class PropertyStream:
             parser.EndElementHandler = self._card_end
         else:
             parser.CharacterDataHandler = None
-            parser.EndElementHandler = self._other_end
+            parser.EndElementHandler = self._pass_by
 
-    def _other_end(self, tag: str) -> None:
-        if tag == DEVICE:
-            parser = self._parser
-            parser.StartElementHandler, parser.EndElementHandler = self._device, self._devices_end
-            parser.CharacterDataHandler = self._chars.append
+    def _device_ends(self) -> None:
+        parser = self._parser
+        parser.StartElementHandler, parser.EndElementHandler = self._device, self._devices_end
+        parser.CharacterDataHandler = self._chars.append
 
     def _card_end(self, tag: str) -> None:
         name = _NIC_TAGS.get(tag)
@@ -247,7 +248,7 @@ class PropertyStream:
         if tag == DEVICE:
             if "macAddress" in self._nic or self._nic_type in _IS_CARD:
                 self._collected.append(self._card())
-            self._other_end(tag)
+            self._device_ends()
 
     def _card(self) -> Nic:
         found, same = self._nic, self._strings
@@ -291,6 +292,22 @@ class PropertyStream:
         parser.StartElementHandler, parser.EndElementHandler = machine.start, end
         parser.CharacterDataHandler = machine.chars.append
         machine.start(tag, attributes)
+
+
+class _PassBy(dict[str, None]):
+    """Takes end tags as lookups: known ones cost a dictionary hit, that of the device calls ``ends``."""
+
+    __slots__ = ("_ends",)
+
+    def __init__(self, ends: Callable[[], None]) -> None:
+        super().__init__()
+        self._ends = ends
+
+    def __missing__(self, tag: str) -> None:
+        if tag == DEVICE:
+            self._ends()
+        elif len(self) < 1024:
+            self[tag] = None
 
 
 _IS_CARD: dict[str, bool] = {}

@@ -11,6 +11,7 @@ from typing import Any
 from contrail_vsphere.model.errors import Busy, ContrailVsphereError, NotFound
 from contrail_vsphere.vsphere import property_collector as pc
 from contrail_vsphere.vsphere.errors import translate
+from contrail_vsphere.vsphere.pace import Pace
 from contrail_vsphere.vsphere.session import Session
 from contrail_vsphere.wire.soap.fault import SoapFault
 
@@ -40,7 +41,7 @@ class TaskWaiter:
 
     def __init__(self, session: Session, *, random: random.Random) -> None:
         self._session = session
-        self._random = random
+        self._pace = Pace(random=random)
         self._pending: dict[str, _Entry] = {}
         self._lock = asyncio.Lock()
         self._collector: Any = None
@@ -128,8 +129,8 @@ class TaskWaiter:
                 entry.future.set_exception(NotFound(f"vCenter does not know task {ref._moId} (any more)"))
 
     async def _run(self) -> None:
-        failures = 0
         while any(not entry.future.done() for entry in self._pending.values()):
+            asked = asyncio.get_running_loop().time()
             try:
                 update = await self._session.invoke(
                     self._collector,
@@ -137,22 +138,19 @@ class TaskWaiter:
                     {"version": self._version, "options": pc.wait_options(seconds=WAIT)},
                     deadline=WAIT + 30.0,
                 )
-                failures = 0
-                if update is not None:
+                self._pace.succeeded()
+                if update is None:
+                    await self._pace.nothing_new(asked)
+                else:
                     self._version = update.version
                     await self._take(update)
                 continue
             except SoapFault as fault:
                 if fault.kind not in LOST:
                     raise translate(fault, what="waiting for tasks") from fault
-                failures += 1
-                if failures == 1:
-                    await self._reopen()
-                    continue
             except ContrailVsphereError as error:
-                failures += 1
                 log.info("waiting for tasks: %s", error)
-            await asyncio.sleep(min(2.0**failures, 30.0) * self._random.uniform(0.5, 1.0))
+            await self._pace.failed()
             await self._reopen()
 
     async def _reopen(self) -> None:

@@ -36,8 +36,7 @@ def check_host(vm: VirtualMachine, host: HostSystem) -> None:
             requiredNumAgentVms=host.required_agents,
             currentNumAgentVms=host.available_agents,
         )
-    check_datastores(host, vm.datastores if datastores is None else datastores)
-    check_networks(vm, host)
+    _check_reach(vm, host)
     dvs_members.check_room(vm, host)
     _check_resources(vm, host)
 

@@ -113,7 +113,7 @@ def status_view(document: dict[str, Any], *, height: int) -> Group:
 
 
 def _table(units: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
+    table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
     for column in ("host", "state", "EAM", "ContrailVM"):
         table.add_column(column, no_wrap=True)
     table.add_column("what is going on", no_wrap=True, overflow="ellipsis", ratio=1)

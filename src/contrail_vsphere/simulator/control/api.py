@@ -134,18 +134,22 @@ def _add_hosts(app: FastAPI, scenario: Scenario) -> None:
 
     @app.get("/v1/hosts")
     async def hosts() -> list[dict[str, Any]]:
+        """All hosts."""
         return [_shown(host) for host in scenario.hosts()]
 
     @app.post("/v1/hosts", status_code=201)
     async def add_host(body: NewHost) -> dict[str, Any]:
+        """Add a host to a cluster, the first one when none is named."""
         return _shown(await scenario.add_host(body.name, body.cluster))
 
     @app.delete("/v1/hosts/{host}", status_code=204)
     async def remove_host(host: str) -> None:
+        """Remove a host that is disconnected or in maintenance mode."""
         await scenario.remove_host(host)
 
     @app.post("/v1/hosts/{host}/{verb}")
     async def do_with_host(host: str, verb: HostVerb) -> dict[str, Any]:
+        """What happens to a host; answers when it is done."""
         found = scenario.host(host)
         await verbs[verb](found)
         return _shown(found)
@@ -161,31 +165,37 @@ def _add_vms(app: FastAPI, scenario: Scenario) -> None:
 
     @app.get("/v1/vms")
     async def vms() -> list[dict[str, Any]]:
+        """All virtual machines."""
         return [_shown(vm) | {"host": vm.host.name if vm.host is not None else ""} for vm in scenario.vms()]
 
     @app.post("/v1/vms", status_code=201)
     async def create_vm(body: NewVm) -> dict[str, Any]:
+        """Create a tenant VM."""
         made = await scenario.create_vm(body.name, host=body.host, nics=body.nics, power_on=body.power_on)
         return _shown(made)
 
     @app.delete("/v1/vms/{vm}", status_code=204)
     async def delete_vm(vm: str) -> None:
+        """Power it off if need be and delete it with its files."""
         await scenario.delete_vm(vm)
 
     @app.post("/v1/vms/{vm}/rename")
     async def rename_vm(vm: str, body: Rename) -> dict[str, Any]:
+        """Give it another name."""
         found = scenario.vm(vm)
         await scenario.rename_vm(found, body.name)
         return _shown(found)
 
     @app.post("/v1/vms/{vm}/move")
     async def move_vm(vm: str, body: Move) -> dict[str, Any]:
+        """Move it to another host."""
         found = scenario.vm(vm)
         await scenario.move_vm(found, body.host)
         return _shown(found)
 
     @app.post("/v1/vms/{vm}/{verb}")
     async def do_with_vm(vm: str, verb: VmVerb) -> dict[str, Any]:
+        """Power it on or off, suspend or reset it."""
         found = scenario.vm(vm)
         await verbs[verb](found)
         return _shown(found)
@@ -194,18 +204,22 @@ def _add_vms(app: FastAPI, scenario: Scenario) -> None:
 def _add_service(app: FastAPI, scenario: Scenario) -> None:
     @app.get("/v1/stats")
     async def stats() -> dict[str, Any]:
+        """Calls per method, sessions, objects, defects of the simulator."""
         return scenario.stats()
 
     @app.get("/v1/snapshot")
     async def snapshot() -> dict[str, Any]:
+        """The whole inventory as plain data."""
         return scenario.snapshot()
 
     @app.get("/v1/faults")
     async def faults() -> list[dict[str, Any]]:
+        """The fault rules in force, and how often each acted."""
         return [{"key": key, "acted": acted, "rule": plain(rule)} for key, (rule, acted) in scenario.faults().items()]
 
     @app.post("/v1/faults", status_code=201)
     async def add_fault(body: Fault) -> dict[str, int]:
+        """Put a fault rule in force; answers its key."""
         try:
             return {"key": scenario.add_fault(FaultRule(**body.model_dump()))}
         except KeyError as error:
@@ -215,18 +229,22 @@ def _add_service(app: FastAPI, scenario: Scenario) -> None:
 
     @app.delete("/v1/faults", status_code=204)
     async def clear_faults() -> None:
+        """Take all fault rules out."""
         scenario.clear_faults()
 
     @app.delete("/v1/faults/{key}", status_code=204)
     async def remove_fault(key: int) -> None:
+        """Take one fault rule out."""
         scenario.remove_fault(key)
 
     @app.get("/v1/clock")
     async def clock() -> dict[str, Any]:
+        """Simulated time, and how fast it runs."""
         return scenario.clock()
 
     @app.post("/v1/clock")
     async def change_clock(body: ClockChange) -> dict[str, Any]:
+        """Jump ahead, or run at another rate."""
         if body.rate is not None:
             scenario.set_clock_rate(body.rate)
         scenario.advance_clock(body.advance)
@@ -234,16 +252,20 @@ def _add_service(app: FastAPI, scenario: Scenario) -> None:
 
     @app.post("/v1/eam/restart", status_code=204)
     async def restart_eam() -> None:
+        """EAM goes down and comes back."""
         await scenario.restart_eam()
 
     @app.post("/v1/connections/drop")
     async def drop_connections() -> dict[str, int]:
+        """Reset every open connection."""
         return {"dropped": await scenario.drop_connections()}
 
     @app.post("/v1/sessions/expire")
     async def expire_sessions() -> dict[str, int]:
+        """End every session."""
         return {"expired": scenario.expire_sessions()}
 
     @app.post("/v1/reset", status_code=204)
     async def reset() -> None:
+        """Begin anew, at the same addresses."""
         await scenario.reset()

@@ -39,28 +39,37 @@ class FaultRule:
     type: str = ""
     """Wire name of the object's type."""
     moid: str = ""
+    """Managed object id of the object."""
     name: str = ""
+    """Name of the object."""
     user: str = ""
+    """Who calls."""
     where: Mapping[str, str] = field(default_factory=dict)
     """Further facts: parameters of the call, or what the inner point offers, compared as text."""
 
     fault: str = ""
     """Wire name of a fault type, e.g. ``TaskInProgress``."""
     fields: Mapping[str, Any] = field(default_factory=dict)
+    """The fault's own fields, by wire name."""
     message: str = ""
+    """Text of the fault, or body of the HTTP answer."""
     http_status: int = 0
+    """Answer with this status instead of SOAP."""
     delay: float = 0.0
+    """Simulated seconds to wait first."""
     drop: bool = False
     """Close the connection without an answer. The operation has not run."""
     drop_reply: bool = False
     """Run the operation, then close the connection without an answer."""
     truncate: int = -1
+    """Cut the reply after that many bytes; -1 for not at all."""
 
     skip: int = 0
     """Let that many matches pass first."""
     times: int | None = None
     """Act that often, then no more; None for always."""
     probability: float = 1.0
+    """Of acting on a match, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ point leaves at worst an action that the next plan repeats harmlessly. Errors ar
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -89,9 +90,12 @@ class Applier:
             case EnsureResourcePool():
                 await self._pool(key, action)
             case SetHostAgentSettings():
-                await self._settings(key, action)
+                with self._attempt(key, action.host, "settings", "EsxAgent settings"):
+                    await self._settings(action)
             case ReconfigureVm():
-                await self._reconfigure(key, action)
+                what = f"{action.hook} {action.vm}" if action.hook else f"drift {action.vm}"
+                with self._attempt(key, action.host, "reconfigure", what):
+                    await self._reconfigure(key, action)
             case MarkAsAvailable():
                 await self._mark(key, action)
             case Resolve():
@@ -100,7 +104,8 @@ class Applier:
                 hold = HoldRecord(reason=action.reason, since=self.now())
                 self.notebook.update_host(key, action.host, hold=hold)
             case RestartContrailVm():
-                await self._restart(key, action)
+                with self._attempt(key, action.host, "restart", str(action.vm)):
+                    await self._restart(key, action)
             case Refetch():
                 await self.reread(action.agency)
             case Forget():
@@ -191,8 +196,7 @@ class Applier:
                 return child
         return None
 
-    async def _settings(self, key: Key, action: SetHostAgentSettings) -> None:
-        self._attempt(key, action.host, "settings", "EsxAgent settings")
+    async def _settings(self, action: SetHostAgentSettings) -> None:
         host = vim.HostSystem(action.host)
         manager = (await self.vcenter.read(host, "configManager.esxAgentHostManager")).get(
             "configManager.esxAgentHostManager"
@@ -208,8 +212,6 @@ class Applier:
     # -- one ContrailVM -----------------------------------------------------------------------------------------
 
     async def _reconfigure(self, key: Key, action: ReconfigureVm) -> None:
-        what = f"{action.hook} {action.vm}" if action.hook else f"drift {action.vm}"
-        self._attempt(key, action.host, "reconfigure", what)
         vm = vim.VirtualMachine(action.vm)
         config = await self.vcenter.read(vm, *READ)
         properties = self._identity(key, action, config) if action.token else {}
@@ -242,7 +244,7 @@ class Applier:
     async def _resolve(self, key: Key, action: Resolve) -> None:
         before = self.notebook.host(key, action.host)
         approved = tuple(each for each in before.approved if each != action.issue_type)
-        attempt = Attempt(kind="resolve", what=action.issue_type, at=self.now())
+        attempt = Attempt(kind="resolve", what=action.issue_type, at=self.now(), open=True)
         self.notebook.put_host(key, action.host, replace(before.with_attempt(attempt), approved=approved))
         try:
             await self.resolves.submit(action.agency, action)
@@ -252,9 +254,10 @@ class Applier:
             kept = tuple(each for each in record.attempts if each != attempt)
             self.notebook.put_host(key, action.host, replace(record, attempts=kept, approved=before.approved))
             raise
+        finally:
+            self._ended(key, action.host, attempt)
 
     async def _restart(self, key: Key, action: RestartContrailVm) -> None:
-        self._attempt(key, action.host, "restart", str(action.vm))
         vm = vim.VirtualMachine(action.vm)
         if not action.token:
             task = await self.vcenter.call(vm, "ResetVM_Task")
@@ -269,9 +272,20 @@ class Applier:
         task = await self.vcenter.call(vm, "PowerOnVM_Task")
         await self.vcenter.wait_task(task, deadline=TASK_DEADLINE)
 
-    def _attempt(self, key: Key, host: HostId, kind: AttemptKind, what: str) -> None:
-        record = self.notebook.host(key, host).with_attempt(Attempt(kind=kind, what=what, at=self.now()))
-        self.notebook.put_host(key, host, record)
+    @contextmanager
+    def _attempt(self, key: Key, host: HostId, kind: AttemptKind, what: str) -> Iterator[None]:
+        """In the journal before the action, and again at its end: a death in between leaves it open, and uncounted."""
+        attempt = Attempt(kind=kind, what=what, at=self.now(), open=True)
+        self.notebook.put_host(key, host, self.notebook.host(key, host).with_attempt(attempt))
+        try:
+            yield
+        finally:
+            self._ended(key, host, attempt)
+
+    def _ended(self, key: Key, host: HostId, attempt: Attempt) -> None:
+        record = self.notebook.host(key, host)
+        if attempt in record.attempts:
+            self.notebook.put_host(key, host, record.ended(attempt))
 
 
 def resolve_batcher(eam: EamDoor, fold: Callable[[Agency], None]) -> Batcher[AgencyId, Resolve, bool]:

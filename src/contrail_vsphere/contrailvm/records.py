@@ -24,6 +24,8 @@ class Attempt:
     kind: AttemptKind
     what: str
     at: float
+    open: bool = False
+    """Its end is not known: it is under way, or the manager died in it, for which the ContrailVM is not to blame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,15 @@ class HostRecord:
             for each in self.attempts
             if each.at > since and (not kinds or each.kind in kinds) and (not what or each.what == what)
         )
+
+    def counted(self, *kinds: AttemptKind, since: float, what: str = "") -> tuple[Attempt, ...]:
+        """Of those ``tried``, the ones that came to an end: only they may put a ContrailVM on hold."""
+        return tuple(each for each in self.tried(*kinds, since=since, what=what) if not each.open)
+
+    def ended(self, attempt: Attempt) -> HostRecord:
+        """With that attempt at its end."""
+        done = replace(attempt, open=False)
+        return replace(self, attempts=tuple(done if each == attempt else each for each in self.attempts))
 
     def with_attempt(self, attempt: Attempt) -> HostRecord:
         """With one more attempt, old ones forgotten."""

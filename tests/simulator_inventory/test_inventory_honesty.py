@@ -230,6 +230,29 @@ async def connection(lab):
     await host_life.lose_connection(lab.world, host)
 
 
+async def standby(lab):
+    host = lab.built.hosts[0]
+    await lab.run(host, "PowerDownHostToStandBy_Task", timeoutSec=0)
+    await lab.run(host, "PowerUpHostFromStandBy_Task", timeoutSec=0)
+
+
+async def template_and_back(lab):
+    vm = lab.built.vms[0]
+    await lab.run(vm, "PowerOffVM_Task")
+    await lab.run(vm, "MarkAsTemplate")
+    await lab.run(vm, "MarkAsVirtualMachine", pool=lab.built.clusters[0].root_pool.ref)
+
+
+async def destroy_cluster_with_hosts(lab):
+    await lab.run(lab.built.clusters[0], "Destroy_Task")
+
+
+async def destroy_datacenter_with_everything(lab):
+    await port_group_life(lab)
+    await lab.run(lab.built.datacenter.vm_folder, "CreateFolder", name="tenants")
+    await lab.run(lab.built.datacenter, "Destroy_Task")
+
+
 async def crash_and_boot(lab):
     host = lab.built.hosts[0]
     await host_life.crash(lab.world, host)
@@ -307,6 +330,10 @@ STORIES = [
     standalone_host,
     maintenance,
     connection,
+    standby,
+    template_and_back,
+    destroy_cluster_with_hosts,
+    destroy_datacenter_with_everything,
     crash_and_boot,
     agent_settings,
     tree,

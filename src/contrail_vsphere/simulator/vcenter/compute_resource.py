@@ -10,7 +10,7 @@ from contrail_vsphere.simulator.core.entity import managed_property, operation
 from contrail_vsphere.simulator.vcenter.data_object import data_object
 from contrail_vsphere.simulator.vcenter.folder import Folder
 from contrail_vsphere.simulator.vcenter.inventory_events import inventory_event
-from contrail_vsphere.simulator.vcenter.managed_entity import ManagedEntity, fault
+from contrail_vsphere.simulator.vcenter.managed_entity import ManagedEntity
 from contrail_vsphere.wire.soap.types import vim
 
 if TYPE_CHECKING:
@@ -52,6 +52,17 @@ class ComputeResource(ManagedEntity):
     def host_changed(self, tx: Transaction) -> None:
         """Inside a commit: a host's state or capacity changed, the summary follows."""
         tx.touch(self, "summary")
+
+    async def remove_hosts(self, *, user: str, chain: int | None) -> None:
+        """Take the hosts out as they are, connected or not: they go with what they are in."""
+        from contrail_vsphere.simulator.vcenter import host_life
+
+        for host in self.hosts:
+            await host_life.remove_host(self.world, host, with_parent=True, user=user, chain=chain)
+
+    async def destroy(self, *, user: str = "", chain: int | None = None) -> None:
+        """A standalone host and its compute resource go together."""
+        await self.remove_hosts(user=user, chain=chain)
 
     def leave(self, tx: Transaction) -> None:
         """Inside a commit: take the compute resource and its pools out of the inventory."""
@@ -150,10 +161,8 @@ class ClusterComputeResource(ComputeResource):
         return self.start_task(call, "reconfigureEx", work)
 
     async def destroy(self, *, user: str = "", chain: int | None = None) -> None:
-        """Take an empty cluster out; one with hosts is refused (the real one would take them with it)."""
-        if self.hosts:
-            message = f"The resource '{self.name}' is in use."
-            raise fault(vim.fault.ResourceInUse, message, type=type(self.ref), name=self.name)
+        """Take the cluster out with its hosts and the VMs on them, which run on; each host goes in a commit of its own."""
+        await self.remove_hosts(user=user, chain=chain)
         with self.world.commit(user, chain=chain) as tx:
             tx.event(inventory_event(vim.event.ClusterDestroyedEvent, self))
             self.leave(tx)

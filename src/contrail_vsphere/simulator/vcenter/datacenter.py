@@ -10,7 +10,7 @@ from contrail_vsphere.simulator.core.entity import managed_property, operation
 from contrail_vsphere.simulator.vcenter.data_object import data_object
 from contrail_vsphere.simulator.vcenter.datastore import Datastore
 from contrail_vsphere.simulator.vcenter.folder import Folder
-from contrail_vsphere.simulator.vcenter.managed_entity import ManagedEntity, fault, found
+from contrail_vsphere.simulator.vcenter.managed_entity import ManagedEntity, found
 from contrail_vsphere.simulator.vcenter.network import Network
 from contrail_vsphere.wire.soap.fault import SoapFault
 from contrail_vsphere.wire.soap.types import vim
@@ -39,11 +39,10 @@ class Datacenter(ManagedEntity):
         return iter(self.parent.children if isinstance(self.parent, Folder) else ())
 
     async def destroy(self, *, user: str = "", chain: int | None = None) -> None:
-        """Take an empty datacenter out; one with hosts is refused (the real one would take all with it)."""
-        folders = (self.vm_folder, self.host_folder, self.network_folder, self.datastore_folder)
-        if any(folder.children for folder in folders):
-            message = f"The resource '{self.name}' is in use."
-            raise fault(vim.fault.ResourceInUse, message, type=type(self.ref), name=self.name)
+        """Take the datacenter out with all that is in it: hosts and VMs are unregistered and run on, files stay."""
+        folders = (self.host_folder, self.vm_folder, self.network_folder, self.datastore_folder)
+        for folder in folders:
+            await folder.empty(user=user, chain=chain)
         with self.world.commit(user, chain=chain) as tx:
             if isinstance(self.parent, Folder):
                 self.parent.release(tx, self)

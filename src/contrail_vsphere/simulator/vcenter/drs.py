@@ -15,18 +15,14 @@ from contrail_vsphere.wire.soap.fault import SoapFault
 from contrail_vsphere.wire.soap.types import vim
 
 if TYPE_CHECKING:
+    from contrail_vsphere.simulator.vcenter.datastore import Datastore
     from contrail_vsphere.simulator.vcenter.host_system import HostSystem
     from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
 
 
-def check_host(vm: VirtualMachine, host: HostSystem) -> None:
-    """Raise what forbids that the VM runs on this host."""
-    if host.connection_state != "connected":
-        raise fault(vim.fault.InvalidHostConnectionState, f"Host '{host.name}' is not connected.", host=host)
-    if host.in_maintenance or host.power_state != "poweredOn":
-        raise fault(vim.fault.InvalidHostState, f"Host '{host.name}' is in maintenance mode or standby.", host=host)
-    if host.entering_maintenance and host is not vm.host:
-        raise fault(vim.fault.InvalidHostState, f"Host '{host.name}' is entering maintenance mode.", host=host)
+def check_host(vm: VirtualMachine, host: HostSystem, *, datastores: Iterable[Datastore] | None = None) -> None:
+    """Raise what forbids that the VM runs on this host, with its files on its own ``datastores`` or on these."""
+    check_provisioning(vm, host)
     if not vm.esx_agent and host.available_agents < host.required_agents:
         raise fault(
             vim.fault.InsufficientAgentVmsDeployed,
@@ -36,17 +32,33 @@ def check_host(vm: VirtualMachine, host: HostSystem) -> None:
             requiredNumAgentVms=host.required_agents,
             currentNumAgentVms=host.available_agents,
         )
-    _check_reach(vm, host)
+    check_datastores(host, vm.datastores if datastores is None else datastores)
+    check_networks(vm, host)
     dvs_members.check_room(vm, host)
     _check_resources(vm, host)
 
 
-def _check_reach(vm: VirtualMachine, host: HostSystem) -> None:
+def check_provisioning(vm: VirtualMachine, host: HostSystem) -> None:
+    """Raise what forbids that a VM, running or not, comes to this host: its connection, maintenance mode, standby."""
+    if host.connection_state != "connected":
+        raise fault(vim.fault.InvalidHostConnectionState, f"Host '{host.name}' is not connected.", host=host)
+    if host.in_maintenance or host.power_state != "poweredOn":
+        raise fault(vim.fault.InvalidHostState, f"Host '{host.name}' is in maintenance mode or standby.", host=host)
+    if host.entering_maintenance and host is not vm.host:
+        raise fault(vim.fault.InvalidHostState, f"Host '{host.name}' is entering maintenance mode.", host=host)
+
+
+def check_datastores(host: HostSystem, datastores: Iterable[Datastore]) -> None:
+    """Raise InaccessibleDatastore for the first one that the host does not mount."""
     mounted = {datastore.moid for datastore in host.datastores}
-    for datastore in vm.datastores:
+    for datastore in datastores:
         if datastore.moid not in mounted:
             message = f"Datastore '{datastore.name}' is not accessible on host '{host.name}'."
             raise fault(vim.fault.InaccessibleDatastore, message, datastore=datastore, name=datastore.name)
+
+
+def check_networks(vm: VirtualMachine, host: HostSystem) -> None:
+    """Raise CannotAccessNetwork for the first card whose network the host does not have."""
     reachable = {network.moid for network in host.networks}
     for nic in vm.nics:
         if nic.network is not None and nic.network.moid not in reachable:

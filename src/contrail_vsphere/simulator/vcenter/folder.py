@@ -178,11 +178,24 @@ class Folder(ManagedEntity):
         return self.start_task(call, "moveInto", work)
 
     async def destroy(self, *, user: str = "", chain: int | None = None) -> None:
-        """Take the folder out with all that is in it; the root and a datacenter's own folders stay."""
+        """Take the folder out with all that is in it; the root and a datacenter's own folders stay.
+
+        One commit per object, as the API says: an object that cannot go (a running VM) ends it with what is gone gone.
+        VMs are deleted from disk, but those on the hosts of a host folder or datacenter are only unregistered.
+        """
         if not isinstance(self.parent, Folder):
             raise fault(vmodl.fault.NotSupported, f"'{self.name}' cannot be destroyed.")
-        for child in self.children:
-            await child.destroy(user=user, chain=chain)
+        await self.empty(user=user, chain=chain)
+        await self._leave(user=user, chain=chain)
+
+    async def empty(self, *, user: str, chain: int | None) -> None:
+        """Destroy everything in the folder; port groups go with their switches."""
+        for child in sorted(self.children, key=lambda child: child.wsdl == "DistributedVirtualPortgroup"):
+            if self.world.get(child.moid) is child:
+                await child.destroy(user=user, chain=chain)
+
+    async def _leave(self, *, user: str, chain: int | None) -> None:
+        assert isinstance(self.parent, Folder)  # noqa: S101 - the callers looked
         with self.world.commit(user, chain=chain) as tx:
             self.parent.release(tx, self)
             tx.remove(self)
@@ -196,3 +209,24 @@ class Folder(ManagedEntity):
     @managed_property("childEntity")
     def _child_entity(self) -> list[Any]:
         return list(self.children)
+    @operation("UnregisterAndDestroy_Task", privilege="Folder.Delete")
+    def UnregisterAndDestroy_Task(self, call: Any) -> Any:
+        if self.child_type != VM_TYPES or not isinstance(self.parent, Folder):
+            raise fault(vmodl.fault.NotSupported, f"'{self.name}' is not a folder of virtual machines that may go.")
+
+        async def work(handle: Any) -> None:
+            await self._unregister_all(user=handle.user, chain=handle.chain)
+
+        return self.start_task(call, "unregisterAndDestroy", work)
+
+    async def _unregister_all(self, *, user: str, chain: int | None) -> None:
+        from contrail_vsphere.simulator.vcenter import vm_life
+        from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
+
+        for child in self.children:
+            if isinstance(child, Folder):
+                await child._unregister_all(user=user, chain=chain)
+            elif isinstance(child, VirtualMachine):
+                vm_life.unregister(self.world, child, user=user)
+        await self._leave(user=user, chain=chain)
+

@@ -109,10 +109,16 @@ def _check_host_name(world: World, name: str) -> None:
         raise fault(vim.fault.AlreadyConnected, f"The host '{name}' is already in this vCenter.", name=name)
 
 
-async def remove_host(world: World, host: HostSystem, *, user: str = "", chain: int | None = None) -> None:
-    """Remove a host with the VMs registered on it. One of a cluster must be in maintenance mode or disconnected."""
+async def remove_host(
+    world: World, host: HostSystem, *, with_parent: bool = False, user: str = "", chain: int | None = None
+) -> None:
+    """Remove a host with the VMs registered on it; what runs there runs on.
+
+    One of a cluster must be in maintenance mode or disconnected, unless it goes ``with_parent``: a cluster, host folder
+    or datacenter that is destroyed takes its hosts along as they are.
+    """
     in_cluster = isinstance(host.parent, ClusterComputeResource)
-    if in_cluster and host.connection_state == "connected" and not host.in_maintenance:
+    if in_cluster and not with_parent and host.connection_state == "connected" and not host.in_maintenance:
         raise fault(vim.fault.InvalidState, "The host must be in maintenance mode or disconnected.")
     await world.clock.sleep(world.service(Timing).remove_host)
     if world.get(host.moid) is not host:
@@ -158,7 +164,7 @@ async def enter_maintenance(
 
     ``deadline``: seconds, 0 for none; Timedout afterwards. Given up or cancelled, the host stays as it was.
     """
-    _check_connected(host)
+    check_connected(host)
     if host.in_maintenance or host.entering_maintenance:
         raise fault(vim.fault.InvalidState, f"Host '{host.name}' is already in or entering maintenance mode.")
     with world.commit(user, chain=chain) as tx:
@@ -167,14 +173,14 @@ async def enter_maintenance(
         tx.event(inventory_event(vim.event.EnteringMaintenanceModeEvent, host))
         own = tx.chain
     try:
-        work = _evacuate(world, host, powered_off_too=powered_off_too, chain=own, progress=progress)
+        work = evacuate(world, host, powered_off_too=powered_off_too, chain=own, progress=progress)
         if deadline > 0:
-            await _within(world, deadline, work)
+            await within_deadline(world, deadline, work)
         else:
             await work
         await world.clock.sleep(world.service(Timing).enter_maintenance)
-        _check_connected(host)
-        _check_nothing_runs(host)
+        check_connected(host)
+        check_nothing_runs(host)
     except BaseException:
         if world.get(host.moid) is host:
             with world.commit(user, chain=own) as tx:
@@ -188,12 +194,12 @@ async def enter_maintenance(
         tx.event(inventory_event(vim.event.EnteredMaintenanceModeEvent, host))
 
 
-def _check_nothing_runs(host: HostSystem) -> None:
+def check_nothing_runs(host: HostSystem) -> None:
     if any(vm.power_state == "poweredOn" for vm in host.vms):
         raise fault(vim.fault.InvalidState, f"Virtual machines are running on '{host.name}'.")
 
 
-async def _within(world: World, seconds: float, work: object) -> None:
+async def within_deadline(world: World, seconds: float, work: object) -> None:
     """Simulated seconds, so the clock's own sleep decides."""
     running = asyncio.ensure_future(work)  # type: ignore[call-overload]
     limit = asyncio.ensure_future(world.clock.sleep(seconds))
@@ -208,7 +214,7 @@ async def _within(world: World, seconds: float, work: object) -> None:
         await asyncio.gather(running, limit, return_exceptions=True)
 
 
-async def _evacuate(
+async def evacuate(
     world: World,
     host: HostSystem,
     *,
@@ -251,11 +257,11 @@ async def exit_maintenance(
     world: World, host: HostSystem, *, deadline: float = 0, user: str = "", chain: int | None = None
 ) -> None:
     """Leave maintenance mode, then wait until the EsxAgents are back (a broken EAM lets this wait for ever)."""
-    _check_connected(host)
+    check_connected(host)
     if not host.in_maintenance:
         raise fault(vim.fault.InvalidState, f"Host '{host.name}' is not in maintenance mode.")
     await world.clock.sleep(world.service(Timing).exit_maintenance)
-    _check_connected(host)
+    check_connected(host)
     with world.commit(user, chain=chain) as tx:
         tx.set(host, in_maintenance=False)
         host.compute_resource.host_changed(tx)
@@ -266,12 +272,12 @@ async def exit_maintenance(
             await hook.after_exit(host)
 
     if deadline > 0:
-        await _within(world, deadline, hooks())
+        await within_deadline(world, deadline, hooks())
     else:
         await hooks()
 
 
-def _check_connected(host: HostSystem) -> None:
+def check_connected(host: HostSystem) -> None:
     if host.world.get(host.moid) is not host or host.connection_state != "connected":
         raise fault(vim.fault.InvalidHostConnectionState, f"Host '{host.name}' is not connected.", host=host)
 
@@ -285,7 +291,7 @@ async def disconnect(world: World, host: HostSystem, *, user: str = "", chain: i
         raise fault(vim.fault.InvalidHostConnectionState, f"Host '{host.name}' is not connected.", host=host)
     await world.clock.sleep(world.service(Timing).disconnect_host)
     with world.commit(user, chain=chain) as tx:
-        _set_connection(tx, host, "disconnected")
+        set_connection(tx, host, "disconnected")
         tx.event(inventory_event(vim.event.HostDisconnectedEvent, host, reason="userRequest"))
 
 
@@ -294,16 +300,16 @@ async def reconnect(world: World, host: HostSystem, *, user: str = "", chain: in
     if host.connection_state == "connected":
         raise fault(vim.fault.InvalidHostConnectionState, f"Host '{host.name}' is connected.", host=host)
     await world.clock.sleep(world.service(Timing).connect_host)
-    if host.crashed:
+    if host.crashed or host.power_state == "standBy":
         with world.commit(user, chain=chain) as tx:
             tx.event(inventory_event(vim.event.HostReconnectionFailedEvent, host))
         raise fault(vim.fault.NoHost, f"Host '{host.name}' cannot be reached.", name=host.name)
     with world.commit(user, chain=chain) as tx:
-        _set_connection(tx, host, "connected")
+        set_connection(tx, host, "connected")
         tx.event(inventory_event(vim.event.HostConnectedEvent, host))
 
 
-def _set_connection(tx: Transaction, host: HostSystem, state: str) -> None:
+def set_connection(tx: Transaction, host: HostSystem, state: str) -> None:
     tx.set(host, connection_state=state)
     host.compute_resource.host_changed(tx)
     for vm in host.vms:
@@ -313,7 +319,7 @@ def _set_connection(tx: Transaction, host: HostSystem, state: str) -> None:
 async def lose_connection(world: World, host: HostSystem) -> None:
     """The management network breaks: not responding, yet all VMs run on."""
     with world.commit() as tx:
-        _set_connection(tx, host, "notResponding")
+        set_connection(tx, host, "notResponding")
         tx.event(inventory_event(vim.event.HostConnectionLostEvent, host))
 
 
@@ -334,7 +340,7 @@ async def _after_crash(world: World, host: HostSystem) -> None:
         return
     if host.connection_state == "connected":
         with world.commit() as tx:
-            _set_connection(tx, host, "notResponding")
+            set_connection(tx, host, "notResponding")
             tx.set(host, power_state="unknown", entering_maintenance=False)
             tx.event(inventory_event(vim.event.HostConnectionLostEvent, host))
     if not host.compute_resource.ha:
@@ -369,7 +375,7 @@ async def boot(world: World, host: HostSystem) -> None:
     await world.clock.sleep(world.service(Timing).host_boot)
     with world.commit() as tx:
         tx.set(host, crashed=False, power_state="poweredOn", boot_time=world.clock.now())
-        _set_connection(tx, host, "connected")
+        set_connection(tx, host, "connected")
         tx.event(inventory_event(vim.event.HostConnectedEvent, host))
         for vm in host.vms:
             if vm.power_state == "poweredOn":

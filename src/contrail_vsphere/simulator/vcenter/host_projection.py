@@ -19,7 +19,7 @@ def runtime(host: HostSystem) -> Any:
         vim.host.RuntimeInfo,
         connectionState=host.connection_state,
         powerState=host.power_state,
-        standbyMode="in" if host.power_state == "standBy" else "none",
+        standbyMode=host.standby_change or ("in" if host.power_state == "standBy" else "none"),
         inMaintenanceMode=host.in_maintenance,
         inQuarantineMode=False,
         bootTime=host.boot_time,

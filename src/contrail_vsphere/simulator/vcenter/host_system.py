@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
 
 
+_STANDBY = ("runtime.standbyMode", "summary.runtime.standbyMode")
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class HostSystem(ManagedEntity):
     """A host as vCenter sees it; ``parent`` is its compute resource."""
@@ -32,7 +35,8 @@ class HostSystem(ManagedEntity):
         "name": ("name", "summary.config.name"),
         "status": ("overallStatus", "summary.overallStatus"),
         "connection_state": ("runtime.connectionState", "summary.runtime.connectionState"),
-        "power_state": ("runtime.powerState", "summary.runtime.powerState"),
+        "power_state": ("runtime.powerState", "summary.runtime.powerState", *_STANDBY),
+        "standby_change": _STANDBY,
         "in_maintenance": ("runtime.inMaintenanceMode", "summary.runtime.inMaintenanceMode"),
         "boot_time": ("runtime.bootTime", "summary.runtime.bootTime"),
         "version": ("config.product", "summary.config.product"),
@@ -51,6 +55,8 @@ class HostSystem(ManagedEntity):
     """``connected``, ``disconnected`` or ``notResponding``."""
     power_state: str = "poweredOn"
     """``poweredOn``, ``poweredOff``, ``standBy`` or ``unknown``."""
+    standby_change: str = ""
+    """``entering`` or ``exiting`` while it does that."""
     in_maintenance: bool = False
     entering_maintenance: bool = False
     """Asked to enter maintenance mode: takes no VM any more, not visible to clients."""
@@ -152,6 +158,38 @@ class HostSystem(ManagedEntity):
             call,
             "reconnect",
             lambda handle: host_life.reconnect(self.world, self, user=handle.user, chain=handle.chain),
+        )
+
+    @operation("PowerDownHostToStandBy_Task")
+    def PowerDownHostToStandBy_Task(self, call: Any, timeoutSec: int, evacuatePoweredOffVms: bool | None = None) -> Any:
+        from contrail_vsphere.simulator.vcenter import host_standby
+
+        return self.start_task(
+            call,
+            "enterStandbyMode",
+            lambda handle: host_standby.power_down(
+                self.world,
+                self,
+                deadline=timeoutSec,
+                powered_off_too=bool(evacuatePoweredOffVms),
+                user=handle.user,
+                chain=handle.chain,
+                progress=handle.progress,
+            ),
+            cancelable=True,
+        )
+
+    @operation("PowerUpHostFromStandBy_Task")
+    def PowerUpHostFromStandBy_Task(self, call: Any, timeoutSec: int) -> Any:
+        from contrail_vsphere.simulator.vcenter import host_standby
+
+        return self.start_task(
+            call,
+            "exitStandbyMode",
+            lambda handle: host_standby.power_up(
+                self.world, self, deadline=timeoutSec, user=handle.user, chain=handle.chain
+            ),
+            cancelable=True,
         )
 
     # -- properties ---------------------------------------------------------------------------------------------

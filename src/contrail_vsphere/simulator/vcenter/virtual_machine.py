@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from contrail_vsphere.simulator.core.entity import managed_property, operation
-from contrail_vsphere.simulator.vcenter import vm_life, vm_move, vm_projection, vm_reconfigure
+from contrail_vsphere.simulator.vcenter import fault_tolerance, vm_life, vm_move, vm_projection, vm_template
 from contrail_vsphere.simulator.vcenter.devices import DiskState, NicState, device_list
 from contrail_vsphere.simulator.vcenter.folder import Folder
 from contrail_vsphere.simulator.vcenter.managed_entity import ManagedEntity, found
@@ -251,7 +251,7 @@ class VirtualMachine(ManagedEntity):
 
     @operation("RelocateVM_Task", privilege="Resource.ColdMigrate", note="No device changes.")
     def RelocateVM_Task(self, call: Any, spec: Any, priority: str | None = None) -> Any:
-        target = vm_move.destination(self, host=spec.host, pool=spec.pool, datastore=spec.datastore)
+        target = vm_move.destination(self, host=spec.host, pool=spec.pool, datastore=spec.datastore, folder=spec.folder)
         return self._task(call, "relocate", vm_move.relocate, target=target)
 
     @operation("CloneVM_Task", privilege="VirtualMachine.Provisioning.Clone", note="No customization.")
@@ -266,7 +266,36 @@ class VirtualMachine(ManagedEntity):
 
     @operation("MarkAsTemplate", privilege="VirtualMachine.Provisioning.MarkAsTemplate")
     def MarkAsTemplate(self, call: Any) -> None:
-        vm_reconfigure.mark_as_template(self.world, self, user=call.user)
+        vm_template.mark_as_template(self.world, self, user=call.user)
+
+    @operation("MarkAsVirtualMachine", privilege="VirtualMachine.Provisioning.MarkAsVM")
+    def MarkAsVirtualMachine(self, call: Any, pool: Any, host: Any = None) -> None:
+        target = vm_move.destination(self, host=host, pool=pool)
+        vm_template.mark_as_vm(self.world, self, target, user=call.user)
+
+    # -- fault tolerance ----------------------------------------------------------------------------------------
+
+    @operation("CreateSecondaryVM_Task", note="Always refused, for EsxAgents and others with their own reasons.")
+    def CreateSecondaryVM_Task(self, call: Any, host: Any = None) -> Any:
+        return self._refuse_fault_tolerance(call)
+
+    @operation("CreateSecondaryVMEx_Task", note="Always refused, for EsxAgents and others with their own reasons.")
+    def CreateSecondaryVMEx_Task(self, call: Any, host: Any = None, spec: Any = None) -> Any:
+        return self._refuse_fault_tolerance(call)
+
+    @operation("QueryFaultToleranceCompatibility")
+    def QueryFaultToleranceCompatibility(self, call: Any) -> list[Any]:
+        return [issue.fault for issue in fault_tolerance.issues(self)]
+
+    @operation("QueryFaultToleranceCompatibilityEx")
+    def QueryFaultToleranceCompatibilityEx(self, call: Any, forLegacyFt: bool | None = None) -> list[Any]:
+        return [issue.fault for issue in fault_tolerance.issues(self)]
+
+    def _refuse_fault_tolerance(self, call: Any) -> Any:
+        async def work(handle: Any) -> None:
+            raise fault_tolerance.issues(self)[0]
+
+        return self.start_task(call, "createSecondary", work)
 
     # -- properties ---------------------------------------------------------------------------------------------
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from contrail_vsphere.simulator.core.timing import Timing
 from contrail_vsphere.simulator.vcenter import drs
+from contrail_vsphere.simulator.vcenter.datacenter import Datacenter
 from contrail_vsphere.simulator.vcenter.datastore import Datastore
+from contrail_vsphere.simulator.vcenter.folder import Folder
 from contrail_vsphere.simulator.vcenter.host_system import HostSystem
 from contrail_vsphere.simulator.vcenter.inventory_events import inventory_event
 from contrail_vsphere.simulator.vcenter.managed_entity import fault, found
@@ -22,7 +24,7 @@ from contrail_vsphere.wire.soap.fault import SoapFault
 from contrail_vsphere.wire.soap.types import vim, vmodl
 
 if TYPE_CHECKING:
-    from contrail_vsphere.simulator.core.world import World
+    from contrail_vsphere.simulator.core.world import Transaction, World
     from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
 
 
@@ -33,14 +35,18 @@ class Destination:
     host: HostSystem | None = None
     pool: ResourcePool | None = None
     datastore: Datastore | None = None
+    folder: Folder | None = None
 
 
-def destination(vm: VirtualMachine, *, host: Any = None, pool: Any = None, datastore: Any = None) -> Destination:
+def destination(
+    vm: VirtualMachine, *, host: Any = None, pool: Any = None, datastore: Any = None, folder: Any = None
+) -> Destination:
     """Resolve the references of a request."""
     return Destination(
         host=found(vm, host, HostSystem) if host is not None else None,
         pool=found(vm, pool, ResourcePool) if pool is not None else None,
         datastore=found(vm, datastore, Datastore) if datastore is not None else None,
+        folder=found(vm, folder, Folder) if folder is not None else None,
     )
 
 
@@ -145,16 +151,37 @@ async def _move(
                 set_disks(tx, vm, ())
                 set_disks(tx, vm, moved)
             move_to_host(tx, vm, host, target.pool)
+            _move_to_folder(tx, vm, target.folder or _folder_there(vm, host))
             tx.event(inventory_event(after, vm, sourceHost=source))
 
 
+def _folder_there(vm: VirtualMachine, host: HostSystem) -> Folder | None:
+    """The top folder of another datacenter; None when the VM stays in its own."""
+    there = host.ancestor(Datacenter)
+    return there.vm_folder if there is not None and there is not vm.ancestor(Datacenter) else None
+
+
+def _move_to_folder(tx: Transaction, vm: VirtualMachine, folder: Folder | None) -> None:
+    if folder is None or folder is vm.parent:
+        return
+    folder.check_free(vm.name, "VirtualMachine")
+    if isinstance(vm.parent, Folder):
+        vm.parent.release(tx, vm)
+    tx.set(folder, children=(*folder.children, vm))
+    tx.set(vm, parent=folder)
+
+
 def _check_move(vm: VirtualMachine, host: HostSystem, target: Destination) -> None:
-    if target.datastore is not None and target.datastore not in host.datastores:
-        message = f"Datastore '{target.datastore.name}' is not accessible on host '{host.name}'."
-        raise fault(vim.fault.InaccessibleDatastore, message, datastore=target.datastore)
-    if vm.power_state == "poweredOn" and host is not vm.host and target.datastore is None:
-        drs.check_host(vm, host)
-    elif host.connection_state != "connected":
-        raise fault(vim.fault.InvalidHostConnectionState, f"Host '{host.name}' is not connected.", host=host)
+    """What runs must be able to run there; what is off needs its files there, and networks only across datacenters."""
+    datastores = vm.datastores if target.datastore is None else (target.datastore,)
+    if host is vm.host:
+        drs.check_datastores(host, datastores)
+    elif vm.power_state == "poweredOn":
+        drs.check_host(vm, host, datastores=datastores)
+    else:
+        drs.check_provisioning(vm, host)
+        drs.check_datastores(host, datastores)
+        if host.ancestor(Datacenter) is not vm.ancestor(Datacenter):
+            drs.check_networks(vm, host)
     if target.pool is not None and target.pool.owner is not host.parent:
         raise fault(vmodl.fault.InvalidArgument, "Host and pool are in different compute resources.")

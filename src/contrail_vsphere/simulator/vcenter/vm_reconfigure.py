@@ -25,7 +25,7 @@ from contrail_vsphere.simulator.vcenter.vm_wiring import set_disks, set_nics
 from contrail_vsphere.wire.soap.types import vim, vmodl, wsdl_name
 
 if TYPE_CHECKING:
-    from contrail_vsphere.simulator.core.world import Transaction, World
+    from contrail_vsphere.simulator.core.world import Transaction
     from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
 
 MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -336,9 +336,3 @@ def _added_disk(vm: VirtualMachine, disks: list[DiskState], device: Any, index: 
     )
 
 
-def mark_as_template(world: World, vm: VirtualMachine, *, user: str = "") -> None:
-    """Make a template of a VM that is off."""
-    if vm.power_state != "poweredOff":
-        raise fault(vim.fault.InvalidPowerState, requestedState="poweredOff", existingState=vm.power_state)
-    with world.commit(user) as tx:
-        tx.set(vm, template=True)

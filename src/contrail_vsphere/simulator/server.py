@@ -11,7 +11,7 @@ import asyncio
 import logging
 import ssl
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ from contrail_vsphere.simulator.core.world import World
 from contrail_vsphere.simulator.profile import Release
 from contrail_vsphere.simulator.vcenter import authorization
 from contrail_vsphere.simulator.vcenter.fragments import read
+from contrail_vsphere.simulator.vcenter.http_nfc_lease import Leases, TooLargeError, receive
 from contrail_vsphere.simulator.vcenter.session_manager import SessionManager
 from contrail_vsphere.wire.soap.decode import Request, RequestDecoder
 from contrail_vsphere.wire.soap.encode import encode_fault, encode_response
@@ -65,16 +66,20 @@ class VimServer:
     release: Release
     calls: Counter[str] = field(default_factory=Counter)
     """Wire name of the method -> how often it was called."""
+    thumbprint: str = ""
+    """Of the certificate on the ordinary port."""
     _open: set[web.Request] = field(default_factory=set)
     _background: set[asyncio.Task[Any]] = field(default_factory=set)
     _runners: list[web.AppRunner] = field(default_factory=list)
 
     def application(self) -> web.Application:
-        """The aiohttp application; other rooms may add routes (``/nfc/...``) before it is started."""
+        """The aiohttp application; other rooms may add routes before it is started."""
         app = web.Application(client_max_size=MAX_REQUEST)
         for path in ("/sdk", "/sdk/", "/sdk/vimService", "/sdkTunnel", "/eam/sdk", "/eam/sdk/"):
             app.router.add_post(path, self._serve)
         app.router.add_get("/sdk/vimServiceVersions.xml", self._versions)
+        for method in ("PUT", "POST"):
+            app.router.add_route(method, "/nfc/{lease}/{file}", self._receive)
         return app
 
     async def listen(self, app: web.Application, host: str, port: int, tls: ssl.SSLContext) -> int:
@@ -118,6 +123,25 @@ class VimServer:
 
     async def _versions(self, _request: web.Request) -> web.Response:
         return web.Response(body=render_versions(self.release.newest), headers={"Content-Type": XML})
+
+    async def _receive(self, request: web.Request) -> web.Response:
+        """A file for an HttpNfcLease; whoever knows the lease's URL may send it, as with vCenter."""
+        upload = Leases.of(self.world).find(request.match_info["lease"], request.match_info["file"])
+        if upload is None:
+            refusal = web.Response(status=404)
+        elif (request.content_length or 0) > upload.limit:
+            refusal = web.Response(status=413)
+        else:
+            try:
+                await receive(upload, _body(request))
+            except TimeoutError:
+                refusal = web.Response(status=408)
+            except TooLargeError:
+                refusal = web.Response(status=413)
+            else:
+                return web.Response(status=201)
+        refusal.force_close()
+        return refusal
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         if (request.content_length or 0) > MAX_REQUEST:
@@ -177,6 +201,8 @@ class VimServer:
             endpoint=request.path,
             certificate=(tls.getpeercert(binary_form=True) or b"") if tls is not None else b"",
             address=request.remote or "",
+            authority=request.host,
+            thumbprint=self.thumbprint,
             agent=request.headers.get("User-Agent", ""),
             operation_id=decoded.operation_id,
             method=decoded.name,
@@ -322,6 +348,16 @@ class VimServer:
         if exception is not None:
             raise exception
         return None
+
+
+async def _body(request: web.Request) -> AsyncIterator[bytes]:
+    """A body of any length, as it comes; TimeoutError when it stops coming."""
+    while True:
+        async with asyncio.timeout(BODY_TIMEOUT):
+            chunk = await request.content.readany()
+        if not chunk:
+            return
+        yield chunk
 
 
 def _cookie(request: web.Request) -> str:

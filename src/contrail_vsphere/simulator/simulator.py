@@ -252,6 +252,7 @@ class VCenterSimulator:
     async def _listen(self, directory: Path, listen: str, tunnel_port: int) -> None:
         host, _, port = listen.rpartition(":")
         identity = tls.make_identity(directory, host)
+        self.server.thumbprint = identity.thumbprint
         taken = await self.server.listen(self.server.application(), host, int(port), identity.plain)
         inner = await self.server.listen(self.server.application(), host, 0, identity.tunnel)
         self.tunnel_url = f"https://{host}:{inner}/sdk"

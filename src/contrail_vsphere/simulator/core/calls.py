@@ -26,6 +26,10 @@ class Call:
     certificate: bytes = field(default=b"", repr=False)
     """DER of the TLS client certificate; only what came through the sdkTunnel has one."""
     address: str = ""
+    authority: str = ""
+    """Host and port as the client calls us; URLs that lead back to us are made of it."""
+    thumbprint: str = ""
+    """SHA-1 of the certificate that the client saw."""
     agent: str = ""
     """User-Agent."""
     operation_id: str = ""

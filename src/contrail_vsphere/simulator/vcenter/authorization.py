@@ -1,7 +1,8 @@
 """Who may do what: one function decides, every operation and property read goes through it.
 
-Today there are three kinds of callers: nobody, users (with all privileges or with a given set) and extensions, which
-have all. Roles on objects can replace the body of ``allowed`` without anybody else noticing.
+Callers are nobody, extensions (they have all privileges), and users: with all privileges, with a given set everywhere,
+or with what the permissions on the object and above it grant. Any user may see everything: objects without System.View
+are not hidden.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ ANONYMOUS = "System.Anonymous"
 VIEW = "System.View"
 IMPLIED_BY = {"EAM.View": "EAM.Modify"}
 BASIC = frozenset({ANONYMOUS, VIEW, "System.Read"})
+ADMINISTRATORS = "VSPHERE.LOCAL\\Administrators"
+"""The group that has the administrator's role on the root folder from the start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,10 @@ class Account:
     password: str = field(repr=False)
     full_name: str = ""
     privileges: frozenset[str] | None = None
+    by_permissions: bool = False
+    """Not all privileges, but those that permissions for it or its groups grant on the object."""
+    groups: tuple[str, ...] = ()
+    """As permissions name them: ``VSPHERE.LOCAL\\Operators``."""
 
 
 class Accounts:
@@ -44,6 +51,11 @@ class Accounts:
         """The user of that name, in either form."""
         return self._accounts.get(_key(name))
 
+    def has_group(self, name: str) -> bool:
+        """Whether there is a group of that name: vCenter's own, or one that some user is in."""
+        known = {group.lower() for account in self._accounts.values() for group in account.groups}
+        return name.lower() in known | {ADMINISTRATORS.lower()}
+
 
 def _key(name: str) -> str:
     domain, separator, user = name.lower().partition("\\")
@@ -59,9 +71,17 @@ def allowed(call: Call, privilege: str, entity: Entity | None) -> bool:
     if call.session.extension or privilege in BASIC:
         return True
     account = call.world.service(Accounts).find(call.user)
-    if account is None or account.privileges is None:
-        return account is not None
-    return privilege in account.privileges or IMPLIED_BY.get(privilege) in account.privileges
+    if account is None:
+        return False
+    if account.privileges is None and not account.by_permissions:
+        return True
+    held = account.privileges
+    if held is None:
+        from contrail_vsphere.simulator.vcenter.authorization_manager import AuthorizationManager
+
+        manager = AuthorizationManager.of(call.world)
+        held = manager.privileges(account, entity) if manager is not None else frozenset()
+    return privilege in held or IMPLIED_BY.get(privilege) in held
 
 
 def check(call: Call, privilege: str, entity: Entity | None) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from contrail_vsphere.simulator.vcenter.compute_resource import ClusterComputeResource, ComputeResource
 from contrail_vsphere.simulator.vcenter.datacenter import Datacenter
 from contrail_vsphere.simulator.vcenter.datastore import Datastore
+from contrail_vsphere.simulator.vcenter.datastore_browser import DatastoreBrowser
 from contrail_vsphere.simulator.vcenter.esx_agent_host_manager import EsxAgentHostManager
 from contrail_vsphere.simulator.vcenter.folder import (
     DATASTORE_TYPES,
@@ -103,6 +104,8 @@ def make_datastore(
         kind=kind,
     )
     folder.adopt(tx, datastore)
+    browser = DatastoreBrowser(world=tx.world, moid=f"{DatastoreBrowser.prefix}{datastore.moid}", of=datastore)
+    tx.set(datastore, browser=tx.add(browser))
     for host in hosts:
         mount(tx, host, datastore)
     return datastore
@@ -126,14 +129,14 @@ def join_network(tx: Transaction, host: HostSystem, network: Network) -> None:
     tx.set(host, networks=(*host.networks, network))
     tx.touch(host.compute_resource, "network")
     if isinstance(network, DistributedVirtualPortgroup) and host not in network.dvs.hosts:
+        from contrail_vsphere.simulator.vcenter import dvs_members
+
         tx.set(network.dvs, hosts=(*network.dvs.hosts, host))
         tx.event(inventory_event(vim.event.DvsHostJoinedEvent, network.dvs, hostJoined=host))
-
-        from contrail_vsphere.simulator.vcenter import dvs_members
+        dvs_members.joined(tx, network.dvs, host)
 
 
 def leave_network(tx: Transaction, host: HostSystem, network: Network) -> None:
-        dvs_members.joined(tx, network.dvs, host)
     """The host does not offer this network any more."""
     tx.set(network, hosts=without(network.hosts, host))
     tx.set(host, networks=without(host.networks, network))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from contrail_vsphere.simulator.core.entity import managed_property
@@ -15,8 +15,10 @@ from contrail_vsphere.wire.soap.types import vim
 
 if TYPE_CHECKING:
     from contrail_vsphere.simulator.core.world import Transaction
+    from contrail_vsphere.simulator.vcenter.datastore_browser import DatastoreBrowser
     from contrail_vsphere.simulator.vcenter.host_system import HostSystem
     from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
+    from contrail_vsphere.simulator.vcenter.vm_register import Filed
 
 LARGEST_FILE = 64 * 1024**4
 """Bytes; VMFS 6."""
@@ -47,6 +49,9 @@ class Datastore(ManagedEntity):
     accessible: bool = True
     hosts: tuple[HostSystem, ...] = ()
     vms: tuple[VirtualMachine, ...] = ()
+    unregistered: Mapping[str, Filed] = field(default_factory=dict)
+    """Path of the configuration file -> a VM that left the inventory and not the disk."""
+    browser: DatastoreBrowser | None = None
 
     @property
     def url(self) -> str:
@@ -79,6 +84,8 @@ class Datastore(ManagedEntity):
             tx.set(host, datastores=without(host.datastores, self))
         if isinstance(self.parent, Folder):
             self.parent.release(tx, self)
+        if self.browser is not None:
+            tx.remove(self.browser)
         tx.remove(self)
 
     @managed_property("summary")
@@ -143,7 +150,7 @@ class Datastore(ManagedEntity):
 
     @managed_property("browser")
     def _browser(self) -> Any:
-        return None
+        return self.browser
 
     @managed_property("iormConfiguration")
     def _iorm(self) -> Any:

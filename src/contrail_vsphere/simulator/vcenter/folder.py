@@ -150,6 +150,32 @@ class Folder(ManagedEntity):
 
         return self.start_task(call, "createVm", work)
 
+    @operation("RegisterVM_Task", privilege="VirtualMachine.Inventory.Register", note="Unregistered VMs only.")
+    def RegisterVM_Task(
+        self, call: Any, path: str, *, asTemplate: bool, name: str | None = None, pool: Any = None, host: Any = None
+    ) -> Any:
+        from contrail_vsphere.simulator.vcenter import vm_register
+        from contrail_vsphere.simulator.vcenter.host_system import HostSystem
+        from contrail_vsphere.simulator.vcenter.resource_pool import ResourcePool
+
+        target = found(self, pool, ResourcePool) if pool is not None else None
+        on = found(self, host, HostSystem) if host is not None else None
+
+        async def work(handle: Any) -> Any:
+            return await vm_register.register(
+                self.world,
+                path=path,
+                name=name,
+                as_template=asTemplate,
+                folder=self,
+                pool=target,
+                host=on,
+                user=handle.user,
+                chain=handle.chain,
+            )
+
+        return self.start_task(call, "registerVm", work)
+
     @operation("CreateDVS_Task", privilege="DVSwitch.Create")
     def CreateDVS_Task(self, call: Any, spec: Any) -> Any:
         from contrail_vsphere.simulator.vcenter import dvs_life
@@ -200,15 +226,6 @@ class Folder(ManagedEntity):
             self.parent.release(tx, self)
             tx.remove(self)
 
-    # -- properties ---------------------------------------------------------------------------------------------
-
-    @managed_property("childType")
-    def _child_type(self) -> list[Any]:
-        return list(self.child_type)
-
-    @managed_property("childEntity")
-    def _child_entity(self) -> list[Any]:
-        return list(self.children)
     @operation("UnregisterAndDestroy_Task", privilege="Folder.Delete")
     def UnregisterAndDestroy_Task(self, call: Any) -> Any:
         if self.child_type != VM_TYPES or not isinstance(self.parent, Folder):
@@ -230,3 +247,12 @@ class Folder(ManagedEntity):
                 vm_life.unregister(self.world, child, user=user)
         await self._leave(user=user, chain=chain)
 
+    # -- properties ---------------------------------------------------------------------------------------------
+
+    @managed_property("childType")
+    def _child_type(self) -> list[Any]:
+        return list(self.child_type)
+
+    @managed_property("childEntity")
+    def _child_entity(self) -> list[Any]:
+        return list(self.children)

@@ -182,7 +182,10 @@ class ManagedEntity(Entity):
 
     @managed_property("permission")
     def _permission(self) -> list[Any]:
-        return []
+        from contrail_vsphere.simulator.vcenter.authorization_manager import AuthorizationManager
+
+        manager = AuthorizationManager.of(self.world)
+        return [item.value(self) for item in manager.granted.get(self.moid, ())] if manager is not None else []
 
     @managed_property("disabledMethod")
     def _disabled_method(self) -> list[Any]:
@@ -210,12 +213,18 @@ class ManagedEntity(Entity):
 
     @managed_property("value")
     def _value(self) -> list[Any]:
-        return []
+        return self._custom_value()
 
     @managed_property("customValue")
     def _custom_value(self) -> list[Any]:
-        return []
+        from contrail_vsphere.simulator.vcenter.custom_fields_manager import CustomFieldsManager
+
+        manager = CustomFieldsManager.of(self.world)
+        return manager.values_of(self) if manager is not None else []
 
     @managed_property("availableField")
     def _available_field(self) -> list[Any]:
-        return []
+        from contrail_vsphere.simulator.vcenter.custom_fields_manager import CustomFieldsManager
+
+        manager = CustomFieldsManager.of(self.world)
+        return manager.fields_of(self) if manager is not None else []

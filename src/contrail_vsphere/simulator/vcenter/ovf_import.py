@@ -96,7 +96,7 @@ async def deploy(
             annotation=descriptor.annotation,
             ovf_transport=descriptor.transports,
             vapp_properties=dict(properties),
-            vapp_property_info=_property_infos(descriptor),
+            vapp_property_info=property_infos(descriptor),
             managed_by=managed_by,
             esx_agent=esx_agent,
         )
@@ -172,7 +172,8 @@ def _disks(
     return tuple(disks)
 
 
-def _property_infos(descriptor: Descriptor) -> tuple[Any, ...]:
+def property_infos(descriptor: Descriptor) -> tuple[Any, ...]:
+    """VAppPropertyInfo of every property that the package declares."""
     return tuple(
         data_object(
             vim.vApp.PropertyInfo,

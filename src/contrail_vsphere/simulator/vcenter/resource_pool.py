@@ -135,6 +135,24 @@ class ResourcePool(ManagedEntity):
                 tx.set(self, change_version=self.change_version + 1)
                 tx.event(inventory_event(vim.event.ResourcePoolReconfiguredEvent, self))
 
+    @operation("ImportVApp", privilege="VApp.Import", note="One VM; no vApps.")
+    def ImportVApp(self, call: Any, spec: Any, folder: Any = None, host: Any = None) -> Any:
+        """Begin the import that CreateImportSpec described; the lease says when and where to upload."""
+        from contrail_vsphere.simulator.vcenter.datacenter import Datacenter
+        from contrail_vsphere.simulator.vcenter.folder import Folder
+        from contrail_vsphere.simulator.vcenter.host_system import HostSystem
+        from contrail_vsphere.simulator.vcenter.http_nfc_lease import HttpNfcLease
+
+        if not isinstance(spec, vim.vm.VmImportSpec):
+            raise fault(vmodl.fault.NotSupported, "Only virtual machines can be imported.")
+        datacenter = self.ancestor(Datacenter)
+        target = found(self, folder, Folder) if folder is not None else datacenter.vm_folder if datacenter else None
+        if target is None:
+            raise fault(vmodl.fault.InvalidArgument, "A folder is needed.", invalidProperty="folder")
+        target.check_free(spec.configSpec.name or "", "VirtualMachine")
+        on = found(self, host, HostSystem) if host is not None else None
+        return HttpNfcLease.begin(call, spec=spec.configSpec, folder=target, pool=self, host=on)
+
     @operation("MoveIntoResourcePool", privilege="Resource.AssignVMToPool", note="VMs of the same compute resource.")
     def MoveIntoResourcePool(self, call: Any, list: tuple[Any, ...]) -> None:
         from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine

@@ -122,11 +122,14 @@ class UnservedManager(Entity):
 
 def add_missing_managers(world: World) -> None:
     """Give every reference of ServiceContent an object; those that others have added already stay."""
+    from contrail_vsphere.simulator.vcenter.managers import MANAGERS
+
     with world.commit() as tx:
         for prop in _managers():
-            moid = manager_id(prop.name)
+            moid, wsdl = manager_id(prop.name), wsdl_name(prop.type)
             if moid not in world.objects and prop.name not in HOST_ONLY:
-                tx.add(_unserved(wsdl_name(prop.type))(world=world, moid=moid))
+                kind = MANAGERS.get(wsdl) or _unserved(wsdl)
+                tx.add(kind(world=world, moid=moid))
 
 
 def _managers() -> list[Any]:

@@ -202,7 +202,7 @@ class TaskManager(Entity):
         return vim.TaskDescription(
             methodInfo=states[:1],
             state=states,
-            reason=[vim.TypeDescription(key="TaskReasonUser", label="User task", summary="Started by a user")],
+            reason=[vim.TypeDescription(key=vim.TaskReasonUser, label="User task", summary="Started by a user")],
         )
 
     # -- for the simulator --------------------------------------------------------------------------------------

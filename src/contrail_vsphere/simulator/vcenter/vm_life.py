@@ -266,5 +266,8 @@ def unregister(world: World, vm: VirtualMachine, *, user: str = "") -> None:
     check_power(vm, allowed=("poweredOff", "suspended"), requested="poweredOff")
     if vm.busy_chain:
         raise _in_progress(vm)
+    from contrail_vsphere.simulator.vcenter.vm_register import file_away
+
     with world.commit(user) as tx:
+        file_away(tx, vm)
         detach(tx, vm, files=False)

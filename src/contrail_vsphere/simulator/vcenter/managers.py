@@ -1,0 +1,30 @@
+"""The managers of ServiceContent that need nothing from outside the world to begin with, by their type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from contrail_vsphere.simulator.core.entity import Entity
+from contrail_vsphere.simulator.vcenter.authorization_manager import AuthorizationManager
+from contrail_vsphere.simulator.vcenter.custom_fields_manager import CustomFieldsManager
+from contrail_vsphere.simulator.vcenter.ip_pool_manager import IpPoolManager
+from contrail_vsphere.simulator.vcenter.ovf_manager import OvfManager
+from contrail_vsphere.simulator.vcenter.search_index import SearchIndex
+from contrail_vsphere.simulator.vcenter.settings_managers import AlarmManager, OptionManager
+
+MANAGERS: Mapping[str, type[Entity]] = MappingProxyType(
+    {
+        kind.wsdl: kind
+        for kind in (
+            AlarmManager,
+            AuthorizationManager,
+            CustomFieldsManager,
+            IpPoolManager,
+            OptionManager,
+            OvfManager,
+            SearchIndex,
+        )
+    }
+)
+"""Type on the wire -> class."""

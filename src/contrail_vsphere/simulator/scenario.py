@@ -6,19 +6,22 @@ LookupError for an object that does not exist.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from contrail_vsphere.simulator.core.entity import Entity
 from contrail_vsphere.simulator.core.faults import FaultRule
-from contrail_vsphere.simulator.vcenter import host_life, vm_create, vm_life, vm_move
+from contrail_vsphere.simulator.vcenter import host_life, host_standby, vm_create, vm_life, vm_move
 from contrail_vsphere.simulator.vcenter.compute_resource import ClusterComputeResource, ComputeResource
 from contrail_vsphere.simulator.vcenter.datacenter import Datacenter
+from contrail_vsphere.simulator.vcenter.dvs_table import PortTable
 from contrail_vsphere.simulator.vcenter.host_system import HostSystem
 from contrail_vsphere.simulator.vcenter.managed_entity import ManagedEntity
 from contrail_vsphere.simulator.vcenter.network import Network
 from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
+from contrail_vsphere.simulator.verbs import Listener, verb
 from contrail_vsphere.wire.soap.types import vim
 from contrail_vsphere.wire.soap.values import build
 
@@ -34,6 +37,8 @@ class Scenario:
 
     def __init__(self, simulator: VCenterSimulator) -> None:
         self._simulator = simulator
+        self.listener: Listener | None = None
+        """Told of every verb that is done: a recorder."""
 
     @property
     def _world(self) -> Any:
@@ -80,42 +85,62 @@ class Scenario:
 
     # -- hosts --------------------------------------------------------------------------------------------------
 
+    @verb
     async def add_host(self, name: str, cluster: ComputeResource | str = "") -> HostSystem:
         """Add a host to a cluster, the first one when none is named."""
         owner = self.find(ComputeResource, cluster) if cluster else next(self._world.of_type(ClusterComputeResource))
         return await host_life.add_host(self._world, owner, name=name, user=self._user)
 
+    @verb
     async def remove_host(self, host: HostSystem | str) -> None:
         """Take a host out of the inventory; it must be in maintenance mode or disconnected."""
         await host_life.remove_host(self._world, self.host(host), user=self._user)
 
+    @verb
     async def enter_maintenance(self, host: HostSystem | str, *, deadline: float = 0) -> None:
         """Evacuate and enter; SoapFault Timedout after ``deadline`` seconds (0: never)."""
         await host_life.enter_maintenance(self._world, self.host(host), deadline=deadline, user=self._user)
 
+    @verb
     async def exit_maintenance(self, host: HostSystem | str) -> None:
         await host_life.exit_maintenance(self._world, self.host(host), user=self._user)
 
+    @verb
     async def disconnect_host(self, host: HostSystem | str) -> None:
         await host_life.disconnect(self._world, self.host(host), user=self._user)
 
+    @verb
     async def reconnect_host(self, host: HostSystem | str) -> None:
         await host_life.reconnect(self._world, self.host(host), user=self._user)
 
+    @verb
     async def lose_host(self, host: HostSystem | str) -> None:
         """The management network breaks: vCenter loses the host, what runs there goes on."""
         await host_life.lose_connection(self._world, self.host(host))
 
+    @verb
     async def crash_host(self, host: HostSystem | str) -> None:
         """Power is lost: everything on it stops, HA restarts what it may elsewhere."""
         await host_life.crash(self._world, self.host(host))
 
+    @verb
     async def boot_host(self, host: HostSystem | str) -> None:
         """A crashed host comes back."""
         await host_life.boot(self._world, self.host(host))
 
+    @verb
+    async def standby_host(self, host: HostSystem | str, *, deadline: float = 0) -> None:
+        """Evacuate as DRS does and power down to standby; SoapFault Timedout after ``deadline`` seconds (0: never)."""
+        await host_standby.power_down(self._world, self.host(host), deadline=deadline, user=self._user)
+
+    @verb
+    async def wake_host(self, host: HostSystem | str) -> None:
+        """Power up from standby."""
+        await host_standby.power_up(self._world, self.host(host), user=self._user)
+
     # -- virtual machines ---------------------------------------------------------------------------------------
 
+    @verb
     async def create_vm(
         self, name: str, *, host: HostSystem | str = "", nics: int = 1, power_on: bool = True
     ) -> VirtualMachine:
@@ -145,21 +170,27 @@ class Scenario:
             await vm_life.power_on(self._world, made, user=self._user)
         return made
 
+    @verb
     async def power_on(self, vm: VirtualMachine | str) -> None:
         await vm_life.power_on(self._world, self.vm(vm), user=self._user)
 
+    @verb
     async def power_off(self, vm: VirtualMachine | str) -> None:
         await vm_life.power_off(self._world, self.vm(vm), user=self._user)
 
+    @verb
     async def suspend(self, vm: VirtualMachine | str) -> None:
         await vm_life.suspend(self._world, self.vm(vm), user=self._user)
 
+    @verb
     async def reset_vm(self, vm: VirtualMachine | str) -> None:
         await vm_life.reset(self._world, self.vm(vm), user=self._user)
 
+    @verb
     async def rename_vm(self, vm: VirtualMachine | str, name: str) -> None:
         await vm_life.rename(self._world, self.vm(vm), name, user=self._user)
 
+    @verb
     async def delete_vm(self, vm: VirtualMachine | str) -> None:
         """Power off if need be, then delete with all files."""
         found = self.vm(vm)
@@ -167,21 +198,30 @@ class Scenario:
             await vm_life.power_off(self._world, found, user=self._user)
         await vm_life.destroy(self._world, found, user=self._user)
 
+    @verb
     async def move_vm(self, vm: VirtualMachine | str, host: HostSystem | str) -> None:
         """VMotion, or a cold migration."""
         found = self.vm(vm)
         target = vm_move.destination(found, host=self.host(host))
         await vm_move.migrate(self._world, found, target, user=self._user)
 
+    @verb
+    async def vrouter(self, agent: str, act: str) -> None:
+        """Break or mend a VRouterAgent; ``act`` as for ``VRouterFleet.act``."""
+        await self.vrouters.act(agent, act)
+
     # -- service ------------------------------------------------------------------------------------------------
 
+    @verb
     def add_fault(self, rule: FaultRule | None = None, /, **fields: Any) -> int:
         """Put a fault rule in force (a FaultRule, or its fields); returns its key."""
         return self._simulator.faults.add(rule if rule is not None else FaultRule(**fields))
 
+    @verb
     def remove_fault(self, key: int) -> None:
         self._simulator.faults.remove(key)
 
+    @verb
     def clear_faults(self) -> None:
         self._simulator.faults.clear()
 
@@ -194,24 +234,30 @@ class Scenario:
         clock = self._world.clock
         return {"now": clock.now().isoformat(), "rate": clock.rate}
 
+    @verb
     def advance_clock(self, seconds: float) -> None:
         """Jump ahead in simulated time."""
         self._world.clock.advance(seconds)
 
+    @verb
     def set_clock_rate(self, rate: float) -> None:
         """Simulated seconds per second."""
         self._world.clock.set_rate(rate)
 
+    @verb
     async def reset(self) -> None:
         """Begin anew with the inventory, sessions and faults of the start; addresses and the CA stay."""
         await self._simulator.reset()
 
+    @verb
     async def restart_eam(self) -> None:
         await self._simulator.restart_eam()
 
+    @verb
     async def drop_connections(self) -> int:
         return await self._simulator.drop_connections()
 
+    @verb
     def expire_sessions(self) -> int:
         return self._simulator.expire_sessions()
 
@@ -237,12 +283,8 @@ class Scenario:
 
 
 def _state(entity: Entity) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for base in reversed(type(entity).__mro__):
-        for name in getattr(base, "__dataclass_fields__", {}):
-            if not name.startswith("_") and name not in ("world", "moid"):
-                found[name] = plain(getattr(entity, name))
-    return found
+    names = (item.name for item in dataclasses.fields(entity) if item.name not in ("world", "moid"))
+    return {name: plain(getattr(entity, name)) for name in names if not name.startswith("_")}
 
 
 def plain(value: Any) -> Any:
@@ -255,9 +297,11 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(item) for item in value]
-    fields = getattr(value, "__dataclass_fields__", None)
-    if fields is not None:
-        return {name: plain(getattr(value, name)) for name in fields if not name.startswith("_")}
+    if isinstance(value, PortTable):
+        return {key: plain(port) for key, port in value.ports.items()}
+    if dataclasses.is_dataclass(value):
+        names = (item.name for item in dataclasses.fields(value))
+        return {name: plain(getattr(value, name)) for name in names if not name.startswith("_")}
     moid = getattr(value, "_moId", None)
     if moid is not None:
         return str(moid)

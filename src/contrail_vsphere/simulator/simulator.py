@@ -98,8 +98,10 @@ class VCenterSimulator:
         self._started = False
 
     def _begin(self) -> None:
-        """A world without anything in it."""
-        self.world = World(clock=self.options.clock, seed=self.options.seed)
+        """A world without anything in it; simulated time goes on over a reset."""
+        before = getattr(self, "world", None)
+        clock = self.options.clock if before is None else before.clock
+        self.world = World(clock=clock, seed=self.options.seed)
         self.server = VimServer(self.world, self.release)
         self.vrouters = VRouterFleet(clock=self.world.clock)
 

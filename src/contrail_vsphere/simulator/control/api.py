@@ -19,7 +19,9 @@ from contrail_vsphere.simulator.core.faults import FaultRule
 from contrail_vsphere.simulator.scenario import Scenario, plain
 from contrail_vsphere.wire.soap.fault import SoapFault
 
-HostVerb = Literal["enter-maintenance", "exit-maintenance", "disconnect", "reconnect", "lose", "crash", "boot"]
+HostVerb = Literal[
+    "enter-maintenance", "exit-maintenance", "disconnect", "reconnect", "lose", "crash", "boot", "standby", "wake"
+]
 VmVerb = Literal["power-on", "power-off", "suspend", "reset"]
 
 
@@ -110,7 +112,7 @@ def make_app(scenario: Scenario, *, token: str = "") -> FastAPI:
     _add_hosts(app, scenario)
     _add_vms(app, scenario)
     _add_service(app, scenario)
-    add_vrouters(app, lambda: scenario.vrouters)
+    add_vrouters(app, lambda: scenario.vrouters, act=scenario.vrouter)
     return app
 
 
@@ -130,6 +132,8 @@ def _add_hosts(app: FastAPI, scenario: Scenario) -> None:
         "lose": scenario.lose_host,
         "crash": scenario.crash_host,
         "boot": scenario.boot_host,
+        "standby": scenario.standby_host,
+        "wake": scenario.wake_host,
     }
 
     @app.get("/v1/hosts")

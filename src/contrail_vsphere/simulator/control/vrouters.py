@@ -2,7 +2,7 @@
 
 # No postponed annotations here: FastAPI reads them at run time.
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
 from fastapi import FastAPI
@@ -25,8 +25,13 @@ def make_app(fleet: VRouterFleet) -> FastAPI:
     return app
 
 
-def add_vrouters(app: FastAPI, fleet: Callable[[], VRouterFleet]) -> None:
-    """Routes under ``/v1/vrouters``; ``fleet`` is asked anew each time, since a reset brings another one."""
+def add_vrouters(
+    app: FastAPI, fleet: Callable[[], VRouterFleet], *, act: Callable[[str, str], Awaitable[None]] | None = None
+) -> None:
+    """Routes under ``/v1/vrouters``; ``fleet`` is asked anew each time, since a reset brings another one.
+
+    ``act`` does a verb, the fleet itself when it is not given; a scenario's own is recorded.
+    """
 
     @app.get("/v1/vrouters")
     async def vrouters() -> list[dict[str, Any]]:
@@ -36,21 +41,8 @@ def add_vrouters(app: FastAPI, fleet: Callable[[], VRouterFleet]) -> None:
     @app.post("/v1/vrouters/{agent}/{verb}")
     async def do_with_vrouter(agent: str, verb: VRouterVerb) -> dict[str, Any]:
         """Break or mend one agent; ``kill`` leaves it dead until ``restart``."""
-        found = fleet()
-        if agent not in found.agents:
-            raise LookupError(f"there is no VRouterAgent {agent}")
-        match verb:
-            case "xmpp-up":
-                found.xmpp(agent, "established")
-            case "xmpp-down":
-                found.xmpp(agent, "down")
-            case "kill":
-                await found.kill(agent)
-            case "restart":
-                await found.restart(agent)
-            case "hang" | "unhang":
-                found.hang(agent, hung=verb == "hang")
-        return _shown(found, agent)
+        await (act or fleet().act)(agent, verb)
+        return _shown(fleet(), agent)
 
 
 def _shown(fleet: VRouterFleet, name: str) -> dict[str, Any]:

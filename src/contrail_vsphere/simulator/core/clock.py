@@ -50,6 +50,12 @@ class Clock:
         self._arm()
         await waiter
 
+    def next_due(self) -> float | None:
+        """When the next sleeper wakes, in simulated seconds as ``time``; None when nobody sleeps."""
+        while self._sleepers and self._sleepers[0][2].done():
+            heapq.heappop(self._sleepers)
+        return self._sleepers[0][0] if self._sleepers else None
+
     def advance(self, seconds: float) -> None:
         """Jump ahead; sleepers that are due by then wake in their order."""
         self.time()

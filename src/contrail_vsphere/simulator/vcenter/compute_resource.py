@@ -161,7 +161,7 @@ class ClusterComputeResource(ComputeResource):
         return self.start_task(call, "reconfigureEx", work)
 
     async def destroy(self, *, user: str = "", chain: int | None = None) -> None:
-        """Take the cluster out with its hosts and the VMs on them, which run on; each host goes in a commit of its own."""
+        """Take the cluster out with its hosts and the VMs on them, which run on; a commit per host."""
         await self.remove_hosts(user=user, chain=chain)
         with self.world.commit(user, chain=chain) as tx:
             tx.event(inventory_event(vim.event.ClusterDestroyedEvent, self))

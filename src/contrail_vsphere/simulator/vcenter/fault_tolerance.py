@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def issues(vm: VirtualMachine) -> list[SoapFault]:
-    """VmFaultToleranceConfigIssue faults, the weightiest first; an EsxAgent's is ``esxAgentVm``, whatever else holds."""
+    """VmFaultToleranceConfigIssue faults, the weightiest first: an EsxAgent's is ``esxAgentVm``."""
     reasons = []
     if vm.esx_agent:
         reasons.append("esxAgentVm")

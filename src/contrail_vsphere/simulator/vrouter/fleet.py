@@ -104,6 +104,22 @@ class VRouterFleet:
         await self._halt(agent)
         await self._launch(agent)
 
+    async def act(self, name: str, act: str) -> None:
+        """``xmpp-up``, ``xmpp-down``, ``kill``, ``restart``, ``hang`` or ``unhang``. LookupError for anything else."""
+        if name not in self.agents:
+            raise LookupError(f"there is no VRouterAgent {name}")
+        match act:
+            case "xmpp-up" | "xmpp-down":
+                self.xmpp(name, "established" if act == "xmpp-up" else "down")
+            case "kill":
+                await self.kill(name)
+            case "restart":
+                await self.restart(name)
+            case "hang" | "unhang":
+                self.hang(name, hung=act == "hang")
+            case _:
+                raise LookupError(f"a VRouterAgent cannot {act}")
+
     def hang(self, name: str, *, hung: bool = True) -> None:
         """Accept connections and never answer, or answer again."""
         (self._hung.add if hung else self._hung.discard)(self._agents[name].address)

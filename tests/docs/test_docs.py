@@ -265,3 +265,15 @@ def test_fault_points_are_those_of_the_code() -> None:
     section = SIMULATOR.partition("| point | where |")[2].partition("```")[0]
     written = {name for row in section.splitlines() if row.startswith("| `") for name in in_ticks(row.split(" | ")[0])}
     assert written == asked
+
+
+NOT_SOURCE = {"utils.py", "docs/reference/", "ca/", "identities/", "packages/"}
+"""What must not be there, what `make docs` writes, and directories of the manager's data."""
+
+
+def test_modules_named_in_the_pages_exist() -> None:
+    found = (path for part in ("src", "docs", "deploy") for path in (ROOT / part).rglob("*"))
+    there = {f"/{path.relative_to(ROOT).as_posix()}" for path in found}
+    for page in PAGES:
+        for name in {*re.findall(r"`([a-z_/]+\.py|[a-z_/]+/)`", page.read_text())} - NOT_SOURCE:
+            assert any(path.endswith("/" + name.strip("/")) for path in there), f"{named(page)}: {name}"

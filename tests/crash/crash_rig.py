@@ -1,4 +1,4 @@
-"""A simulated vCenter and the manager's service as ``run`` starts it, which can be killed at any point and started again.
+"""A simulated vCenter and the manager's service as ``run`` starts it, to be killed at any point and started again.
 
 The service is the one that ``app`` composes, with its journal, listeners, logins and files; only time is virtual.
 """
@@ -11,7 +11,7 @@ import contextvars
 import os
 import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ listen = "{address}:{publish}"
 [bootstrap]
 listen = "{address}:{bootstrap}"
 [control]
-listen = "127.0.0.1:0"
+listen = "{address}:{control}"
 """
 
 DEPLOYMENT = """\
@@ -107,6 +107,24 @@ def _free_ports(address: str, number: int) -> list[int]:
     return ports
 
 
+def write_settings(directory: Path, ready: Mapping[str, Any]) -> Path:
+    """The settings file for the vCenter of that ready line; the data directory lies beside it."""
+    address = _own_address()
+    publish, bootstrap, control = _free_ports(address, 3)
+    password = directory / "vcenter.password"
+    password.touch(mode=0o600)
+    password.write_text(ready["password"])
+    file = directory / "settings.toml"
+    file.write_text(
+        SETTINGS.format(
+            port=ready["url"].removesuffix("/sdk").rpartition(":")[2], username=ready["username"],
+            ca=ready["ca_file"], tunnel=ready["tunnel"].rpartition(":")[2], data=directory / "data", key=KEY,
+            address=address, publish=publish, bootstrap=bootstrap, control=control,
+        )
+    )  # fmt: skip
+    return file
+
+
 class Rig:
     """``async with Rig(...)``: everything runs, nothing is deployed. ``kill`` and ``start`` are the manager's lives."""
 
@@ -128,7 +146,7 @@ class Rig:
         loop.set_task_factory(own_tasks)
         loop.set_exception_handler(_all_but_deaths)
         await self.vcenter.start()
-        self.settings = self._settings()
+        self.settings = load(write_settings(self.directory, self.vcenter.ready), {})
         await register(self.settings)
         self.truth.begin()
         self._stack.enter_context(watched(self.points))
@@ -144,22 +162,6 @@ class Rig:
             loop = asyncio.get_running_loop()
             loop.set_task_factory(None)
             loop.set_exception_handler(None)
-
-    def _settings(self) -> Settings:
-        ready, address = self.vcenter.ready, _own_address()
-        publish, bootstrap = _free_ports(address, 2)
-        password = self.directory / "vcenter.password"
-        password.touch(mode=0o600)
-        password.write_text(ready["password"])
-        file = self.directory / "settings.toml"
-        file.write_text(
-            SETTINGS.format(
-                port=ready["url"].removesuffix("/sdk").rpartition(":")[2], username=ready["username"],
-                ca=ready["ca_file"], tunnel=ready["tunnel"].rpartition(":")[2], data=self.directory / "data", key=KEY,
-                address=address, publish=publish, bootstrap=bootstrap,
-            )
-        )  # fmt: skip
-        return load(file, {})
 
     # -- lives --------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from contrail_vsphere.model.errors import (
     InvalidState,
     NoPermission,
     NotFound,
+    NotReadyYet,
     ProtocolError,
     SettingsError,
     Unreachable,
@@ -32,6 +33,7 @@ _ERRORS: dict[int, type[ContrailVsphereError]] = {
     404: NotFound,
     409: InvalidState,
     422: UsageError,
+    503: NotReadyYet,
 }
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,9 +15,12 @@ import typer
 from contrail_vsphere.cli import packages
 from contrail_vsphere.cli.config import DEFAULT_FILE, ConfigFile
 from contrail_vsphere.cli.output import print_json, print_table, say
-from contrail_vsphere.model.errors import UsageError
+from contrail_vsphere.model.errors import NotReadyYet, UsageError
 
 app = typer.Typer(help="The ContrailVM Manager: a ContrailVM on every ESXi host.", no_args_is_help=True)
+
+PATIENCE = 30
+"""Seconds to wait for a manager that has just started and does not know its vCenter yet."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
 VCenterName = Annotated[str, typer.Option("--vcenter", help="Name of the vCenter's table, where there are several.")]
@@ -104,10 +109,13 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Per host: state, ContrailVM, issue, what is next."""
-    if watch and not as_json:
+    if watch:
+        if as_json or not sys.stdout.isatty():
+            raise UsageError("--watch draws on a terminal", hint="for programs: --json, as often as needed")
         from contrail_vsphere.cli.live import watch_status
 
-        asyncio.run(watch_status(_settings(config)))
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(watch_status(_settings(config)))
         return
     document = asyncio.run(_get(config, "/v1/status"))
     if as_json:
@@ -254,6 +262,12 @@ def _change(config: Path, path: str, body: dict[str, Any], *, as_json: bool) -> 
 
     async def send() -> Any:
         async with ControlClient(_settings(config), role="operator") as client:
+            for _ in range(PATIENCE):
+                try:
+                    return await client.post(path, body)
+                except NotReadyYet as error:
+                    say(f"waiting for the manager: {error.message}")
+                    await asyncio.sleep(1)
             return await client.post(path, body)
 
     outcome = asyncio.run(send())

@@ -12,7 +12,7 @@ import typer
 
 from contrail_vsphere.cli import config, contrailvm, demo, simulate
 from contrail_vsphere.cli.run import run as run_command
-from contrail_vsphere.model.errors import ContrailVsphereError, NotConverged, PackageError, UsageError
+from contrail_vsphere.model.errors import ContrailVsphereError, NotConverged, UsageError
 
 EXIT_FAILED, EXIT_USAGE, EXIT_NOT_CONVERGED, EXIT_INTERRUPTED = 1, 2, 3, 130
 
@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     except typer.TyperException as error:
         return _wrong_use(error)
     except ContrailVsphereError as error:
-        _complain(*_lines(error))
+        _complain(*str(error).splitlines())
         return exit_code(error)
     except BrokenPipeError:
         # The reader of our output left (`| head`); what is still buffered has nowhere to go.
@@ -75,13 +75,6 @@ def exit_code(error: ContrailVsphereError) -> int:
     if isinstance(error, UsageError):
         return EXIT_USAGE
     return EXIT_NOT_CONVERGED if isinstance(error, NotConverged) else EXIT_FAILED
-
-
-def _lines(error: ContrailVsphereError) -> tuple[str, ...]:
-    """A package with several problems has a line for each."""
-    if isinstance(error, PackageError) and len(error.problems) > 1:
-        return (str(error), *error.problems[1:])
-    return tuple(str(error).splitlines())
 
 
 def _complain(*lines: str) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from contrail_vsphere.cli.config import DEFAULT_FILE, ConfigFile
-from contrail_vsphere.cli.output import print_json, print_table, warn
-from contrail_vsphere.model.errors import UsageError
+from contrail_vsphere.cli.output import print_json, print_table, say, warn
+from contrail_vsphere.model.errors import PackageError, UsageError
 
 if TYPE_CHECKING:
     from contrail_vsphere.app.data_dir import DataDirectory
@@ -65,7 +65,13 @@ def verify(
     """Check a package; every problem is one line."""
     from contrail_vsphere.contrailvm.package import verify as check
 
-    _tell(check(path), as_json=as_json)
+    try:
+        _tell(check(path), as_json=as_json)
+    except PackageError as error:
+        if len(error.problems) > 1:
+            for problem in error.problems:
+                say(f"  {problem}")
+        raise
 
 
 @app.command()

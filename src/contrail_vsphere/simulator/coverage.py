@@ -5,10 +5,13 @@ The documentation's page is printed from here, so it cannot promise what is not 
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from contrail_vsphere.simulator import eam, vcenter
 from contrail_vsphere.simulator.core.entity import Entity
 from contrail_vsphere.wire.soap.types import managed_class
 
@@ -69,8 +72,9 @@ def markdown() -> str:
 
 def _entities() -> Iterator[type[Entity]]:
     """Every simulated class that has a name on the wire; the modules that define them are loaded first."""
-    import contrail_vsphere.simulator.simulator  # noqa: F401 - for what it imports
-
+    for room in (eam, vcenter):
+        for module in pkgutil.iter_modules(room.__path__, f"{room.__name__}."):
+            importlib.import_module(module.name)
     waiting = list(Entity.__subclasses__())
     while waiting:
         kind = waiting.pop()

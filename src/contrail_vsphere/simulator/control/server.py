@@ -33,8 +33,12 @@ class ControlServer:
         """Serve; returns the base URL."""
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((LOOPBACK, port))
-        listener.listen()
+        try:
+            listener.bind((LOOPBACK, port))
+            listener.listen()
+        except OSError:
+            listener.close()
+            raise
         self._task = asyncio.get_running_loop().create_task(self._server.serve(sockets=[listener]), name="control")
         return f"http://{LOOPBACK}:{listener.getsockname()[1]}"
 

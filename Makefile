@@ -8,7 +8,7 @@ ARGS   ?=
 # Tests run on both cores; each worker has its own loopback addresses.
 WORKERS ?= 2
 
-.PHONY: demo test soak check format bench docs clean help
+.PHONY: demo test tools soak check format bench docs clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,8 +16,11 @@ help:  ## list the targets
 demo: $(VENV)/.base  ## the story, live: hosts get their ContrailVM, lose it, get it back
 	@$(BIN)/contrail-vsphere demo $(ARGS)
 
-test: $(VENV)/.dev  ## everything in its short form
+test: $(VENV)/.dev tools  ## everything in its short form
 	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term $(ARGS)
+
+tools:  ## build govc and vcsim for the conformance tests; without Go these skip
+	@tests/conformance/referees/build.sh .tools/bin
 
 soak: $(VENV)/.dev  ## the long form of walks and kills
 	@CONTRAIL_VSPHERE_SOAK=1 $(BIN)/pytest -n $(WORKERS) -m "soak" $(ARGS)

@@ -253,7 +253,7 @@ class VimServer:
         if decoded.method is None:
             self._check(call, authorization.VIEW, found)
             raise _no_such_method(decoded)
-        self._check(call, self._privilege(operation, decoded), found)
+        self._check(call, self._privilege(operation, decoded, found), found)
         if found is None:
             raise _gone(decoded)
         if operation is None:
@@ -275,7 +275,10 @@ class VimServer:
         authorization.check(call, privilege, entity)
 
     @staticmethod
-    def _privilege(operation: Operation | None, decoded: Request) -> str:
+    def _privilege(operation: Operation | None, decoded: Request, found: Entity | None) -> str:
+        by_type = authorization.BY_TYPE.get(decoded.name, {}).get(found.wsdl if found is not None else "")
+        if by_type is not None:
+            return by_type
         if operation is not None and operation.privilege:
             return operation.privilege
         return str(getattr(decoded.method.info, "privId", None) or authorization.VIEW) if decoded.method else ""

@@ -7,7 +7,9 @@ are not hidden.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from contrail_vsphere.simulator.core.calls import Call
 from contrail_vsphere.simulator.core.entity import Entity
@@ -21,6 +23,39 @@ IMPLIED_BY = {"EAM.View": "EAM.Modify"}
 BASIC = frozenset({ANONYMOUS, VIEW, "System.Read"})
 ADMINISTRATORS = "VSPHERE.LOCAL\\Administrators"
 """The group that has the administrator's role on the root folder from the start."""
+
+DESTROY: Mapping[str, str] = MappingProxyType(
+    {
+        "ClusterComputeResource": "Host.Inventory.DeleteCluster",
+        "ComputeResource": "Host.Inventory.RemoveHostFromCluster",
+        "Datacenter": "Datacenter.Delete",
+        "Datastore": "Datastore.Delete",
+        "DistributedVirtualPortgroup": "DVPortgroup.Delete",
+        "Folder": "Folder.Delete",
+        "HostSystem": "Host.Inventory.RemoveHostFromCluster",
+        "Network": "Network.Delete",
+        "ResourcePool": "Resource.DeletePool",
+        "VirtualMachine": "VirtualMachine.Inventory.Delete",
+        "VmwareDistributedVirtualSwitch": "DVSwitch.Delete",
+    }
+)
+"""What Destroy_Task needs: one method of all inventory objects, with a privilege per type."""
+RENAME: Mapping[str, str] = MappingProxyType(
+    {
+        "ClusterComputeResource": "Host.Inventory.RenameCluster",
+        "Datacenter": "Datacenter.Rename",
+        "Datastore": "Datastore.Rename",
+        "DistributedVirtualPortgroup": "DVPortgroup.Modify",
+        "Folder": "Folder.Rename",
+        "Network": "Network.Config",
+        "ResourcePool": "Resource.RenamePool",
+        "VirtualMachine": "VirtualMachine.Config.Rename",
+        "VmwareDistributedVirtualSwitch": "DVSwitch.Modify",
+    }
+)
+
+BY_TYPE: Mapping[str, Mapping[str, str]] = MappingProxyType({"Destroy_Task": DESTROY, "Rename_Task": RENAME})
+"""Methods that all inventory objects share and whose privilege depends on the object's type."""
 
 
 @dataclass(frozen=True, slots=True)

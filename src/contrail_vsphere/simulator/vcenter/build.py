@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from contrail_vsphere.simulator.core.world import Transaction, World
-from contrail_vsphere.simulator.vcenter import dvs_members
+from contrail_vsphere.simulator.vcenter import dvs_members, dvs_ports
 from contrail_vsphere.simulator.vcenter.background import Background
 from contrail_vsphere.simulator.vcenter.compute_resource import ClusterComputeResource
 from contrail_vsphere.simulator.vcenter.create import (
@@ -17,6 +17,7 @@ from contrail_vsphere.simulator.vcenter.create import (
 )
 from contrail_vsphere.simulator.vcenter.datacenter import Datacenter
 from contrail_vsphere.simulator.vcenter.datastore import Datastore
+from contrail_vsphere.simulator.vcenter.datastore_browser import add_browser
 from contrail_vsphere.simulator.vcenter.devices import FIRST_DISK_KEY, FIRST_NIC_KEY, DiskState, MacPool, NicState
 from contrail_vsphere.simulator.vcenter.distributed_virtual_switch import DistributedVirtualSwitch
 from contrail_vsphere.simulator.vcenter.dvs_life import make_switch
@@ -62,6 +63,18 @@ def root_folder(world: World) -> Folder:
     return folder
 
 
+def prepare(world: World) -> None:
+    """What an inventory needs of its world, whoever builds it."""
+    world.services.setdefault(MacPool, MacPool())
+    MaintenanceHooks.of(world)
+    Background.of(world)
+    dvs_ports.install(world)
+    root_folder(world)
+    if world.get(DistributedVirtualSwitchManager.singleton) is None:
+        with world.commit() as tx:
+            tx.add(DistributedVirtualSwitchManager(world=world, moid=DistributedVirtualSwitchManager.singleton))
+
+
 def build_inventory(
     world: World,
     *,
@@ -78,13 +91,9 @@ def build_inventory(
     Every host has a datastore of its own (``esx-00-local``) and mounts ``nfs-shared``; the VMs are on the latter and on
     "VM Network", so that they can move. Networks: "VM Network" and "mgmt" (standard), ``dvs0`` with its uplinks.
     """
-    world.services.setdefault(MacPool, MacPool())
-    MaintenanceHooks.of(world)
-    Background.of(world)
+    prepare(world)
     root = root_folder(world)
     with world.commit() as tx:
-        if world.get(DistributedVirtualSwitchManager.singleton) is None:
-            tx.add(DistributedVirtualSwitchManager(world=world, moid=DistributedVirtualSwitchManager.singleton))
         datacenter = create_datacenter(tx, root, "DC0")
         networks = datacenter.network_folder
         vm_network, management = (
@@ -103,6 +112,7 @@ def build_inventory(
             kind="NFS",
         )
         datacenter.datastore_folder.adopt(tx, shared)
+        add_browser(tx, shared)
         dvs = make_switch(tx, networks, "dvs0")
         built = Inventory(root, datacenter, shared, vm_network, management, dvs)
         for number in range(clusters):
@@ -146,6 +156,7 @@ def _add_hosts(tx: Transaction, built: Inventory, count: int) -> None:
         host.agent_manager = EsxAgentHostManager(world=world, moid=world.new_id(EsxAgentHostManager.prefix), host=host)
         for entity in (local, host, host.agent_manager):
             tx.add(entity)
+        add_browser(tx, local)
         locals_.append(local)
         members[cluster.moid].append(host)
         built.hosts.append(host)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from contrail_vsphere.simulator.vcenter.compute_resource import ClusterComputeResource, ComputeResource
 from contrail_vsphere.simulator.vcenter.datacenter import Datacenter
 from contrail_vsphere.simulator.vcenter.datastore import Datastore
-from contrail_vsphere.simulator.vcenter.datastore_browser import DatastoreBrowser
+from contrail_vsphere.simulator.vcenter.datastore_browser import add_browser
 from contrail_vsphere.simulator.vcenter.esx_agent_host_manager import EsxAgentHostManager
 from contrail_vsphere.simulator.vcenter.folder import (
     DATASTORE_TYPES,
@@ -104,8 +104,7 @@ def make_datastore(
         kind=kind,
     )
     folder.adopt(tx, datastore)
-    browser = DatastoreBrowser(world=tx.world, moid=f"{DatastoreBrowser.prefix}{datastore.moid}", of=datastore)
-    tx.set(datastore, browser=tx.add(browser))
+    add_browser(tx, datastore)
     for host in hosts:
         mount(tx, host, datastore)
     return datastore

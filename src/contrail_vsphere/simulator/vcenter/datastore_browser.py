@@ -16,6 +16,7 @@ from contrail_vsphere.simulator.vcenter.managed_entity import fault
 from contrail_vsphere.wire.soap.types import vim
 
 if TYPE_CHECKING:
+    from contrail_vsphere.simulator.core.world import Transaction
     from contrail_vsphere.simulator.vcenter.datastore import Datastore
     from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
     from contrail_vsphere.simulator.vcenter.vm_register import Filed
@@ -128,6 +129,12 @@ class DatastoreBrowser(Entity):
             )
             for folder, shown in here.items()
         ]
+
+
+def add_browser(tx: Transaction, datastore: Datastore) -> None:
+    """Inside a commit: every datastore has a browser of its own."""
+    browser = DatastoreBrowser(world=tx.world, moid=f"{DatastoreBrowser.prefix}{datastore.moid}", of=datastore)
+    tx.set(datastore, browser=tx.add(browser))
 
 
 def _matches(name: str, spec: Any) -> bool:

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from contrail_vsphere.simulator.core.entity import Entity
+from contrail_vsphere.simulator.vcenter.alarm_manager import AlarmManager
 from contrail_vsphere.simulator.vcenter.authorization_manager import AuthorizationManager
 from contrail_vsphere.simulator.vcenter.custom_fields_manager import CustomFieldsManager
 from contrail_vsphere.simulator.vcenter.ip_pool_manager import IpPoolManager
+from contrail_vsphere.simulator.vcenter.option_manager import OptionManager
 from contrail_vsphere.simulator.vcenter.ovf_manager import OvfManager
 from contrail_vsphere.simulator.vcenter.search_index import SearchIndex
-from contrail_vsphere.simulator.vcenter.settings_managers import AlarmManager, OptionManager
 
 MANAGERS: Mapping[str, type[Entity]] = MappingProxyType(
     {

@@ -16,6 +16,7 @@ from typing import Any
 from pyVmomi import VmomiSupport
 
 from contrail_vsphere.simulator.core.entity import Entity
+from contrail_vsphere.simulator.vcenter.authorization import DESTROY, RENAME
 from contrail_vsphere.simulator.vcenter.data_object import data_object
 from contrail_vsphere.wire.soap.types import managed_class, vim
 
@@ -58,7 +59,7 @@ NOT_IN_METADATA = frozenset(
 @functools.lru_cache(maxsize=1)
 def all_privileges() -> tuple[str, ...]:
     """Every privilege there is: what the API's methods name, what the simulator asks for, and the known others."""
-    names = set(SYSTEM) | NOT_IN_METADATA
+    names = set(SYSTEM) | NOT_IN_METADATA | set(DESTROY.values()) | set(RENAME.values())
     waiting: list[type[Entity]] = list(Entity.__subclasses__())
     while waiting:
         kind = waiting.pop()

@@ -1,4 +1,4 @@
-"""Managers of which clients want little: vCenter's settings, and alarms that nobody has defined."""
+"""OptionManager: vCenter's settings, of which clients read few."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from contrail_vsphere.simulator.core.calls import Call
 from contrail_vsphere.simulator.core.entity import Entity, managed_property, operation
 from contrail_vsphere.simulator.vcenter.data_object import data_object
-from contrail_vsphere.simulator.vcenter.managed_entity import ManagedEntity, fault, found
+from contrail_vsphere.simulator.vcenter.managed_entity import fault
 from contrail_vsphere.wire.soap.types import vim
 
 SETTINGS: Mapping[str, Any] = {
@@ -63,30 +63,3 @@ class OptionManager(Entity):
 
 def _option(key: str, value: Any) -> Any:
     return data_object(vim.option.OptionValue, key=key, value=value)
-
-
-@dataclass(slots=True, eq=False, kw_only=True)
-class AlarmManager(Entity):
-    """No alarms are defined, so none is ever triggered."""
-
-    wsdl: ClassVar[str] = "AlarmManager"
-
-    @managed_property("defaultExpression")
-    def _default_expression(self) -> list[Any]:
-        return []
-
-    @operation("GetAlarm", note="always empty")
-    def get_alarm(self, call: Call, entity: Any = None) -> list[Any]:
-        if entity is not None:
-            found(self, entity, ManagedEntity)
-        return []
-
-    @operation("GetAlarmState", privilege="System.Read", note="always empty")
-    def get_alarm_state(self, call: Call, entity: Any) -> list[Any]:
-        found(self, entity, ManagedEntity)
-        return []
-
-    @operation("AreAlarmActionsEnabled", privilege="System.Read")
-    def are_alarm_actions_enabled(self, call: Call, entity: Any) -> bool:
-        """As ``alarmActionsEnabled`` of the object says."""
-        return bool(found(self, entity, ManagedEntity).read("alarmActionsEnabled"))

@@ -67,7 +67,7 @@ def test_the_whole_story(start, tmp_path):
     assert 0 < summary["first_green_seconds"] < summary["seconds"]
     assert summary["vcenter_calls"] > 50
     assert len(summary["steps"]) == err.count("✓") >= 10
-    assert err.splitlines()[0].startswith("Simulated: a vCenter")
+    assert err.splitlines()[0].startswith("Simulated: vCenter")
     assert children(tmp_path) == []
     assert list(tmp_path.iterdir()) == []
 

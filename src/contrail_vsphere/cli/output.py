@@ -5,10 +5,14 @@ With ``--json``, stdout carries that one object only; everything said on the way
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+UNLIMITED = 10_000
+"""Columns."""
 
 
 def say(line: str) -> None:
@@ -35,8 +39,14 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     if not filled:
         sys.stdout.write(f"{title}: {empty}\n" if title else f"{empty}\n")
         return
-    console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=220)
     table = Table(*columns, title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for row in filled:
         table.add_row(*row)
-    console.print(table)
+    if sys.stdout.isatty():
+        Console(highlight=False).print(table)
+        return
+    # For a file or a pipe: one line per row, however long.
+    console = Console(file=io.StringIO(), highlight=False, width=UNLIMITED)
+    with console.capture() as captured:
+        console.print(table)
+    sys.stdout.write("".join(line.rstrip() + "\n" for line in captured.get().splitlines()))

@@ -234,7 +234,9 @@ def _api_page(document: dict[str, Any], full: str) -> str:
         for verb, operation in verbs.items():
             does = operation.get("description") or operation.get("summary", "")
             body = _schema_name(operation.get("requestBody", {}))
-            good = next((each for code, each in operation["responses"].items() if code.startswith("2")), {})
+            good: dict[str, Any] = next(
+                (each for code, each in operation["responses"].items() if code.startswith("2")), {}
+            )
             lines.append(f"| `{verb.upper()} {path}` | {' '.join(does.split())} | {body} | {_schema_name(good)} |")
     lines.append("")
     for name, schema in document.get("components", {}).get("schemas", {}).items():

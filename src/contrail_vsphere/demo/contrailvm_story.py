@@ -54,10 +54,7 @@ async def tell(*, hosts: int, vms: int, once: bool, timeout: float, live: bool) 
     directory = Path(tempfile.mkdtemp(prefix="contrail-vsphere-demo-"))
     try:
         with Screen(live=live) as screen:
-            screen.say(
-                f"Simulated: a vCenter with EAM and {hosts} ESXi hosts. Real: the ContrailVM Manager, "
-                "which puts a ContrailVM on each host and keeps it there."
-            )
+            screen.say(f"Simulated: vCenter with EAM and {hosts} ESXi hosts. Real: the ContrailVM Manager.")
             async with Children(directory) as children, aiohttp.ClientSession() as http:
                 teller = _Teller(directory, children, http, screen)
                 summary = await _in_time(teller, hosts=hosts, vms=vms, timeout=timeout)
@@ -122,7 +119,7 @@ class _Teller:
             await self.run("contrailvm", "package", "publish", made["directory"], "--config", str(self.config))
         with self.step("register the extension with vCenter, as an administrator, once"):
             await self.run("contrailvm", "register", "--config", str(self.config))
-        with self.step("start the ContrailVM Manager; it logs in as the extension, by certificate"):
+        with self.step("start the ContrailVM Manager, which logs in by certificate"):
             self.manager = await self.children.start("manager", "run", "--config", str(self.config))
 
     async def deploy(self, hosts: int) -> None:
@@ -158,12 +155,12 @@ class _Teller:
         """A host passes through maintenance."""
         unit = _green(await self.status())[0]
         name = unit["host_name"]
-        with self.step(f"host {name} enters maintenance: tenants leave first, the ContrailVM last"):
+        with self.step(f"host {name} enters maintenance: tenants leave first, ContrailVM last"):
             await self.do("POST", f"/v1/hosts/{unit['host']}/enter-maintenance")
             await self.until(
                 f"{name} is in maintenance", lambda status: _unit(status, unit["host"])["state"] == "maintenance"
             )
-        with self.step(f"host {name} comes back: the ContrailVM first"):
+        with self.step(f"host {name} comes back: ContrailVM first"):
             await self.do("POST", f"/v1/hosts/{unit['host']}/exit-maintenance")
             await self.until(f"{name} is served again", lambda status: _is_green(_unit(status, unit["host"])))
 

@@ -77,7 +77,8 @@ class Screen:
 
     def _line(self, mark: str, style: str, words: str) -> None:
         if self._console.is_terminal:
-            self._console.print(Text.assemble((mark, style), words))
+            # Lines longer than the terminal are left to it, so that commands can be copied whole.
+            self._console.print(Text.assemble((mark, style), words), soft_wrap=True)
         else:
             sys.stderr.write(f"{mark}{words}\n")
             sys.stderr.flush()

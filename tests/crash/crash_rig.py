@@ -245,10 +245,6 @@ class Rig:
                 found.append(f"a token of {vm} can be redeemed again")
         return found
 
-    def wrongs(self, *, deployed: bool = True, version: str = "") -> list[str]:
-        """Everything that is wrong at rest."""
-        return [*self.truth.now(deployed=deployed, version=version), *self.reusable()]
-
     def describe(self) -> str:
         status = self.manager.status()
         lines = [f"killed at {self.process.where}", f"problems: {status.problems}"]

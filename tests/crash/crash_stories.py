@@ -28,7 +28,7 @@ class Story:
     version: str = VERSIONS[0]
 
     async def prepare(self, rig: Rig) -> None:
-        await deploy(rig)
+        self.version = await deploy(rig)
 
     async def happen(self, rig: Rig) -> None:
         raise NotImplementedError
@@ -74,7 +74,7 @@ class Joins(Story):
     name = "join"
 
     async def prepare(self, rig: Rig) -> None:
-        await deploy(rig)
+        self.version = await deploy(rig)
         if "esx-new" in rig.vcenter.inventory:
             await rig.vcenter.scenario.enter_maintenance("esx-new")
             await rig.vcenter.scenario.remove_host("esx-new")
@@ -105,9 +105,7 @@ class Updates(Story):
     name = "update"
 
     async def prepare(self, rig: Rig) -> None:
-        await deploy(rig)
-        now = next(iter(rig.manager.notebook.desired.values())).package.version
-        self.version = VERSIONS[1 - VERSIONS.index(now)]
+        self.version = VERSIONS[1 - VERSIONS.index(await deploy(rig))]
 
     async def happen(self, rig: Rig) -> None:
         await self.insist(rig)
@@ -189,12 +187,13 @@ def _desired(rig: Rig) -> list[Desired]:
     return list(rig.manager.notebook.desired.values())
 
 
-async def deploy(rig: Rig) -> None:
-    """All hosts served, nobody on hold, no repair counted."""
+async def deploy(rig: Rig) -> str:
+    """All hosts served, nobody on hold, no repair counted; returns the package's version."""
     story = Deploys(version=_desired(rig)[0].package.version if _desired(rig) else VERSIONS[0])
     await say_deploy(rig, story.version)
     await rig.do(lambda manager: manager.operator.release())
     assert await settle(rig, story)
+    return story.version
 
 
 async def say_deploy(rig: Rig, version: str) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import shutil
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -122,17 +122,19 @@ class KillRig:
 
         await self.until(called, what=f"{name} is called")
 
-    async def well(self, *, deployed: bool = True) -> None:
-        """Wait until nothing is wrong, and stays so."""
+    async def well(self, *, deployed: bool = True, without: Collection[str] = ()) -> None:
+        """Wait until nothing is wrong, and stays so; the VMs ``without`` must have been replaced."""
         wrong: list[str] = []
 
         async def nothing_wrong() -> bool:
             nonlocal wrong
-            wrong = await self.wrongs(deployed=deployed)
-            if not wrong:
-                await asyncio.sleep(1.0)
+            for pause in (0.0, 1.0):
+                await asyncio.sleep(pause)
                 wrong = await self.wrongs(deployed=deployed)
-            return not wrong
+                wrong += [f"{moid} was not replaced" for moid in await self.vms(contrailvms=True) if moid in without]
+                if wrong:
+                    return False
+            return True
 
         try:
             await self.until(nothing_wrong, what="all is well")

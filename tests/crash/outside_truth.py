@@ -82,8 +82,8 @@ class Truth:
 
     # -- at rest ------------------------------------------------------------------------------------------------
 
-    def now(self, *, deployed: bool, version: str = "") -> list[str]:
-        """Everything that is wrong, in words; empty when all is as it should be."""
+    def now(self, *, deployed: bool, version: str) -> list[str]:
+        """Everything that is wrong, in words; empty when all is well. ``version``: of the wanted package."""
         return [*self.wrongs, *self._bystanders(), *(self._deployed(version) if deployed else self._removed())]
 
     def _bystanders(self) -> Iterator[str]:
@@ -107,6 +107,10 @@ class Truth:
         if [each.scope for each in agencies] != [(each,) for each in clusters]:
             yield f"agencies {[each.name for each in agencies]} for {len(clusters)} clusters"
         yield from (f"{each.name} is {each.status}" for each in agencies if each.status != "green")
+        for agent in (agent for agency in agencies for agent in agency.agents):
+            url = agent.deployed.package.url if agent.deployed else ""
+            if f"/{version}/" not in url:
+                yield f"the ContrailVM of {agent.host.name} was made from {url or 'nothing'}, not from {version}"
         claimed = {agent.vm for agency in agencies for agent in agency.agents}
         for vm in self.contrailvms:
             if vm not in claimed:

@@ -83,7 +83,7 @@ class Lab:
         Switches(**values).install(self.world)
 
     async def run(self, entity, method, **arguments):
-        call = SimpleNamespace(user="tester", world=self.world)
+        call = SimpleNamespace(user="tester", world=self.world, session=SimpleNamespace(extension=True))
         result = type(entity).operations[method].function(entity, call, **arguments)
         if hasattr(result, "__await__"):
             result = await result

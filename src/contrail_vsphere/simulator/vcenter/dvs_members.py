@@ -198,15 +198,7 @@ def check_room(vm: VirtualMachine, host: HostSystem) -> None:
             if port is None or port.proxy_host is not host:
                 needed[dvs.moid] = dvs, needed.get(dvs.moid, (dvs, 0))[1] + 1
     for dvs, count in needed.values():
-        member = dvs.members.get(host.moid, Member())
-        if dvs.ports.count_on(host) - len(member.uplink_keys) + count > member.max_ports:
-            raise fault(
-                vim.fault.ResourceNotAvailable,
-                f"Host '{host.name}' has no port left on '{dvs.name}'.",
-                containerType=type(host.ref),
-                containerName=host.name,
-                type=vim.dvs.DistributedVirtualPort,
-            )
+        dvs_ports.check_space(dvs, host, count)
 
 
 # -- in line ----------------------------------------------------------------------------------------------------

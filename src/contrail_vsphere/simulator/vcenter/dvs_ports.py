@@ -123,15 +123,19 @@ def bind_port(tx: Transaction, vm: VirtualMachine, nic: NicState, group: Distrib
     when the group is full and may not grow.
     """
     port = _port_for(tx, nic.port_key, group)
+    _check_scope(port, vm)
+    runs = vm.power_state == "poweredOn" or Switches.of(tx.world).proxy_host_when_off
+    host = vm.host if runs else None
+    if host is not None:
+        check_space(group.dvs, host, 1)
     cookie = tx.world.random.getrandbits(31) or 1
-    group.dvs.ports.put(
-        tx,
-        dataclasses.replace(port, vm=vm, nic_key=nic.key, cookie=cookie, changed=tx.world.clock.now()),
+    bound = dataclasses.replace(
+        port, vm=vm, nic_key=nic.key, cookie=cookie, proxy_host=host, changed=tx.world.clock.now()
     )
+    group.dvs.ports.put(tx, bound)
     tx.event(
         inventory_event(vim.event.DvsPortConnectedEvent, group.dvs, portKey=port.key, connectee=connectee(vm, nic.key))
     )
-    _check_scope(port, vm)
     return dataclasses.replace(nic, port_key=port.key, connection_cookie=cookie)
 
 
@@ -158,6 +162,19 @@ def _port_for(tx: Transaction, key: str, group: DistributedVirtualPortgroup) -> 
             type=vim.dvs.DistributedVirtualPort,
         )
     return table.ports[key]
+
+
+def check_space(dvs: DistributedVirtualSwitch, host: HostSystem, count: int) -> None:
+    """Raise ResourceNotAvailable when the host's proxy switch has no room for so many more ports."""
+    member = dvs.members.get(host.moid)
+    if member is not None and dvs.ports.count_on(host) - len(member.uplink_keys) + count > member.max_ports:
+        raise fault(
+            vim.fault.ResourceNotAvailable,
+            f"Host '{host.name}' has no port left on '{dvs.name}'.",
+            containerType=type(host.ref),
+            containerName=host.name,
+            type=vim.dvs.DistributedVirtualPort,
+        )
 
 
 def _check_scope(port: DvPort, vm: VirtualMachine) -> None:

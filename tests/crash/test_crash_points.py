@@ -22,9 +22,9 @@ SINGLE = {
     "deploy": 20, "power-off": 10, "delete": 14, "join": 12, "vrouter-down": 8, "maintenance": 8, "update": 10,
     "remove": 10,
 }  # fmt: skip
-"""How many points of each story ``make test`` tries; the long form tries all. There are, where something changes and in
-all, with two hosts: deploy 72 of 350, power-off 8 of 200, delete 36 of 390, join 28 of 280, maintenance 4 of 180, update
-106 of 670, remove 12 of 130."""
+"""How many points of each story ``make test`` tries; the long form tries all. There are, with two hosts, so many where
+something changes, of all: deploy 72 of 350, power-off 8 of 200, delete 36 of 390, join 28 of 280, maintenance 4 of 180,
+update 106 of 670, remove 12 of 130."""
 LEAST = {
     "deploy": 60, "power-off": 8, "delete": 30, "join": 24, "vrouter-down": 6, "maintenance": 4, "update": 80,
     "remove": 10,

@@ -58,7 +58,7 @@ def unregister(
 
     settings = _settings(config)
     found = asyncio.run(contrailvm_register.destruction(settings, vcenter=vcenter))
-    say(f"unregistering {found.key} destroys {len(found.agencies)} agencies and {len(found.vms)} ContrailVMs")
+    say(f"unregistering {found.key} destroys its agencies ({len(found.agencies)}) and ContrailVMs ({len(found.vms)})")
     for name in (*found.agencies, *found.vms):
         say(f"  {name}")
     if found.disconnected:

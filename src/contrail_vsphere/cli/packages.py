@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,10 +53,11 @@ def build(
         signer = load_signer(key_pem=read_private(sign_key), certificate_pem=_read(sign_cert))
     if demo == (description is not None):
         raise UsageError("give a description, or --demo", hint="contrail-vsphere contrailvm package build --help")
-    if description is None:
-        made = packages.make_demo_package(out, version=version, signer=signer)
-    else:
-        made = packages.build(description, out, ova=ova, signer=signer)
+    with _every_problem():
+        if description is None:
+            made = packages.make_demo_package(out, version=version, signer=signer)
+        else:
+            made = packages.build(description, out, ova=ova, signer=signer)
     _tell(made, as_json=as_json)
 
 
@@ -65,13 +68,9 @@ def verify(
     """Check a package; every problem is one line."""
     from contrail_vsphere.contrailvm.package import verify as check
 
-    try:
-        _tell(check(path), as_json=as_json)
-    except PackageError as error:
-        if len(error.problems) > 1:
-            for problem in error.problems:
-                say(f"  {problem}")
-        raise
+    with _every_problem():
+        made = check(path)
+    _tell(made, as_json=as_json)
 
 
 @app.command()
@@ -86,7 +85,8 @@ def publish(
     """
     from contrail_vsphere.contrailvm.package import verify as check
 
-    made = check(path)
+    with _every_problem():
+        made = check(path)
     data = _data(config)
     data.make()
     asyncio.run(data.packages().add(made))
@@ -109,6 +109,18 @@ def list_packages(config: ConfigFile = DEFAULT_FILE, as_json: AsJson = False) ->
         ((e["name"], e["version"], e["digest"][:12], str(e["bytes"])) for e in found),
         empty="none; publish one: contrail-vsphere contrailvm package publish PATH",
     )
+
+
+@contextmanager
+def _every_problem() -> Iterator[None]:
+    """The error is one line and names the first problem; where there are several, all are said before it."""
+    try:
+        yield
+    except PackageError as error:
+        if len(error.problems) > 1:
+            for problem in error.problems:
+                say(f"  {problem}")
+        raise
 
 
 def _read(path: Path) -> bytes:

@@ -16,39 +16,13 @@ from contrail_vsphere.wire.soap.fault import SoapFault
 from contrail_vsphere.wire.soap.versions import VERSIONS, VIM
 
 NUMBER = st.integers(0, 11)
+WEIGHTS = {"connect": 3, "edit": 3, "disconnect": 2}
+NAMES = [
+    *("group", "connect", "named", "disconnect", "edit", "stale", "give_back", "resize", "setting", "revoke"),
+    *("destroy_group", "power", "migrate", "away", "rectify", "remove", "destroy_vm", "members"),
+]
 STEPS = st.lists(
-    st.tuples(
-        st.sampled_from(
-            [
-                "group",
-                "connect",
-                "connect",
-                "connect",
-                "named",
-                "disconnect",
-                "disconnect",
-                "edit",
-                "edit",
-                "edit",
-                "stale",
-                "give_back",
-                "resize",
-                "setting",
-                "revoke",
-                "destroy_group",
-                "power",
-                "migrate",
-                "away",
-                "rectify",
-                "remove",
-                "destroy_vm",
-                "members",
-            ]
-        ),
-        NUMBER,
-        NUMBER,
-        NUMBER,
-    ),
+    st.tuples(st.sampled_from([name for name in NAMES for _ in range(WEIGHTS.get(name, 1))]), NUMBER, NUMBER, NUMBER),
     max_size=25,
 )
 SWITCHES = st.fixed_dictionaries(

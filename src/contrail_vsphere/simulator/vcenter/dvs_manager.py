@@ -53,7 +53,7 @@ class DistributedVirtualSwitchManager(Entity):
         async def work(handle: Any) -> None:
             await dvs_members.rectify(self.world, list(switches.values()), wanted, user=handle.user, chain=handle.chain)
 
-        return self.world.service(TaskManager).start(self, f"{self.wsdl}.rectifyHost", work, call=call)
+        return self.world.service(TaskManager).start(None, f"{self.wsdl}.rectifyHost", work, call=call)
 
     @operation("QueryAvailableDvsSpec")
     def QueryAvailableDvsSpec(self, call: Any, recommended: bool | None = None) -> list[Any]:

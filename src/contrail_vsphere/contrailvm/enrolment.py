@@ -54,8 +54,11 @@ class EnrolmentOffice:
         self._enrolled = enrolled
 
     def mint(self, vm: VmId, attributes: Mapping[str, str]) -> str:
-        """A fresh token for a VM; its earlier ones are void."""
+        """A fresh token for a VM; its earlier ones are void, and those of the VMs that the host had before."""
         self._tokens.revoke(vm=vm)
+        place = {name: attributes[name] for name in ("key", "host") if name in attributes}
+        if len(place) == 2:
+            self._tokens.revoke(**place)
         return self._tokens.mint(attributes).reveal()
 
     async def redeem(self, token: str, identity: GuestIdentity) -> HostConfiguration:

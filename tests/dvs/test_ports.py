@@ -97,6 +97,16 @@ async def test_a_group_may_keep_what_it_grew(lab):
     assert group.num_ports == 25
 
 
+async def test_a_card_of_a_vm_that_is_off_has_no_ephemeral_port_whatever_it_names(lab):
+    group, one, other = await lab.group(type="ephemeral"), lab.vms[0], lab.vms[1]
+    nic = await lab.connect(one, group)
+    await vm_life.power_off(lab.world, other)
+    await lab.connect(other, group, nic.port_key)
+    assert other.nics[-1].port_key == ""
+    await vm_life.power_on(lab.world, other)
+    assert other.nics[-1].port_key not in ("", nic.port_key)
+
+
 async def test_scope_keeps_strangers_out(lab):
     group = await lab.group(scope=[lab.vms[0].ref])
     await lab.connect(lab.vms[0], group)

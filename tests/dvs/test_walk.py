@@ -23,7 +23,8 @@ NAMES = [
 ]
 STEPS = st.lists(
     st.tuples(st.sampled_from([name for name in NAMES for _ in range(WEIGHTS.get(name, 1))]), NUMBER, NUMBER, NUMBER),
-    max_size=25,
+    min_size=10,
+    max_size=40,
 )
 SWITCHES = st.fixed_dictionaries(
     {
@@ -242,7 +243,7 @@ async def walk(switches, steps):
     assert not made.lab.world.defects
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 @given(SWITCHES, STEPS)
 def test_ports_stay_sound(switches, steps):
     asyncio.run(walk(switches, steps))

@@ -97,17 +97,19 @@ def set_nics(tx: Transaction, vm: VirtualMachine, nics: tuple[NicState, ...]) ->
         group = nic.network if isinstance(nic.network, DistributedVirtualPortgroup) else None
         if group is None:
             bound = dataclasses.replace(nic, port_key="", connection_cookie=0)
-        elif before.get(nic.key) != nic and _wants_port(vm, nic, group, before.get(nic.key)):
-            bound = bind_port(tx, vm, nic, group)
+        elif before.get(nic.key) != nic and not _keeps_port(nic, before.get(nic.key)):
+            early = group.kind != "ephemeral" or vm.power_state == "poweredOn"
+            bound = (
+                bind_port(tx, vm, nic, group) if early else dataclasses.replace(nic, port_key="", connection_cookie=0)
+            )
         after.append(bound)
     tx.set(vm, nics=tuple(after))
     _set_networks(tx, vm, [nic.network for nic in after if nic.network is not None])
 
 
-def _wants_port(vm: VirtualMachine, nic: NicState, group: DistributedVirtualPortgroup, old: NicState | None) -> bool:
-    """Early binding gives a port with the configuration; ephemeral while the VM is on."""
-    keeps = old is not None and old.network is group and old.port_key and old.port_key == nic.port_key
-    return not keeps and (group.kind != "ephemeral" or vm.power_state == "poweredOn")
+def _keeps_port(nic: NicState, old: NicState | None) -> bool:
+    """Whether the card stays on its port; else early binding gives one now, an ephemeral group while the VM is on."""
+    return old is not None and old.network is nic.network and old.port_key != "" and old.port_key == nic.port_key
 
 
 def _set_networks(tx: Transaction, vm: VirtualMachine, networks: Iterable[Network]) -> None:

@@ -136,13 +136,13 @@ async def remove_host(
         for network in host.networks:
             tx.set(network, hosts=without(network.hosts, host))
             if isinstance(network, DistributedVirtualPortgroup):
+                dvs_members.left(tx, network.dvs, host)
                 tx.set(network.dvs, hosts=without(network.dvs.hosts, host))
         tx.set(compute, hosts=without(compute.hosts, host))
         if host.agent_manager is not None:
             tx.remove(host.agent_manager)
         tx.remove(host)
         if not in_cluster:
-                dvs_members.left(tx, network.dvs, host)
             compute.leave(tx)
         tx.event(removed)
 

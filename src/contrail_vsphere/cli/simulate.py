@@ -9,13 +9,17 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from contrail_vsphere.cli import simulate_control
 from contrail_vsphere.cli.output import warn
-from contrail_vsphere.model.errors import UsageError
+from contrail_vsphere.model.errors import ContrailVsphereError, UsageError
+
+if TYPE_CHECKING:
+    from contrail_vsphere.simulator.simulator import VCenterSimulator
+    from contrail_vsphere.simulator.story import Story
 
 app = typer.Typer(help="Run a simulator in the foreground, or steer one.", no_args_is_help=True)
 app.add_typer(simulate_control.app, name="control")
@@ -49,6 +53,11 @@ def vcenter(
         bool, typer.Option(help="Run the guests of powered-on VMs, and the VRouterAgents in them.")
     ] = True,
     control_port: ControlPort = 0,
+    load: Annotated[
+        Path | None, typer.Option(help="Begin with this inventory: a saved file, or a directory of govc object.save.")
+    ] = None,
+    scenario: Annotated[Path | None, typer.Option(help="Play this scenario file once it serves.")] = None,
+    record: Annotated[Path | None, typer.Option(help="Write every verb that is done to this scenario file.")] = None,
 ) -> None:
     """A vCenter with EAM and DVS.
 
@@ -59,6 +68,7 @@ def vcenter(
     from contrail_vsphere.simulator.core.timing import Timing
     from contrail_vsphere.simulator.profile import RELEASES
     from contrail_vsphere.simulator.simulator import VCenterSimulator
+    from contrail_vsphere.simulator.story import load as load_story
 
     try:
         address = Address.parse(listen)
@@ -66,7 +76,10 @@ def vcenter(
         raise UsageError(f"--listen: {error}", hint="for example 127.0.0.1:8443") from None
     if profile not in RELEASES:
         raise UsageError(f"--profile {profile}: no such release", hint=f"there are: {', '.join(RELEASES)}")
-    options: dict[str, Any] = {}
+    if load is not None and not load.exists():
+        raise UsageError(f"--load: there is no {load}", hint="name a saved file or a directory of govc object.save")
+    story = load_story(scenario) if scenario is not None else None
+    options: dict[str, Any] = {"load": load}
     if password_file is not None:
         options["password"] = read_secret(password_file).reveal()
     elif not address.is_loopback:
@@ -78,7 +91,42 @@ def vcenter(
         hosts=hosts, clusters=clusters, vms=vms, profile=profile, timing=timings[pace](), seed=seed, listen=listen,
         ca_dir=ca_dir, username=username, guests=guests, control=True, control_port=control_port, **options,
     )  # fmt: skip
-    asyncio.run(_serve(simulator.start, simulator.stop, lambda: simulator.ready))
+    asyncio.run(_serve_vcenter(simulator, story, record))
+
+
+async def _serve_vcenter(simulator: VCenterSimulator, story: Story | None, record: Path | None) -> None:
+    """Serve; what is played is recorded too, and a scenario that fails ends alone."""
+    from contrail_vsphere.simulator.play import play
+    from contrail_vsphere.simulator.record import Recorder
+
+    recorder = Recorder(simulator, record) if record is not None else None
+    playing: list[asyncio.Task[None]] = []
+
+    async def tell(story: Story) -> None:
+        try:
+            played = await play(simulator, story)
+            warn(f"the scenario is over: {played.steps} steps in {played.seconds:.0f} simulated seconds")
+        except ContrailVsphereError as error:
+            warn(f"the scenario ended: {error}")
+
+    async def start() -> None:
+        await simulator.start()
+        for line in simulator.not_understood:
+            warn(f"not loaded: {line}")
+        if recorder is not None:
+            recorder.start()
+        if story is not None:
+            playing.append(asyncio.create_task(tell(story), name="scenario"))
+
+    async def stop() -> None:
+        for task in playing:
+            task.cancel()
+        await asyncio.gather(*playing, return_exceptions=True)
+        if recorder is not None:
+            recorder.stop()
+        await simulator.stop()
+
+    await _serve(start, stop, lambda: simulator.ready)
 
 
 @app.command()

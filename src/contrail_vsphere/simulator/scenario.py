@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from contrail_vsphere.simulator.core.entity import Entity
@@ -249,6 +250,15 @@ class Scenario:
         """Begin anew with the inventory, sessions and faults of the start; addresses and the CA stay."""
         await self._simulator.reset()
 
+    def save(self, path: Path | str) -> None:
+        """Write the whole inventory to a file, for ``load`` and for ``simulate vcenter --load``."""
+        self._simulator.save(Path(path))
+
+    @verb
+    async def load(self, path: str) -> None:
+        """Begin anew with a saved inventory, or one that ``govc object.save`` wrote; addresses and the CA stay."""
+        await self._simulator.load(Path(path))
+
     @verb
     async def restart_eam(self) -> None:
         await self._simulator.restart_eam()
@@ -276,6 +286,22 @@ class Scenario:
             "objects": dict(sorted(kinds.items())),
             "defects": [repr(error) for error in world.defects],
         }
+
+    def view(self) -> dict[str, Any]:
+        """What the live page shows of the whole: places, hosts with their ContrailVMs, ports, newest events."""
+        from contrail_vsphere.simulator.control import view
+
+        return view.overview(self._simulator)
+
+    def view_of(self, moid: str) -> dict[str, Any]:
+        """What the live page shows of one object; LookupError for one that does not exist."""
+        from contrail_vsphere.simulator.control import view
+
+        return view.detail(self._simulator, moid)
+
+    async def changed_after(self, seq: int) -> None:
+        """Return once something changed after that number of ``view()``."""
+        await self._world.changed_after(seq)
 
     def snapshot(self) -> dict[str, Any]:
         """The inventory as plain data: one object per entity with its state; references are ids."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contrail_vsphere.simulator import tls
+from contrail_vsphere.simulator import govc_directory, inventory_file, tls
 from contrail_vsphere.simulator.core.clock import Clock
 from contrail_vsphere.simulator.core.entity import Entity
 from contrail_vsphere.simulator.core.faults import FaultBook
@@ -31,7 +31,7 @@ from contrail_vsphere.simulator.scenario import Scenario
 from contrail_vsphere.simulator.server import VimServer
 from contrail_vsphere.simulator.vcenter.authorization import Account, Accounts
 from contrail_vsphere.simulator.vcenter.background import Background
-from contrail_vsphere.simulator.vcenter.build import build_inventory
+from contrail_vsphere.simulator.vcenter.build import build_inventory, prepare
 from contrail_vsphere.simulator.vcenter.event_manager import EventManager
 from contrail_vsphere.simulator.vcenter.extension_manager import ExtensionManager
 from contrail_vsphere.simulator.vcenter.fragments import Fragments
@@ -78,6 +78,8 @@ class Options:
     eam_trust: ssl.SSLContext | None = None
     """EAM's trust store for OVF URLs; without it EAM trusts pinned certificates only."""
     clock: Clock | None = None
+    load: Path | None = None
+    """Begin with this inventory instead: a file of ``save``, or a directory that ``govc object.save`` wrote."""
 
 
 class VCenterSimulator:
@@ -93,6 +95,8 @@ class VCenterSimulator:
         """What the ready line says, once started."""
         self.tunnel_url = ""
         """The port that the sdkTunnel leads to, for clients that go there directly (vCenter's 8089)."""
+        self.not_understood: tuple[str, ...] = ()
+        """What of a ``govc object.save`` directory was left out, a line each."""
         self._directory: Path | None = None
         self._tunnel: Tunnel | None = None
         self._started = False
@@ -118,6 +122,7 @@ class VCenterSimulator:
 
             self.control = ControlServer(make_app(self.scenario, token=self.options.control_token))
             self.ready["control_url"] = await self.control.start(self.options.control_port)
+            self.ready["page_url"] = f"{self.ready['control_url']}/"
 
     async def stop(self) -> None:
         """Close everything; may be called at any time."""
@@ -131,13 +136,13 @@ class VCenterSimulator:
 
     async def reset(self) -> None:
         """Begin anew, at the same addresses."""
-        control_url = self.ready.get("control_url")
+        control = {name: self.ready.get(name) for name in ("control_url", "page_url")}
         listen = str(self.ready["url"]).removeprefix("https://").removesuffix("/sdk")
         tunnel_port = int(str(self.ready["tunnel"]).rpartition(":")[2])
         await self._stop_service()
         self._begin()
         await self._start_service(listen, tunnel_port)
-        self.ready["control_url"] = control_url
+        self.ready.update(control)
 
     async def _start_service(self, listen: str, tunnel_port: int) -> None:
         self._add_services()
@@ -243,13 +248,50 @@ class VCenterSimulator:
 
     async def _populate(self) -> None:
         options = self.options
-        build_inventory(self.world, hosts=options.hosts, clusters=options.clusters, vms=options.vms)
+        if options.load is not None:
+            prepare(self.world)
+        else:
+            build_inventory(self.world, hosts=options.hosts, clusters=options.clusters, vms=options.vms)
         self.eam = EamService(self.world, trust=options.eam_trust, profile=options.profile)
         add_missing_managers(self.world)
         self.guests = GuestRuntime(self.world, self.vrouters)
+        if options.load is not None:
+            self._load(options.load)
         await self.eam.start()
         if options.guests:
             await self.guests.start()
+
+    def _load(self, path: Path) -> None:
+        """A directory of ``govc object.save``, else a file of ``save``."""
+        if path.is_dir():
+            self.not_understood = govc_directory.load(self.world, path)
+            return
+        saved = inventory_file.read(path)
+        inventory_file.load(self.world, saved)
+        inventory_file.load_guests(self.guests, saved)
+        self.eam.adopt()
+
+    def _check(self, path: Path) -> None:
+        if not path.is_dir():
+            inventory_file.read(path)
+
+    def save(self, path: Path) -> None:
+        """Write the inventory to a file, for ``load``."""
+        inventory_file.save(self, path)
+
+    async def load(self, path: Path) -> None:
+        """Begin anew with a saved inventory, at the same addresses.
+
+        InventoryFileError for a file that is wrong; if only its contents are, the simulator has begun anew as before.
+        """
+        self._check(path)
+        before, self.options.load = self.options.load, path
+        try:
+            await self.reset()
+        except inventory_file.InventoryFileError:
+            self.options.load = before
+            await self.reset()
+            raise
 
     async def _listen(self, directory: Path, listen: str, tunnel_port: int) -> None:
         host, _, port = listen.rpartition(":")
@@ -270,4 +312,5 @@ class VCenterSimulator:
             "ca_file": str(identity.ca_file),
             "thumbprint": identity.thumbprint,
             "control_url": None,
+            "page_url": None,
         }

@@ -6,14 +6,17 @@ fault's name, an object that does not exist a 404.
 
 # No postponed annotations here: FastAPI reads them at run time.
 
+import asyncio
+import contextlib
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import Depends, FastAPI, HTTPException, Request
-from fastapi.responses import JSONResponse
+from fastapi import Depends, FastAPI, HTTPException, Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from contrail_vsphere.simulator.control.page import PAGE, PAGE_HEADERS
 from contrail_vsphere.simulator.control.vrouters import add_vrouters
 from contrail_vsphere.simulator.core.faults import FaultRule
 from contrail_vsphere.simulator.scenario import Scenario, plain
@@ -98,7 +101,7 @@ def make_app(scenario: Scenario, *, token: str = "") -> FastAPI:
             raise HTTPException(401, "the control token is missing or wrong")
 
     app = FastAPI(
-        title="Simulated vCenter: control", version="1", dependencies=[Depends(admit)], docs_url="/docs", redoc_url=None
+        title="Simulated vCenter: control", version="1", dependencies=[Depends(admit)], docs_url=None, redoc_url=None
     )
 
     @app.exception_handler(SoapFault)
@@ -112,8 +115,31 @@ def make_app(scenario: Scenario, *, token: str = "") -> FastAPI:
     _add_hosts(app, scenario)
     _add_vms(app, scenario)
     _add_service(app, scenario)
+    _add_view(app, scenario)
     add_vrouters(app, lambda: scenario.vrouters, act=scenario.vrouter)
     return app
+
+
+def _add_view(app: FastAPI, scenario: Scenario) -> None:
+    # A plain route, outside of FastAPI's dependencies: the page is no secret, what it shows then asks for the token.
+    app.add_route("/", lambda _request: HTMLResponse(PAGE, headers=PAGE_HEADERS), include_in_schema=False)
+
+    @app.get("/v1/view")
+    async def view(after: int = -1, wait: Annotated[float, Query(ge=0, le=60)] = 0) -> dict[str, Any]:
+        """The inventory at a glance; with ``after`` (the ``seq`` of the last answer) not before something changed.
+
+        ``wait``: most seconds to wait for that.
+        """
+        shown = scenario.view()
+        if wait and shown["seq"] == after:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(scenario.changed_after(after), wait)
+            shown = scenario.view()
+        return shown
+
+    @app.get("/v1/view/{moid}")
+    async def view_of(moid: str) -> dict[str, Any]:
+        return scenario.view_of(moid)
 
 
 def _shown(entity: Any) -> dict[str, Any]:

@@ -166,6 +166,10 @@ class World:
         """A managed object id that was never used; numbers are shared by all types, as in vCenter."""
         return f"{prefix}{next(self._numbers)}"
 
+    def reserve_ids(self, number: int) -> None:
+        """Let new ids begin at ``number`` at least, since lower ones were given elsewhere."""
+        self._numbers = itertools.count(max(next(self._numbers), number))
+
     def new_chain(self) -> int:
         """An event chain for work that makes several commits and belongs to no task."""
         return next(self._event_keys)

@@ -145,6 +145,16 @@ class EamService:
         self._marks.resume()
         self.mark_all()
 
+    def adopt(self) -> None:
+        """Take over agencies and EsxAgents that were put into the world with an inventory; before ``start``."""
+        keys = [0]
+        for agency in self.agencies():
+            keys += [record.key for record in agency.issues]
+            for agent in agency.agents:
+                self._agents_by_host[agent.host.moid].append(agent)
+                keys += [record.key for record in agent.issues]
+        self._keys = itertools.count(max(keys) + 1)
+
     # -- reading ------------------------------------------------------------------------------------------------
 
     def agencies(self) -> Iterator[Agency]:

@@ -76,6 +76,15 @@ class MacPool:
     def __init__(self) -> None:
         self._next = 0
 
+    @property
+    def given(self) -> int:
+        """How many."""
+        return self._next
+
+    def reserve(self, count: int) -> None:
+        """Take the first ``count`` as given."""
+        self._next = max(self._next, count)
+
     def assign(self) -> str:
         """A new address; RuntimeError when all four million are given."""
         if self._next >= 0x400000:

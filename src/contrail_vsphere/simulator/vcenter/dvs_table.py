@@ -155,6 +155,10 @@ class PortTable:
         self._store(key, None)
         tx.undo(lambda: self._store(key, old))
 
+    def restore(self, port: DvPort) -> None:
+        """Store a port of a table that is not in a world yet."""
+        self._store(port.key, port)
+
     def _store(self, key: str, port: DvPort | None) -> None:
         old = self.ports.pop(key, None)
         if old is not None:

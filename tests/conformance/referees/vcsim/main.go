@@ -30,7 +30,6 @@ func main() {
 	if err := model.Create(); err != nil {
 		log.Fatal(err)
 	}
-	defer model.Remove()
 
 	pair, err := tls.LoadX509KeyPair(*certificate, *key)
 	if err != nil {
@@ -39,7 +38,6 @@ func main() {
 	model.Service.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 	model.Service.Listen = &url.URL{Host: "127.0.0.1:0", User: url.UserPassword("user", "pass")}
 	server := model.Service.NewServer()
-	defer server.Close()
 
 	where := *server.URL
 	where.User = nil
@@ -47,4 +45,6 @@ func main() {
 		log.Fatal(err)
 	}
 	_, _ = io.Copy(io.Discard, os.Stdin)
+	model.Remove() // but no Close of the server: that would wait for every client to hang up
+	os.Exit(0)
 }

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import deque
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -72,7 +73,7 @@ def document(simulator: VCenterSimulator) -> dict[str, Any]:
     """What ``save`` writes."""
     world = simulator.world
     found: dict[str, Entity] = {entity.moid: entity for kind in _ROOTS for entity in world.of_type(kind)}
-    queue = list(found.values())
+    queue = deque(found.values())
 
     def seen(entity: Entity) -> None:
         if entity.moid not in found and not isinstance(entity, Task):
@@ -82,7 +83,7 @@ def document(simulator: VCenterSimulator) -> dict[str, Any]:
     encoder = Encoder(seen)
     objects = {}
     while queue:
-        entity = queue.pop(0)
+        entity = queue.popleft()
         shown = {"class": class_name(type(entity)), "state": encoder.state(entity)}
         objects[entity.moid] = shown if world.get(entity.moid) is entity else {**shown, "gone": True}
     managers = {

@@ -48,16 +48,12 @@ def class_named(name: str) -> Any:
     return found
 
 
-def state_fields(cls: Any) -> list[dataclasses.Field[Any]]:
+@functools.lru_cache(maxsize=512)
+def _fields_of(cls: type) -> tuple[dataclasses.Field[Any], ...]:
     """Attributes of an object that are kept."""
-    return [
-        item
-        for item in dataclasses.fields(cls)
-        if item.init
-        and item.name not in ("world", "moid")
-        and item.name not in NOT_KEPT
-        and not item.name.startswith("_")
-    ]
+    dropped = {"world", "moid"} | NOT_KEPT
+    found = (item for item in dataclasses.fields(cls) if item.init and not item.name.startswith("_"))
+    return tuple(item for item in found if item.name not in dropped)
 
 
 def default_of(item: dataclasses.Field[Any]) -> Any:
@@ -74,7 +70,8 @@ class Encoder:
     def state(self, value: Any) -> dict[str, Any]:
         """Attributes that are not what they are by default."""
         found = {}
-        for item in state_fields(type(value)):
+        kind: Any = type(value)
+        for item in _fields_of(kind):
             now, usual = getattr(value, item.name), default_of(item)
             if now is usual or (type(now) is type(usual) and now == usual):
                 continue
@@ -156,7 +153,8 @@ class Decoder:
 
     def fill(self, entity: Entity, state: Mapping[str, Any]) -> None:
         """Set an object's attributes from its state; those that are missing get their defaults."""
-        kept = {item.name: item for item in state_fields(type(entity))}
+        kind: Any = type(entity)
+        kept = {item.name: item for item in _fields_of(kind)}
         unknown = sorted(set(state) - set(kept))
         if unknown:
             raise KeyError(f"{type(entity).__name__}.{unknown[0]}")

@@ -107,6 +107,40 @@ async def test_a_card_of_a_vm_that_is_off_has_no_ephemeral_port_whatever_it_name
     assert other.nics[-1].port_key not in ("", nic.port_key)
 
 
+async def leave_and_return(lab, vm, meanwhile):
+    """Unregister the VM, do something, register it again; gives it and its last card."""
+    await vm_life.power_off(lab.world, vm)
+    path, folder, pool = vm.vmx, lab.built.datacenter.vm_folder, vm.resource_pool
+    await lab.run(vm, "UnregisterVM")
+    await meanwhile()
+    arguments = {"path": path, "name": vm.name, "asTemplate": False, "pool": pool.ref, "host": vm.host.ref}
+    back = await lab.run(folder, "RegisterVM_Task", **arguments)
+    return back, back.nics[-1]
+
+
+async def test_a_vm_that_returns_to_a_taken_port_gets_a_conflict_port(lab):
+    group, vm, other = await lab.group(numPorts=2), lab.vms[0], lab.vms[1]
+    key = (await lab.connect(vm, group)).port_key
+    vm, nic = await leave_and_return(lab, vm, lambda: lab.connect(other, group, key))
+    assert nic.port_key.startswith("c-")
+    port = await lab.port(nic.port_key)
+    assert (port.conflict, port.conflictPortKey, port.connectee.connectedEntity._moId) == (True, key, vm.moid)
+    await vm_life.power_on(lab.world, vm)
+    target = next(host for host in lab.hosts if host is not vm.host)
+    fault = await lab.refused(vm, "MigrateVM_Task", priority="defaultPriority", host=target.ref)
+    assert isinstance(fault, vim.fault.MigrationNotReady)
+    await lab.disconnect(vm, nic)
+    assert nic.port_key not in group.port_keys
+
+
+async def test_a_vm_that_returns_to_a_port_that_is_gone_gets_another(lab):
+    group, vm = await lab.group(numPorts=2), lab.vms[0]
+    key = (await lab.connect(vm, group)).port_key
+    _, nic = await leave_and_return(lab, vm, lambda: lab.edit(edit(key, operation="remove")))
+    assert nic.port_key in group.port_keys
+    assert nic.port_key != key
+
+
 async def test_scope_keeps_strangers_out(lab):
     group = await lab.group(scope=[lab.vms[0].ref])
     await lab.connect(lab.vms[0], group)

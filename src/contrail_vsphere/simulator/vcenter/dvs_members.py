@@ -189,7 +189,13 @@ def left(tx: Transaction, dvs: DistributedVirtualSwitch, host: HostSystem) -> No
 
 
 def check_room(vm: VirtualMachine, host: HostSystem) -> None:
-    """Raise ResourceNotAvailable when a proxy switch of the host has no room for the VM's cards."""
+    """Raise ResourceNotAvailable when a proxy switch of the host has no room for the VM's cards.
+
+    A VM on a conflict port cannot go to another host: MigrationNotReady.
+    """
+    if host is not vm.host and any(port.conflict_with for port in dvs_ports.ports_of(vm)):
+        reason = f"'{vm.name}' is connected to a conflict port."
+        raise fault(vim.fault.MigrationNotReady, reason, reason=reason)
     needed: dict[str, tuple[DistributedVirtualSwitch, int]] = {}
     for nic in vm.nics:
         if isinstance(nic.network, DistributedVirtualPortgroup):

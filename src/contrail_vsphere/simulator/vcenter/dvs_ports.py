@@ -116,13 +116,22 @@ def connectee(vm: VirtualMachine, nic_key: int) -> Any:
     return data_object(vim.dvs.PortConnectee, connectedEntity=vm, nicKey=str(nic_key), type="vmVnic")
 
 
-def bind_port(tx: Transaction, vm: VirtualMachine, nic: NicState, group: DistributedVirtualPortgroup) -> NicState:
+def bind_port(
+    tx: Transaction, vm: VirtualMachine, nic: NicState, group: DistributedVirtualPortgroup, *, returning: bool = False
+) -> NicState:
     """Connect a card: to the port it names, else to the first free one. Returns the card with key and cookie.
 
     Raises NotFound for a port that is not the group's, ResourceInUse when the named port is taken, ResourceNotAvailable
-    when the group is full and may not grow.
+    when the group is full and may not grow. A card that is ``returning`` with a VM from outside the inventory cannot be
+    refused: it gets another port when its own is gone, and a conflict port when somebody else has it now.
     """
-    port = _port_for(tx, nic.port_key, group)
+    table = group.dvs.ports
+    known = table.get(nic.port_key)
+    if returning and known is not None and known.group is group and known.connected:
+        port = _conflict_port(tx, known)
+    else:
+        gone = returning and (known is None or known.group is not group)
+        port = _port_for(tx, "" if gone else nic.port_key, group)
     _check_scope(port, vm)
     runs = vm.power_state == "poweredOn" or Switches.of(tx.world).proxy_host_when_off
     host = vm.host if runs else None
@@ -137,6 +146,29 @@ def bind_port(tx: Transaction, vm: VirtualMachine, nic: NicState, group: Distrib
         inventory_event(vim.event.DvsPortConnectedEvent, group.dvs, portKey=port.key, connectee=connectee(vm, nic.key))
     )
     return dataclasses.replace(nic, port_key=port.key, connection_cookie=cookie)
+
+
+def _conflict_port(tx: Transaction, taken: DvPort) -> DvPort:
+    """A port that stands in for one that is taken, until its card leaves it; it is no free port ever."""
+    dvs = taken.group.dvs
+    key = f"c-{dvs.next_port}"
+    tx.set(dvs, next_port=dvs.next_port + 1)
+    port = dataclasses.replace(
+        taken,
+        key=key,
+        vm=None,
+        nic_key=0,
+        cookie=0,
+        proxy_host=None,
+        in_force=None,
+        state=None,
+        config_version=0,
+        conflict_with=taken.key,
+    )
+    dvs.ports.put(tx, port)
+    _count_changed(tx, taken.group)
+    tx.event(inventory_event(vim.event.DvsPortCreatedEvent, dvs, portKey=[key]))
+    return port
 
 
 def _port_for(tx: Transaction, key: str, group: DistributedVirtualPortgroup) -> DvPort:
@@ -201,7 +233,6 @@ def release_port(tx: Transaction, vm: VirtualMachine, nic: NicState) -> None:
         proxy_host=None,
         in_force=None,
         state=None,
-        conflict_with="",
         changed=tx.world.clock.now(),
     )
     event = vim.event.DvsPortDisconnectedEvent

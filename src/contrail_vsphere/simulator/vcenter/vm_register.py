@@ -150,7 +150,7 @@ def _enter(
     tx.set(home, unregistered={path: item for path, item in home.unregistered.items() if path != filed.vmx})
     for disk in state["disks"]:  # they never gave their space back
         tx.set(disk.datastore, free=disk.datastore.free + disk.used)
-    attach(tx, vm)
+    attach(tx, vm, returning=True)
     tx.event(inventory_event(vim.event.VmRegisteredEvent, vm))
     return vm
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
 
 
-def attach(tx: Transaction, vm: VirtualMachine) -> None:
-    """Put a new VM into the world and into everything it names."""
+def attach(tx: Transaction, vm: VirtualMachine, *, returning: bool = False) -> None:
+    """Put a new VM, or one ``returning`` from its files, into the world and into everything it names."""
     tx.add(vm)
     if isinstance(vm.parent, Folder):
         tx.set(vm.parent, children=(*vm.parent.children, vm))
@@ -36,7 +36,7 @@ def attach(tx: Transaction, vm: VirtualMachine) -> None:
     if vm.resource_pool is not None:
         tx.set(vm.resource_pool, vms=(*vm.resource_pool.vms, vm))
     nics, vm.nics = vm.nics, ()
-    set_nics(tx, vm, nics)
+    set_nics(tx, vm, nics, returning=returning)
     disks, vm.disks = vm.disks, ()
     set_disks(tx, vm, disks)
 
@@ -81,10 +81,10 @@ def move_to_pool(tx: Transaction, vm: VirtualMachine, pool: ResourcePool) -> Non
     tx.set(vm, resource_pool=pool)
 
 
-def set_nics(tx: Transaction, vm: VirtualMachine, nics: tuple[NicState, ...]) -> None:
+def set_nics(tx: Transaction, vm: VirtualMachine, nics: tuple[NicState, ...], *, returning: bool = False) -> None:
     """Give the VM these cards: ports of those that go are freed, new ones get theirs, networks learn of it.
 
-    Raises SoapFault when a port group has no port left.
+    Raises SoapFault when a port group has no port left. ``returning``: see ``bind_port``.
     """
     before = {nic.key: nic for nic in vm.nics}
     after = []
@@ -100,7 +100,9 @@ def set_nics(tx: Transaction, vm: VirtualMachine, nics: tuple[NicState, ...]) ->
         elif before.get(nic.key) != nic and not _keeps_port(nic, before.get(nic.key)):
             early = group.kind != "ephemeral" or vm.power_state == "poweredOn"
             bound = (
-                bind_port(tx, vm, nic, group) if early else dataclasses.replace(nic, port_key="", connection_cookie=0)
+                bind_port(tx, vm, nic, group, returning=returning)
+                if early
+                else dataclasses.replace(nic, port_key="", connection_cookie=0)
             )
         after.append(bound)
     tx.set(vm, nics=tuple(after))

@@ -87,9 +87,26 @@ def test_old_repairs_are_forgiven(world):
 def test_eam_is_given_time_to_resolve(world):
     world.vm(1, power="poweredOff")
     world.issue(1, "VmPoweredOff")
-    tried(world, 1, "VmPoweredOff", ago=(5,))
+    tried(world, 1, "VmPoweredOff", ago=(0,))
+    world.later(5)
     (wait,) = world.plan()
     assert isinstance(wait, Wait) and wait.until == pytest.approx(world.now + 25)
+
+
+def test_an_issue_that_went_and_came_back_is_another_one(world):
+    world.vm(1, power="poweredOff")
+    tried(world, 1, "VmPoweredOff", ago=(20,))
+    world.issue(1, "VmPoweredOff")
+    assert world.only(Resolve)
+
+
+def test_a_person_need_not_wait_for_the_next_slow_try(world):
+    world.issue(1, "InsufficientResources")
+    assert not world.only(Resolve)
+    world.record(1, asked_at=world.now)
+    assert world.only(Resolve)
+    tried(world, 1, "InsufficientResources", ago=(0,))
+    assert not world.only(Resolve)
 
 
 def test_a_held_host_is_left_alone_and_the_others_are_not(world):

@@ -176,7 +176,7 @@ def _wrong_tenants(snapshot: dict[str, Any], tenants: dict[str, Any]) -> Iterato
 
 def _wrong_ground(snapshot: dict[str, Any], *, deployed: bool) -> Iterator[str]:
     for kind, name in (("DistributedVirtualPortgroup", TRUNK), ("ResourcePool", "ContrailVM")):
-        number = sum(each["type"] == kind and each["name"] == name for each in snapshot.values())
+        number = sum(each["type"] == kind and each["name"].startswith(name) for each in snapshot.values())
         if number > 1 or (deployed and number != 1):
             yield f"{number} {kind} {name}"
 

@@ -32,7 +32,7 @@ from contrail_vsphere.contrailvm.publish import Publisher
 from contrail_vsphere.contrailvm.registration import ExtensionFacts, Registration
 from contrail_vsphere.contrailvm.shelf import Shelf
 from contrail_vsphere.engine.health import HealthBook
-from contrail_vsphere.model.errors import SettingsError
+from contrail_vsphere.model.errors import AuthenticationFailed, SettingsError
 from contrail_vsphere.pki.ca import CertificateAuthority
 from contrail_vsphere.pki.identity import Identity
 from contrail_vsphere.pki.tokens import TokenStore
@@ -115,9 +115,14 @@ class ContrailVmService:
         await self.publisher.start()
         stack.push_async_callback(self.publisher.stop)
 
-        self.vcenter = await stack.enter_async_context(
-            VCenter(endpoint(self._table), login, now=now, random=self._random)
-        )
+        self.vcenter = VCenter(endpoint(self._table), login, now=now, random=self._random)
+        try:
+            await stack.enter_async_context(self.vcenter)
+        except AuthenticationFailed as error:
+            raise AuthenticationFailed(
+                f"vCenter {self._table.host} does not accept the extension {login.key}",
+                hint="register it: contrail-vsphere contrailvm register",
+            ) from error
         agencies = self.vcenter.eam.cache
         http = await stack.enter_async_context(aiohttp.ClientSession())
         server: list[BootstrapServer] = []

@@ -165,6 +165,11 @@ def agency_name(solution_id: str, key: Key) -> str:
     return f"{key.deployment}-{key.cluster}-{digest}"
 
 
+def marked_name(solution_id: str, key: Key, name: str) -> str:
+    """``<name>-<8 hex>``: the mark of what has nothing but its name to bear one (a resource pool)."""
+    return f"{name}-{agency_name(solution_id, key).rpartition('-')[2]}"
+
+
 def key_of_agency(solution_id: str, name: str) -> Key | None:
     """The key whose mark ``name`` is, or None; a name that only looks alike fails on its digits."""
     head, _, _digits = name.rpartition("-")

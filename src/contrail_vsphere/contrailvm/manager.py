@@ -185,7 +185,12 @@ class ContrailVmManager:
         )
         self.notebook.on_desired = self.controller.mark
         self.operator = Operator(
-            controller=self.controller, notebook=self.notebook, inventory=inventory, shelf=shelf, brake=self.brake
+            controller=self.controller,
+            notebook=self.notebook,
+            inventory=inventory,
+            shelf=shelf,
+            brake=self.brake,
+            now=self.epoch,
         )
         self.watch = VRouterWatch(
             introspect=introspect,

@@ -7,8 +7,10 @@ mark into its description, and put it right when somebody changes it.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from contrail_vsphere.contrailvm.actions import Action, Alarm, EnsureResourcePool, EnsureTrunkPortGroup, NicChange, Wait
-from contrail_vsphere.contrailvm.desired import Desired, OverlayTrunk
+from contrail_vsphere.contrailvm.desired import Desired, OverlayTrunk, marked_name
 from contrail_vsphere.contrailvm.observed import Observed
 from contrail_vsphere.model.ids import NetworkId
 from contrail_vsphere.model.inventory import Network, VirtualMachine
@@ -84,7 +86,7 @@ def plan_pool(desired: Desired, observed: Observed) -> tuple[Action, ...]:
         EnsureResourcePool(
             cluster=observed.cluster.id,
             root=root,
-            pool=desired.pool,
+            pool=replace(desired.pool, name=marked_name(observed.solution_id, desired.key, desired.pool.name)),
             reason=f"resource pool {desired.pool.name} was not looked up yet",
         ),
     )

@@ -5,7 +5,7 @@ Each verb is an edit of the journal and a mark; the reconcile loop does the rest
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from contrail_vsphere.contrailvm.controller import ContrailVmController
@@ -32,12 +32,14 @@ class Operator:
         inventory: LiveInventory,
         shelf: Shelf,
         brake: DeletionBrake,
+        now: Callable[[], float],
     ) -> None:
         self.controller = controller
         self.notebook = notebook
         self.brake = brake
         self._inventory = inventory
         self._shelf = shelf
+        self._now = now
 
     # -- what should be -----------------------------------------------------------------------------------------
 
@@ -104,10 +106,13 @@ class Operator:
         told = []
         for key, view in self.select(deployment=deployment, cluster=cluster, host=host):
             record = self.notebook.host(key, view.host.id)
-            if record.hold is not None or record.attempts:
-                self.notebook.put_host(key, view.host.id, replace(record, hold=None, attempts=()))
+            if record.hold is not None or record.attempts or view.issues:
+                released = replace(record, hold=None, attempts=(), asked_at=self._now())
+                self.notebook.put_host(key, view.host.id, released)
             if record.hold is not None:
                 told.append(f"{view.host.name}: released, it was on hold because it was {record.hold.reason}")
+            elif view.issues or record.attempts:
+                told.append(f"{view.host.name}: past tries are forgotten, it is looked at again now")
             self.notebook.set_failure(key, view.host.id, None)
         for key in self._keys(deployment=deployment, cluster=cluster):
             self.notebook.set_failure(key, None, None)

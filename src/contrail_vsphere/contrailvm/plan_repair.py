@@ -167,7 +167,8 @@ def _order(case: _Case) -> Wait | None:
 def _bounded(case: _Case) -> Action:
     """Resolve at once; again after EAM had time; never more often than the flap guard allows."""
     repair, now, tries = case.repair, case.observed.now, case.tries()
-    if tries and now < tries[-1].at + repair.settle:
+    same_as_then = bool(tries) and case.seen.seen.since <= tries[-1].at
+    if same_as_then and now < tries[-1].at + repair.settle:
         return case.wait(f"EAM is resolving {case.type}", until=tries[-1].at + repair.settle)
     recent = [
         each
@@ -186,7 +187,8 @@ def _now_and_then(case: _Case) -> Resolve | Wait:
     """Only the world outside can help; asking EAM to try again costs little, so now and then it is asked."""
     tries = case.view.record.tried("resolve", since=0.0, what=case.type)
     due = (tries[-1].at if tries else case.seen.seen.since) + case.repair.slow_retry
-    if case.observed.now >= due:
+    asked = case.view.record.asked_at > (tries[-1].at if tries else 0.0)
+    if asked or case.observed.now >= due:
         return case.resolve()
     return case.wait(f"{case.type} is tried again now and then", until=due)
 

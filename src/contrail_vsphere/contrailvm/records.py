@@ -57,6 +57,8 @@ class HostRecord:
     """The VM that redeemed its bootstrap token: it has a client certificate and needs no token to restart."""
     enrolled_key: str = ""
     """SHA-256 of the public key that was certified then."""
+    asked_at: float = 0.0
+    """When a person last asked for another try; 0 for never."""
     approved: tuple[str, ...] = ()
     """Issue types whose Resolve, with its maintenance or reboot, a person approved; spent by the next Resolve."""
 

@@ -26,6 +26,8 @@ INTERVAL = 30.0
 """Seconds between two polls."""
 BUSY_INTERVAL = 5.0
 """Seconds between two reads of an agency that EAM is working on: hooks show nowhere else."""
+SLACK = 0.01
+"""Seconds by which a timer may fire early: a poll due within them is due, or the loop would wait for nothing for ever."""
 GATHER = 0.2
 """Seconds a nudge waits for more of its kind; a reconfiguration is several property updates."""
 
@@ -123,7 +125,7 @@ class EamCache:
                     await asyncio.sleep(GATHER if self._whole.is_set() else 0)
             nudged, self._nudged = self._nudged, set()
             self._wake.clear()
-            everything = None in nudged or loop.time() >= due or bool(self.error)
+            everything = None in nudged or loop.time() >= due - SLACK or bool(self.error)
             try:
                 if everything:
                     polled = loop.time()

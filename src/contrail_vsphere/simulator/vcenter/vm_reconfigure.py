@@ -334,5 +334,3 @@ def _added_disk(vm: VirtualMachine, disks: list[DiskState], device: Any, index: 
         unit=number if number < 7 else number + 1,
         thin=thin,
     )
-
-

@@ -27,7 +27,7 @@ INTERVAL = 30.0
 BUSY_INTERVAL = 5.0
 """Seconds between two reads of an agency that EAM is working on: hooks show nowhere else."""
 SLACK = 0.01
-"""Seconds by which a timer may fire early: a poll due within them is due, or the loop would wait for nothing for ever."""
+"""Seconds by which a timer may fire early: a poll due within them is due, or the loop would spin."""
 GATHER = 0.2
 """Seconds a nudge waits for more of its kind; a reconfiguration is several property updates."""
 

@@ -19,6 +19,7 @@ from contrail_vsphere.contrailvm.policy import ISSUES
 from contrail_vsphere.model.protocols import UnitState
 from contrail_vsphere.simulator.core.faults import FaultRule
 from contrail_vsphere.simulator.eam.switches import Switches
+from contrail_vsphere.simulator.story import parse as parse_scenario
 
 ROOT = Path(__file__).parents[2]
 GENERATED = ROOT / "docs" / "reference"
@@ -184,8 +185,13 @@ def test_python_compiles(page: Path) -> None:
         compile(source, f"{named(page)}[{number}]", "exec")
 
 
+@pytest.mark.parametrize("text", marked("scenario"))
+def test_scenarios_parse(text: str) -> None:
+    assert parse_scenario(text).steps
+
+
 def test_every_toml_block_is_checked_as_something() -> None:
-    checked = {"toml settings", "toml deployments", "toml package"}
+    checked = {"toml settings", "toml deployments", "toml package", "toml scenario"}
     for page in PAGES:
         kinds = {kind for kind, _ in fences(page.read_text()) if kind.startswith("toml")}
         assert kinds <= checked, named(page)

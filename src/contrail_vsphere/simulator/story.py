@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import contrail_vsphere.simulator.scenario  # noqa: F401 - its methods are the verbs a file may name
 from contrail_vsphere.model.errors import UsageError
 from contrail_vsphere.simulator.core.faults import FaultRule, make_fault
 from contrail_vsphere.simulator.verbs import VERBS

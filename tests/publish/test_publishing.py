@@ -244,13 +244,28 @@ async def test_damage_at_rest_is_seen_at_start_and_healed_by_publishing_again(tm
     assert not store.damaged
 
 
-async def test_a_file_that_shrinks_while_served_is_cut_off_not_padded(publisher, package, client):
+async def test_a_file_that_shrinks_while_served_is_cut_off_not_padded(publisher, package, client, monkeypatch):
     url = (await publisher.publish(package)).replace("contrailvm.ovf", "contrailvm-disk1.vmdk")
     with (publisher.store.data_dir / package.digest / "contrailvm-disk1.vmdk").open("r+b") as disk:
         disk.truncate(1000)
+    monkeypatch.setattr(server_module, "_damage", lambda _file: "")  # it was whole when the request came in
     with pytest.raises(aiohttp.ClientError):
         await fetch(client, url)
     assert publisher.counts[urlsplit(url).path].aborted == 1
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+@pytest.mark.parametrize("damage", ["shorter", "gone"])
+async def test_what_is_no_longer_as_published_is_not_promised(publisher, package, client, method, damage):
+    url = (await publisher.publish(package)).replace("contrailvm.ovf", "contrailvm-disk1.vmdk")
+    disk = publisher.store.data_dir / package.digest / "contrailvm-disk1.vmdk"
+    if damage == "gone":
+        disk.unlink()
+    else:
+        with disk.open("r+b") as file:
+            file.truncate(1000)
+    async with client.request(method, url) as response:
+        assert response.status == 503
 
 
 async def test_downloads_are_bounded_and_all_served(tmp_path, identity, package, client, monkeypatch):

@@ -84,8 +84,16 @@ def plan_host(desired: Desired, observed: Observed, view: HostView) -> tuple[Act
     if view.issues:
         return plan_issues(desired, observed, view)
     if view.agent.status != "green":
-        return _progress(desired, observed, view)
+        # A guest that hangs loses its heartbeat too: EAM is yellow, but it is not EAM who is at work.
+        lost = plan_forwarding(desired, observed, view) if _was_opened(view) else ()
+        return lost or _progress(desired, observed, view)
     return _lag(observed, view) or plan_drift(desired, observed, view) or plan_forwarding(desired, observed, view)
+
+
+def _was_opened(view: HostView) -> bool:
+    """This very ContrailVM was up and released to DRS before."""
+    released = view.record.released
+    return released is not None and released.hook == "poweredOn" and view.vm is not None and released.vm == view.vm.id
 
 
 def _agency_issues(observed: Observed) -> tuple[Action, ...]:

@@ -208,6 +208,10 @@ class Publisher:
         file = self._served.get(request.path)
         if file is None:
             return _plain(404, "not published here")
+        if damage := _damage(file):
+            # A HEAD that promised what a GET cannot keep would blind every check before EAM is asked.
+            _log.error("%s %s", file.container, damage)
+            return _plain(503, "not readable at the moment", {"Retry-After": "10"})
         etag = f'"{file.sha256}"'
         found = answer(request.headers, method=request.method, size=file.size, etag=etag)
         response = web.StreamResponse(status=found.status, headers={**_HEADERS, "ETag": etag})
@@ -266,6 +270,15 @@ class Publisher:
         count.downloads += found.status == 200
         count.ranges += found.status == 206
         return response
+
+
+def _damage(file: PackageFile) -> str:
+    """What has happened to a stored file since it was published, as far as a look at its entry tells; empty if nothing."""
+    try:
+        size = file.container.stat().st_size
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return "" if size == file.offset + file.size else f"has {size} bytes, not {file.offset + file.size}"
 
 
 async def _write(response: web.StreamResponse, source: BinaryIO, length: int, count: FileCount) -> None:

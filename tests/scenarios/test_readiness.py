@@ -1,4 +1,4 @@
-"""A vRouter that is lost after it was ready: alarm, restart after a grace, bounded, then hold; and guests that never come up."""
+"""A vRouter lost after it was ready: alarm, restart after a grace, bounded, then hold; guests that never come up."""
 
 import pytest
 

@@ -91,7 +91,7 @@ def plan_host(desired: Desired, observed: Observed, view: HostView) -> tuple[Act
 
 
 def _was_opened(view: HostView) -> bool:
-    """This very ContrailVM was up and released to DRS before."""
+    """The ContrailVM, this very one, was up and released to DRS before."""
     released = view.record.released
     return released is not None and released.hook == "poweredOn" and view.vm is not None and released.vm == view.vm.id
 

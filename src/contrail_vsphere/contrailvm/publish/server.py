@@ -273,7 +273,7 @@ class Publisher:
 
 
 def _damage(file: PackageFile) -> str:
-    """What has happened to a stored file since it was published, as far as a look at its entry tells; empty if nothing."""
+    """What became of a stored file since it was published, as far as its directory entry tells; empty for nothing."""
     try:
         size = file.container.stat().st_size
     except OSError as error:

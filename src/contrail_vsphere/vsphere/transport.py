@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 import aiohttp
 
+from contrail_vsphere.engine.breaker import CircuitBreaker, Health
 from contrail_vsphere.model.errors import ContrailVsphereError, NotReadyYet, ProtocolError, Unreachable, Untrusted
-from contrail_vsphere.vsphere.breaker import CircuitBreaker, Health
 from contrail_vsphere.vsphere.endpoint import Endpoint
 from contrail_vsphere.wire.soap.decode import ResponseDecoder
 from contrail_vsphere.wire.soap.fault import SoapFault

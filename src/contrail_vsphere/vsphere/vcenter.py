@@ -10,7 +10,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
-from contrail_vsphere.vsphere.breaker import CircuitBreaker, Health
+from contrail_vsphere.engine.breaker import CircuitBreaker, Health
 from contrail_vsphere.vsphere.eam.client import EamClient
 from contrail_vsphere.vsphere.endpoint import Credentials, Endpoint, ExtensionLogin, PasswordLogin
 from contrail_vsphere.vsphere.events import EventTail

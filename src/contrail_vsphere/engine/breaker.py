@@ -1,4 +1,4 @@
-"""Stops asking a vCenter that does not answer, and says so.
+"""Stops asking a server that does not answer, and says so.
 
 After some failures in a row calls fail at once; when the pause is over they are let through again, and the next
 failure starts another pause. (Not one probe at a time: it might be a long poll, which answers when there is news.) What
@@ -17,7 +17,7 @@ from contrail_vsphere.model.errors import Unreachable
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What is known of the connection to one vCenter."""
+    """What is known of the connection to one server."""
 
     reachable: bool
     failures: int = 0

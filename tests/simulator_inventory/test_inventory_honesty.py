@@ -87,6 +87,19 @@ async def suspend(lab):
     await lab.run(lab.built.vms[0], "SuspendVM_Task")
 
 
+async def snapshots(lab):
+    vm = lab.built.vms[0]
+    spec = {"memory": True, "quiesce": False}
+    first = await lab.run(vm, "CreateSnapshot_Task", name="first", **spec)
+    await lab.run(vm, "CreateSnapshot_Task", name="second", **spec)
+    await lab.run(vm, "ReconfigVM_Task", spec=nic_spec("add", new_nic(lab.built.management)))
+    await lab.run(first, "RevertToSnapshot_Task")
+    await lab.run(vm, "CreateSnapshot_Task", name="third", memory=False, quiesce=True)
+    await lab.run(first, "RenameSnapshot", name="base")
+    await lab.run(first, "RemoveSnapshot_Task", removeChildren=False)
+    await lab.run(vm, "RevertToCurrentSnapshot_Task")
+
+
 async def reset(lab):
     await lab.run(lab.built.vms[0], "ResetVM_Task")
 
@@ -314,6 +327,7 @@ async def guest_reports(lab):
 STORIES = [
     power_cycle,
     suspend,
+    snapshots,
     reset,
     rename_everything,
     reconfigure,

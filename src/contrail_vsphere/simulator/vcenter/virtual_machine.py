@@ -12,6 +12,7 @@ from contrail_vsphere.simulator.vcenter import fault_tolerance, vm_life, vm_move
 from contrail_vsphere.simulator.vcenter.devices import DiskState, NicState, device_list
 from contrail_vsphere.simulator.vcenter.folder import Folder
 from contrail_vsphere.simulator.vcenter.managed_entity import ManagedEntity, found
+from contrail_vsphere.simulator.vcenter.vm_snapshot import Snapshotted
 from contrail_vsphere.wire.soap.types import vim
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class ManagedBy:
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class VirtualMachine(ManagedEntity):
+class VirtualMachine(Snapshotted):
     """A VM; ``parent`` is its folder. Sizes: MB of memory, MHz of CPU."""
 
     wsdl: ClassVar[str] = "VirtualMachine"
@@ -230,6 +231,14 @@ class VirtualMachine(ManagedEntity):
     def RebootGuest(self, call: Any) -> None:
         vm_life.reboot_guest(self.world, self, user=call.user)
 
+    @operation("StandbyGuest")
+    def StandbyGuest(self, call: Any) -> None:
+        vm_life.standby_guest(self.world, self, user=call.user)
+
+    @operation("UpgradeVM_Task")
+    def UpgradeVM_Task(self, call: Any, version: str | None = None) -> Any:
+        return self._task(call, "upgradeVirtualHardware", vm_life.upgrade, version=version)
+
     @operation("ReconfigVM_Task", privilege="VirtualMachine.Config.Settings")
     def ReconfigVM_Task(self, call: Any, spec: Any) -> Any:
         return self._task(call, "reconfigure", vm_life.reconfigure, spec=spec)
@@ -415,14 +424,6 @@ class VirtualMachine(ManagedEntity):
     def _layout_ex(self) -> Any:
         return vm_projection.layout_ex(self)
 
-    @managed_property("snapshot")
-    def _snapshot(self) -> Any:
-        return None
-
     @managed_property("parentVApp")
     def _parent_vapp(self) -> Any:
         return None
-
-    @managed_property("rootSnapshot")
-    def _root_snapshot(self) -> list[Any]:
-        return []

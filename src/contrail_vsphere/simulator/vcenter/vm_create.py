@@ -11,8 +11,9 @@ from contrail_vsphere.simulator.vcenter.create import new_uuid
 from contrail_vsphere.simulator.vcenter.datastore import Datastore
 from contrail_vsphere.simulator.vcenter.devices import DiskState, MacPool, NicState
 from contrail_vsphere.simulator.vcenter.inventory_events import inventory_event
-from contrail_vsphere.simulator.vcenter.managed_entity import fault
+from contrail_vsphere.simulator.vcenter.managed_entity import fault, found
 from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
+from contrail_vsphere.simulator.vcenter.vm_snapshot import VmSnapshot
 from contrail_vsphere.simulator.vcenter.vm_wiring import attach, set_disks, set_nics
 from contrail_vsphere.wire.soap.types import vim
 
@@ -22,6 +23,28 @@ if TYPE_CHECKING:
     from contrail_vsphere.simulator.vcenter.host_system import HostSystem
     from contrail_vsphere.simulator.vcenter.resource_pool import ResourcePool
     from contrail_vsphere.simulator.vcenter.vm_move import Destination
+
+
+COPIED = (
+    "cpus",
+    "cores_per_socket",
+    "memory_mb",
+    "cpu_reservation",
+    "memory_reservation",
+    "cpu_limit",
+    "memory_limit",
+    "cpu_shares",
+    "memory_shares",
+    "latency_sensitivity",
+    "annotation",
+    "guest_id",
+    "hardware_version",
+    "extra_config",
+    "vapp_properties",
+    "vapp_property_info",
+    "ovf_transport",
+)
+"""What a clone has of its source, besides copies of cards and disks."""
 
 
 def new_vm(
@@ -146,6 +169,9 @@ async def clone(
     """CloneVM_Task: a copy with an identity, addresses and ports of its own."""
     folder.check_free(name, "VirtualMachine")
     vm_life.check_reachable(source)
+    moment = found(source, spec.snapshot, VmSnapshot) if spec.snapshot is not None else None
+    if moment is not None and moment.vm is not source:
+        raise vm_reconfigure.invalid("spec.snapshot", "The snapshot is another virtual machine's.")
     pool = target.pool or source.resource_pool
     if pool is None:
         raise vm_reconfigure.invalid("spec.location.pool", "A pool is needed.")
@@ -160,6 +186,9 @@ async def clone(
             tx.event(inventory_event(cloning, source, destFolder=folder, destName=name, destHost=host))
         await world.clock.sleep(world.service(Timing).clone)
         folder.check_free(name, "VirtualMachine")
+        was = (
+            moment.state if moment is not None else {name: getattr(source, name) for name in (*COPIED, "nics", "disks")}
+        )
         with world.commit(user, chain=own) as tx:
             vm = new_vm(
                 tx,
@@ -169,10 +198,10 @@ async def clone(
                 host=host,
                 datastore=datastore,
                 template=bool(spec.template),
-                **_copied(source),
+                **{name: was[name] for name in COPIED},
             )
-            set_nics(tx, vm, tuple(_copied_nic(nic, world) for nic in source.nics))
-            set_disks(tx, vm, tuple(_copied_disk(disk, vm, datastore) for disk in source.disks))
+            set_nics(tx, vm, tuple(_copied_nic(nic, world) for nic in was["nics"]))
+            set_disks(tx, vm, tuple(_copied_disk(disk, vm, datastore) for disk in was["disks"]))
             if spec.config is not None:
                 vm_reconfigure.check(vm, spec.config)
                 vm_reconfigure.apply(tx, vm, spec.config)
@@ -180,29 +209,6 @@ async def clone(
     if spec.powerOn:
         await vm_life.power_on(world, vm, user=user, chain=own)
     return vm
-
-
-def _copied(source: VirtualMachine) -> dict[str, Any]:
-    names = (
-        "cpus",
-        "cores_per_socket",
-        "memory_mb",
-        "cpu_reservation",
-        "memory_reservation",
-        "cpu_limit",
-        "memory_limit",
-        "cpu_shares",
-        "memory_shares",
-        "latency_sensitivity",
-        "annotation",
-        "guest_id",
-        "hardware_version",
-        "extra_config",
-        "vapp_properties",
-        "vapp_property_info",
-        "ovf_transport",
-    )
-    return {name: getattr(source, name) for name in names}
 
 
 def _copied_nic(nic: NicState, world: World) -> NicState:

@@ -6,6 +6,7 @@ carry the events of that change. One operation holds a VM at a time; a second on
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from contrail_vsphere.simulator.core.world import Transaction, World
     from contrail_vsphere.simulator.vcenter.host_system import HostSystem
     from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
+
+NEWEST_HARDWARE = "vmx-21"
+"""What ESXi 8.0 U2 and later run."""
+HARDWARE = re.compile(r"vmx-\d{2}")
 
 
 @contextmanager
@@ -222,6 +227,43 @@ def reboot_guest(world: World, vm: VirtualMachine, *, user: str = "") -> None:
                 tx.set(vm, boot_time=world.clock.now(), tools_running=False, heartbeat="gray", guest_ip="")
 
     Background.of(world).run(reboot(), f"guest reboot of {vm.name}")
+
+
+def standby_guest(world: World, vm: VirtualMachine, *, user: str = "") -> None:
+    """Ask the guest to go to standby; the VM is suspended a while later."""
+    _check_tools(vm)
+    with world.commit(user) as tx:
+        tx.event(inventory_event(vim.event.VmGuestStandbyEvent, vm))
+        chain = tx.chain
+
+    async def stand_by() -> None:
+        booted = vm.boot_time
+        await world.clock.sleep(world.service(Timing).guest_shutdown)
+        if world.get(vm.moid) is vm and vm.guest_runs and vm.boot_time == booted:
+            with world.commit(user, chain=chain) as tx:
+                stopped(tx, vm, "suspended")
+                tx.event(inventory_event(vim.event.VmSuspendedEvent, vm))
+
+    Background.of(world).run(stand_by(), f"guest standby of {vm.name}")
+
+
+async def upgrade(
+    world: World, vm: VirtualMachine, *, version: str | None, user: str = "", chain: int | None = None
+) -> None:
+    """UpgradeVM_Task: a newer hardware version, while off. AlreadyUpgraded when there is none to go to."""
+    check_reachable(vm)
+    check_power(vm, allowed=("poweredOff",), requested="poweredOff")
+    wanted = version or NEWEST_HARDWARE
+    if not HARDWARE.fullmatch(wanted) or int(wanted[4:]) > int(NEWEST_HARDWARE[4:]):
+        raise fault(vmodl.fault.InvalidArgument, f"There is no hardware version {wanted}.", invalidProperty="version")
+    if int(vm.hardware_version.removeprefix("vmx-") or 0) >= int(wanted[4:]):
+        raise fault(vim.fault.AlreadyUpgraded, "The virtual hardware is up to date.")
+    with held(vm, chain) as own:
+        await world.clock.sleep(world.service(Timing).reconfigure)
+        check_reachable(vm)
+        with world.commit(user, chain=own) as tx:
+            tx.set(vm, hardware_version=wanted, change_version=vm.change_version + 1, modified=world.clock.now())
+            tx.event(inventory_event(vim.event.VmUpgradeCompleteEvent, vm, version=wanted))
 
 
 async def reconfigure(world: World, vm: VirtualMachine, spec: Any, *, user: str = "", chain: int | None = None) -> None:

@@ -284,7 +284,17 @@ def layout_ex(vm: VirtualMachine) -> Any:
 
 
 def capability() -> Any:
-    """VirtualMachineCapability: what every VM here can do (no snapshots yet)."""
+    """VirtualMachineCapability: what every VM here can do."""
     flags = {info.name: False for info in vim.vm.Capability._GetPropertyList() if info.type is bool}
-    able = ("consolePreferencesSupported", "bootOptionsSupported", "multipleCoresPerSocketSupported")
+    able = (
+        "snapshotOperationsSupported",
+        "multipleSnapshotsSupported",
+        "poweredOffSnapshotsSupported",
+        "memorySnapshotsSupported",
+        "revertToSnapshotSupported",
+        "quiescedSnapshotsSupported",
+        "consolePreferencesSupported",
+        "bootOptionsSupported",
+        "multipleCoresPerSocketSupported",
+    )
     return data_object(vim.vm.Capability, **{**flags, **dict.fromkeys(able, True)})

@@ -302,6 +302,9 @@ def new_disks(vm: VirtualMachine, device_changes: list[Any]) -> tuple[DiskState,
             capacity = _capacity(device)
             if capacity < disks[position].capacity:
                 raise _device_fault(index, "A disk cannot shrink.")
+            if vm.snapshots and capacity > disks[position].capacity:
+                message = f"Invalid operation for device '{index}': the disk has snapshots."
+                raise _device_fault(index, message, vim.fault.InvalidDeviceOperation)
             disks[position] = dataclasses.replace(disks[position], capacity=capacity)
     return tuple(disks)
 

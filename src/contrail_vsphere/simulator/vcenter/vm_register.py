@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from contrail_vsphere.simulator.core.timing import Timing
+from contrail_vsphere.simulator.vcenter import vm_snapshots
 from contrail_vsphere.simulator.vcenter.create import new_uuid
 from contrail_vsphere.simulator.vcenter.datastore import Datastore
 from contrail_vsphere.simulator.vcenter.datastore_browser import split
@@ -15,6 +16,7 @@ from contrail_vsphere.simulator.vcenter.devices import DiskState
 from contrail_vsphere.simulator.vcenter.inventory_events import inventory_event
 from contrail_vsphere.simulator.vcenter.managed_entity import fault
 from contrail_vsphere.simulator.vcenter.vm_create import place
+from contrail_vsphere.simulator.vcenter.vm_snapshot import VmSnapshot
 from contrail_vsphere.simulator.vcenter.vm_wiring import attach
 from contrail_vsphere.wire.soap.types import vim, vmodl
 
@@ -63,6 +65,8 @@ class Filed:
     vmx: str
     disks: tuple[DiskState, ...]
     state: Mapping[str, Any]
+    snapshots: tuple[VmSnapshot, ...] = ()
+    current_snapshot: VmSnapshot | None = None
 
 
 def file_away(tx: Transaction, vm: VirtualMachine) -> None:
@@ -70,7 +74,8 @@ def file_away(tx: Transaction, vm: VirtualMachine) -> None:
     home = _home(vm.vmx, vm.datastores)
     if home is not None:
         state = MappingProxyType({name: getattr(vm, name) for name in KEPT})
-        tx.set(home, unregistered={**home.unregistered, vm.vmx: Filed(vm.name, vm.vmx, vm.disks, state)})
+        filed = Filed(vm.name, vm.vmx, vm.disks, state, vm.snapshots, vm.current_snapshot)
+        tx.set(home, unregistered={**home.unregistered, vm.vmx: filed})
 
 
 def _home(vmx: str, datastores: tuple[Datastore, ...]) -> Datastore | None:
@@ -151,6 +156,7 @@ def _enter(
     for disk in state["disks"]:  # they never gave their space back
         tx.set(disk.datastore, free=disk.datastore.free + disk.used)
     attach(tx, vm, returning=True)
+    vm_snapshots.returned(tx, vm, filed.snapshots, filed.current_snapshot)
     tx.event(inventory_event(vim.event.VmRegisteredEvent, vm))
     return vm
 

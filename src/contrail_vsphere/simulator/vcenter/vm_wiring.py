@@ -43,7 +43,10 @@ def attach(tx: Transaction, vm: VirtualMachine, *, returning: bool = False) -> N
 
 def detach(tx: Transaction, vm: VirtualMachine, *, files: bool) -> None:
     """Take a VM out; its ports are freed, and with ``files`` its space too. Posts VmRemovedEvent."""
+    from contrail_vsphere.simulator.vcenter import vm_snapshots
+
     event = inventory_event(vim.event.VmRemovedEvent, vm)
+    vm_snapshots.forget(tx, vm)
     set_nics(tx, vm, ())
     for datastore in vm.datastores:
         tx.set(datastore, vms=without(datastore.vms, vm))

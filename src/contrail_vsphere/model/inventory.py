@@ -141,6 +141,21 @@ class Network:
     mac_changes: bool | None = None
     config_version: str = ""
     uplink: bool = False
+    binding: str = ""
+    """``config.type``: ``earlyBinding``, ``lateBinding`` or ``ephemeral``."""
+    auto_expand: bool | None = None
+    blocked: bool | None = None
+    """Whether its ports are blocked unless one says otherwise."""
+    vlan_override: bool | None = None
+    block_override: bool | None = None
+    reset_at_disconnect: bool | None = None
+    """``portConfigResetAtDisconnect``: a port forgets its own settings when its card leaves."""
+    blobs: tuple[tuple[str, str], ...] = ()
+    """``config.vendorSpecificConfig``: key and data of each blob."""
+
+    def blob(self, key: str) -> str:
+        """Data of a blob; empty if there is none."""
+        return next((data for name, data in self.blobs if name == key), "")
 
 
 @dataclass(frozen=True, slots=True)

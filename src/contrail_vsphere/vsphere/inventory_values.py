@@ -83,6 +83,10 @@ PATHS: dict[str, dict[str, Kind]] = {
         "config.description": "text",
         "config.configVersion": "text",
         "config.uplink": "bool",
+        "config.type": "text",
+        "config.autoExpand": "bool",
+        "config.policy": "value",
+        "config.vendorSpecificConfig": "value",
         "config.defaultPortConfig": "value",
     },
     "DistributedVirtualSwitch": {"name": "text", "parent": "id", "uuid": "text", "summary.hostMember": "ids"},
@@ -185,6 +189,7 @@ def _network(_kind: str, moid: str, values: Values, _of: DatacenterOf) -> Object
 def _port_group(_kind: str, moid: str, values: Values, _of: DatacenterOf) -> Object:
     switch = values.get("config.distributedVirtualSwitch")
     setting = values.get("config.defaultPortConfig")
+    policy = values.get("config.policy")
     security = getattr(setting, "securityPolicy", None) or getattr(setting, "macManagementPolicy", None)
     return Network(
         id=NetworkId(moid),
@@ -197,6 +202,13 @@ def _port_group(_kind: str, moid: str, values: Values, _of: DatacenterOf) -> Obj
         mac_changes=_policy(security, "macChanges"),
         config_version=values.get("config.configVersion") or "",
         uplink=bool(values.get("config.uplink")),
+        binding=values.get("config.type") or "",
+        auto_expand=values.get("config.autoExpand"),
+        blocked=_policy(setting, "blocked"),
+        vlan_override=getattr(policy, "vlanOverrideAllowed", None),
+        block_override=getattr(policy, "blockOverrideAllowed", None),
+        reset_at_disconnect=getattr(policy, "portConfigResetAtDisconnect", None),
+        blobs=tuple((blob.key, blob.opaqueData) for blob in values.get("config.vendorSpecificConfig") or ()),
     )
 
 

@@ -1,0 +1,162 @@
+"""Which VLAN a port gets: unique on its host always, unique in its whole cluster while there are enough.
+
+The table holds no I/O and no clock; it is rebuilt from the distributed switches and the ledger at every start, before
+the first allocation. A claim is held per host: during a move a port holds one on either. A VLAN that was given up rests
+for a while, so that a late frame never meets a new owner. Times are seconds of any one clock, handed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from contrail_vsphere.model.errors import OutOfResources
+from contrail_vsphere.model.ids import HostId
+from contrail_vsphere.vcenter_plugin.identity import PortId
+
+LOWEST, HIGHEST = 1, 4094
+"""0 is "no VLAN", 4095 is "all" to ESXi and not valid on a port: VlanIdSpec."""
+QUARANTINE = 60.0
+"""Seconds that a VLAN rests on its host after its port was unplugged."""
+
+
+@dataclass(slots=True)
+class _Place:
+    """VLANs of one host."""
+
+    owners: dict[int, PortId] = field(default_factory=dict)
+    resting: dict[int, float] = field(default_factory=dict)
+    """VLAN -> when it may be used again; in the order they were given up."""
+    reserved: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """Of one host; ``usable`` counts what no reservation forbids."""
+
+    usable: int
+    used: int
+    resting: int
+
+    @property
+    def free(self) -> int:
+        """What could be given out now."""
+        return self.usable - self.used - self.resting
+
+
+class VlanTable:
+    """Claims of ports on the VLANs of hosts. ``reserved`` are never given out on any host."""
+
+    def __init__(self, *, reserved: Collection[int] = (), quarantine: float = QUARANTINE) -> None:
+        self._reserved = frozenset(reserved)
+        self._quarantine = quarantine
+        self._places: dict[HostId, _Place] = {}
+        self._held: dict[PortId, dict[HostId, int]] = {}
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def of(self, port: PortId) -> Mapping[HostId, int]:
+        """What a port holds, by host."""
+        return self._held.get(port, {})
+
+    def owner(self, host: HostId, vlan: int) -> PortId | None:
+        """Who holds a VLAN on a host."""
+        place = self._places.get(host)
+        return place.owners.get(vlan) if place is not None else None
+
+    def ports(self) -> Iterator[PortId]:
+        """Everyone who holds something."""
+        return iter(tuple(self._held))
+
+    def capacity(self, host: HostId, *, at: float) -> Capacity:
+        """How full a host is."""
+        place = self._place(host, at)
+        forbidden = self._reserved | place.reserved
+        usable = sum(1 for vlan in range(LOWEST, HIGHEST + 1) if vlan not in forbidden)
+        return Capacity(usable, len(place.owners), len(place.resting))
+
+    # -- changing -----------------------------------------------------------------------------------------------
+
+    def reserve(self, host: HostId, vlans: Iterable[int]) -> None:
+        """These are somebody else's on the host (port groups that are not ours); replaces what was said before."""
+        self._places.setdefault(host, _Place()).reserved = frozenset(vlans)
+
+    def observe(self, port: PortId, host: HostId, vlan: int) -> bool:
+        """The port was seen with that VLAN; False if it is not valid, or another port holds it there.
+
+        Reservations do not count: what is in use is in use.
+        """
+        if not LOWEST <= vlan <= HIGHEST:
+            return False
+        place = self._places.setdefault(host, _Place())
+        holder = place.owners.get(vlan)
+        if holder is not None:
+            return holder == port
+        if host in self._held.get(port, {}):
+            return False  # it holds another VLAN there already: what was seen is drift
+        self._claim(port, host, vlan)
+        return True
+
+    def allocate(
+        self, port: PortId, host: HostId, *, domain: Collection[HostId] = (), prefer: int | None = None, at: float
+    ) -> int:
+        """The port's VLAN on the host: the one it holds, else ``prefer``, else a new one.
+
+        ``domain``: hosts it may move to; a VLAN that is free on all of them is chosen first. OutOfResources when the
+        host has none left.
+        """
+        held = self._held.get(port, {}).get(host)
+        if held is not None:
+            return held
+        place = self._place(host, at)
+        if prefer is not None and self._is_free(place, prefer):
+            self._claim(port, host, prefer)
+            return prefer
+        others = [self._place(each, at) for each in domain if each != host and each in self._places]
+        taken = self._reserved.union(place.reserved, place.owners, place.resting)
+        widely = taken.union(*(each.owners for each in others), *(each.reserved for each in others))
+        for forbidden in (widely, taken):
+            for vlan in range(LOWEST, HIGHEST + 1):
+                if vlan not in forbidden:
+                    self._claim(port, host, vlan)
+                    return vlan
+        raise OutOfResources(
+            f"no VLAN is left on {host}: {len(place.owners)} in use, {len(place.resting)} resting",
+            hint="move VMs to other hosts, or release reserved VLANs in [plugin]",
+        )
+
+    def free(self, port: PortId, host: HostId, *, at: float) -> int | None:
+        """The port gives its VLAN on the host up, and it rests; returns it, None if it held none."""
+        held = self._held.get(port, {})
+        vlan = held.pop(host, None)
+        if vlan is None:
+            return None
+        if not held:
+            del self._held[port]
+        place = self._places[host]
+        del place.owners[vlan]
+        if self._quarantine > 0:
+            place.resting[vlan] = at + self._quarantine
+        return vlan
+
+    # -- parts --------------------------------------------------------------------------------------------------
+
+    def _claim(self, port: PortId, host: HostId, vlan: int) -> None:
+        place = self._places.setdefault(host, _Place())
+        place.resting.pop(vlan, None)
+        place.owners[vlan] = port
+        self._held.setdefault(port, {})[host] = vlan
+
+    def _is_free(self, place: _Place, vlan: int) -> bool:
+        taken = vlan in self._reserved or vlan in place.reserved or vlan in place.owners or vlan in place.resting
+        return LOWEST <= vlan <= HIGHEST and not taken
+
+    def _place(self, host: HostId, at: float) -> _Place:
+        """The host's, with what has rested long enough set free."""
+        place = self._places.setdefault(host, _Place())
+        while place.resting:
+            vlan, until = next(iter(place.resting.items()))
+            if until > at:
+                break
+            del place.resting[vlan]
+        return place

@@ -1,0 +1,125 @@
+"""Port groups that stand for Contrail networks: made many in one task, repaired, renamed, destroyed.
+
+Closed by default: a port is blocked and has no VLAN until it gets both of its own, and forgets them when its card
+leaves. What a port group stands for is written into it twice: in ``vendorSpecificConfig``, which people do not see and
+programs read, and in its description, which people read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from contrail_vsphere.model.ids import DvsId, NetworkId
+from contrail_vsphere.model.inventory import Network
+from contrail_vsphere.vsphere.vcenter import VCenter
+from contrail_vsphere.wire.soap.types import vim
+from contrail_vsphere.wire.soap.values import build, reference
+
+MARK = "contrail.vn-uuid"
+"""Key of the blob in ``vendorSpecificConfig`` whose data is the network's uuid."""
+PORTS = 8
+"""Ports a new port group has; it grows by itself."""
+_DVS = vim.dvs.VmwareDistributedVirtualSwitch
+_GROUP = vim.dvs.DistributedVirtualPortgroup
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSpec:
+    """A port group as it should be. ``name`` as sent: escaped."""
+
+    name: str
+    network: UUID
+
+    @property
+    def description(self) -> str:
+        """For people."""
+        return f"contrail vn {self.network}"
+
+
+def marked_network(group: Network) -> UUID | None:
+    """The Contrail network that a port group stands for; None if it does not bear our mark."""
+    try:
+        return UUID(group.blob(MARK))
+    except ValueError:
+        return None
+
+
+def drift(group: Network, network: UUID) -> tuple[str, ...]:
+    """What of a port group is not as it must be, in words; empty when all is."""
+    wanted: tuple[tuple[str, object, object], ...] = (
+        ("mark", marked_network(group), network),
+        ("VLAN", group.vlan, "none"),
+        ("blocked by default", group.blocked, True),
+        ("VLAN override", group.vlan_override, True),
+        ("block override", group.block_override, True),
+        ("reset at disconnect", group.reset_at_disconnect, True),
+        ("auto-expand", group.auto_expand, True),
+    )
+    return tuple(f"{name} is {found}" for name, found, right in wanted if found != right)
+
+
+class PortGroups:
+    """Changes port groups of one vCenter; every method raises errors of ``model.errors``."""
+
+    def __init__(self, vcenter: VCenter) -> None:
+        self._vcenter = vcenter
+
+    async def create(self, dvs: DvsId, specs: Sequence[GroupSpec]) -> None:
+        """Make them in one task, all or none. AlreadyExists when a name is taken."""
+        await self._vcenter.run_task(
+            reference(_DVS, dvs), "AddDVPortgroup_Task", spec=[_config(spec, new=True) for spec in specs]
+        )
+
+    async def repair(self, group: Network, spec: GroupSpec) -> None:
+        """Everything as it must be, except the name. Conflict when somebody else changed it meanwhile."""
+        config = _config(spec, new=False)
+        config.configVersion = group.config_version or None
+        await self._vcenter.run_task(reference(_GROUP, group.id), "ReconfigureDVPortgroup_Task", spec=config)
+
+    async def rename(self, group: NetworkId, name: str) -> None:
+        """``name`` as sent: escaped. AlreadyExists when it is taken."""
+        await self._vcenter.run_task(reference(_GROUP, group), "Rename_Task", newName=name)
+
+    async def destroy(self, group: NetworkId) -> None:
+        """Busy (ResourceInUse) while a port of it is connected."""
+        await self._vcenter.run_task(reference(_GROUP, group), "Destroy_Task")
+
+    async def mark_of(self, group: NetworkId) -> UUID | None:
+        """Read now, not from the cache, what it stands for. NotFound when it is gone."""
+        ref = reference(_GROUP, group)
+        blobs = (await self._vcenter.read(ref, "config.vendorSpecificConfig")).get("config.vendorSpecificConfig") or ()
+        return marked_network(Network(group, "", blobs=tuple((blob.key, blob.opaqueData) for blob in blobs)))
+
+
+def _config(spec: GroupSpec, *, new: bool) -> Any:
+    setting = build(
+        _DVS.VmwarePortConfigPolicy,
+        vlan=build(_DVS.VlanIdSpec, inherited=False, vlanId=0),
+        blocked=build(vim.BoolPolicy, inherited=False, value=True),
+    )
+    policy = build(
+        _DVS.VMwarePortgroupPolicy,
+        blockOverrideAllowed=True,
+        vlanOverrideAllowed=True,
+        portConfigResetAtDisconnect=True,
+        # Required by the type; what a new port group has.
+        shapingOverrideAllowed=False,
+        vendorConfigOverrideAllowed=False,
+        livePortMovingAllowed=False,
+        uplinkTeamingOverrideAllowed=False,
+        securityPolicyOverrideAllowed=False,
+    )
+    config = build(
+        _GROUP.ConfigSpec,
+        description=spec.description,
+        autoExpand=True,
+        policy=policy,
+        defaultPortConfig=setting,
+        vendorSpecificConfig=[build(vim.dvs.KeyedOpaqueBlob, key=MARK, opaqueData=str(spec.network))],
+    )
+    if new:
+        config.name, config.type, config.numPorts = spec.name, "earlyBinding", PORTS
+    return config

@@ -1,4 +1,8 @@
-"""The door through which the vRouter agent's HTTP answers come in: addresses, bounds, and errors translated once."""
+"""The door through which Contrail's HTTP answers come in: addresses, bounds, and errors translated once.
+
+A request that could not be sent is told apart from one whose answer did not come: only the first may be repeated
+without looking.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from contrail_vsphere.model.errors import InvalidArgument, ProtocolError, Unreachable
+from contrail_vsphere.model.errors import InvalidArgument, OutcomeUnknown, ProtocolError, Unreachable, Untrusted
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +39,25 @@ class Address:
 
 @contextmanager
 def door(what: str) -> Iterator[None]:
-    """Translate what aiohttp raises; ``what`` names the peer in the message."""
+    """Translate what aiohttp raises; ``what`` names the peer in the message.
+
+    Untrusted, Unreachable (never sent), OutcomeUnknown (sent, no whole answer), ProtocolError.
+    """
     try:
         yield
+    except aiohttp.ClientConnectorCertificateError as wrong:
+        reason = " ".join(str(wrong.certificate_error).split())
+        raise Untrusted(f"{what}: {reason}", hint="give the ca_file that its certificate comes from") from wrong
+    except aiohttp.ClientSSLError as wrong:
+        raise Untrusted(f"{what}: TLS failed: {wrong}", hint="does it speak HTTPS there?") from wrong
+    except aiohttp.ConnectionTimeoutError as late:
+        raise Unreachable(f"{what} did not take the connection in time") from late
     except TimeoutError as late:
-        raise Unreachable(f"{what} did not answer in time") from late
+        raise OutcomeUnknown(f"{what} did not answer in time") from late
+    except aiohttp.ClientConnectorError as gone:
+        raise Unreachable(f"{what} cannot be reached: {gone.os_error.strerror or gone.os_error}") from gone
     except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError) as gone:
-        raise Unreachable(f"{what} cannot be reached: {gone or type(gone).__name__}") from gone
+        raise OutcomeUnknown(f"{what} closed the connection: {gone or type(gone).__name__}") from gone
     except aiohttp.ClientError as wrong:
         raise ProtocolError(f"{what} does not speak HTTP as it should: {wrong or type(wrong).__name__}") from wrong
 

@@ -7,6 +7,7 @@ ContrailVsphereError            message says what, hint says what to do
 │   └── PackageError            an OVF, OVA or VIB that does not hold together
 ├── TransientError              the same call may succeed later; retried with backoff
 │   ├── Unreachable             no connection, time-out, connection dropped
+│   │   └── OutcomeUnknown      it was sent, but nobody knows whether it was done
 │   ├── NotAuthenticated        the session is gone; a new login is due
 │   ├── NotReadyYet             the service is up but still loading
 │   ├── Busy                    TaskInProgress, ResourceInUse, too many requests
@@ -78,6 +79,10 @@ class TransientError(ContrailVsphereError):
 
 class Unreachable(TransientError):
     """No connection, time-out, or the connection was dropped."""
+
+
+class OutcomeUnknown(Unreachable):
+    """The request was sent and may have been carried out: look before it is sent again."""
 
 
 class NotAuthenticated(TransientError):

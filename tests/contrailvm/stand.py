@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 
+from contrail_vsphere.app.contrailvm import FOLLOWED_EVENTS
 from contrail_vsphere.config.settings import Address
 from contrail_vsphere.contrail.introspect import Introspect
 from contrail_vsphere.contrailvm.bootstrap import BootstrapServer
@@ -131,7 +132,7 @@ class Stand:
             events=self.client.events,
             registration=self.registration(self.client),
         )
-        self.client.events.start()
+        self.client.events.start(FOLLOWED_EVENTS)
         self.client.inventory.start()
         await self.client.inventory.ready()
         self.client.eam.cache.start()

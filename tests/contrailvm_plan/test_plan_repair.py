@@ -73,8 +73,16 @@ def test_f1_the_flap_guard_holds_a_host_and_says_why(world):
 def test_the_flap_guard_counts_all_kinds_of_breakage_together(world):
     world.vm(1, power="poweredOff")
     world.issue(1, "VmPoweredOff")
-    tried(world, 1, "VmPoweredOff", "VmNotDeployed", "VmSuspended", ago=(100,))
+    tried(world, 1, "VmNotDeployed", "VmPoweredOff", "VmSuspended", ago=(100,))
     assert world.only(Hold)
+
+
+def test_f2_a_vm_found_off_and_then_gone_is_one_mishap_for_the_flap_guard(world):
+    world.vm(1, power="poweredOff")
+    world.issue(1, "VmPoweredOff")
+    for ago in (600, 100):
+        tried(world, 1, "VmPoweredOff", "VmNotDeployed", ago=(ago,))
+    assert world.only(Resolve), "two deletions, four repairs"
 
 
 def test_old_repairs_are_forgiven(world):

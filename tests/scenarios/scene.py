@@ -100,6 +100,10 @@ class Scene(Stand):
     def marked(self) -> int:
         return self.vcenter.calls["MarkAsAvailable"]
 
+    def told_in_vcenter(self, kind) -> list:
+        """Events of ours in vCenter's history: repaired, held, degraded, healthy."""
+        return self.vcenter.events.of_type(f"{KEY}.{kind}")
+
     # -- what the manager tells ----------------------------------------------------------------------------------
 
     def told(self, host):

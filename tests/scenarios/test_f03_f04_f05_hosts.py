@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from contrail_vsphere.simulator.vcenter import vm_life
+from contrail_vsphere.wire.soap.fault import SoapFault
 
 pytestmark = pytest.mark.looptime
 
@@ -52,6 +53,25 @@ async def join_without(lab, name, *missing):
         await lab.pass_time(0)
     stop()
     return found[1]
+
+
+async def test_f3_a_host_that_joins_is_closed_until_its_vrouter_has_a_controller(scene):
+    async with scene(hosts=3) as lab:
+        with lab.while_faulty(point="vrouter.connect", drop=True):
+            await lab.scenario.add_host("esx-99")
+            await lab.until(lambda: lab.on("esx-99") is not None and lab.on("esx-99").tools_running)
+            assert lab.wiring(lab.on("esx-99")) == lab.wiring(lab.on("esx-00"))
+            await lab.pass_time(120)
+            assert not lab.forwarding("esx-99") and not lab.open_for_tenants("esx-99")
+            tenant = await lab.scenario.create_vm("tenant", host="esx-00")
+            with pytest.raises(SoapFault) as refused:
+                await lab.scenario.move_vm(tenant, "esx-99")
+            assert refused.value.kind == "InsufficientAgentVmsDeployed" and tenant.host.name == "esx-00"
+        lab.vcenter.vrouters.xmpp(lab.on("esx-99").moid, "established")
+        took = await lab.heals(seconds=60)
+        assert took <= 10, "a vRouter that tenants wait for is asked every few seconds"
+        await lab.scenario.move_vm(tenant, "esx-99")
+        assert lab.resolves() == 0
 
 
 @pytest.mark.parametrize(
@@ -160,3 +180,28 @@ async def test_f28_after_a_power_failure_the_contrailvm_comes_first_then_the_ten
         await lab.heals()
         assert lab.resolves() <= 1
         await lab.scenario.move_vm(tenant, "esx-02")
+
+
+async def test_f28_tenants_of_a_host_that_boots_wait_for_its_vrouter(scene):
+    async with scene(hosts=1) as lab:
+        tenant = await lab.scenario.create_vm("tenant", host="esx-00")
+        await lab.scenario.crash_host("esx-00")
+        await lab.pass_time(60)
+        started = []
+
+        def note(done):
+            for vm in (lab.on("esx-00"), tenant):
+                if vm.power_state == "poweredOn" and vm not in started:
+                    started.append(vm)
+                    if vm is tenant:
+                        started.append(lab.forwarding("esx-00"))
+
+        await lab.scenario.boot_host("esx-00")
+        assert tenant.power_state == "poweredOff"
+        stop = lab.world.observe(note)
+        with lab.while_faulty(point="vrouter.connect", drop=True):
+            await lab.pass_time(300)
+            assert started == [lab.on("esx-00")], "it boots, without a controller, for minutes"
+        await lab.until(lambda: len(started) == 3, seconds=900)
+        stop()
+        assert started == [lab.on("esx-00"), tenant, True], "the vRouter forwarded when the tenant started"

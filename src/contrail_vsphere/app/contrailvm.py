@@ -27,6 +27,7 @@ from contrail_vsphere.app.metrics import Metrics
 from contrail_vsphere.config.settings import Address, Settings
 from contrail_vsphere.contrail.introspect import Introspect
 from contrail_vsphere.contrailvm.bootstrap import BootstrapServer
+from contrail_vsphere.contrailvm.deeds import DEED_EVENTS
 from contrail_vsphere.contrailvm.manager import ContrailVmManager
 from contrail_vsphere.contrailvm.publish import Publisher
 from contrail_vsphere.contrailvm.registration import ExtensionFacts, Registration
@@ -54,6 +55,8 @@ EAM_EVENTS = tuple(
     )
 )  # fmt: skip
 """Events that say EAM has news; those of other issues come with a change of status."""
+FOLLOWED_EVENTS = (*EAM_EVENTS, *DEED_EVENTS)
+"""Those, and what users do to ContrailVMs."""
 
 
 def utc_now() -> datetime:
@@ -162,7 +165,7 @@ class ContrailVmService:
         stack.push_async_callback(server[0].stop)
 
         self.vcenter.inventory.start()
-        self.vcenter.events.start(EAM_EVENTS)
+        self.vcenter.events.start(FOLLOWED_EVENTS)
         agencies.start()
         await self.manager.start()
         stack.push_async_callback(self.manager.stop)

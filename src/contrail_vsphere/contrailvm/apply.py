@@ -53,7 +53,7 @@ class Applier:
     """Everything actions are done with.
 
     ``registered`` raises NotFound when our extension is gone; ``probe`` asks a URL of ours as EAM would; ``fold`` takes
-    in what was read on the way; ``now`` is epoch seconds.
+    in what was read on the way; ``told`` hears of what was done; ``now`` is epoch seconds.
     """
 
     solution_id: str
@@ -69,6 +69,7 @@ class Applier:
     registered: Callable[[], Awaitable[None]]
     now: Callable[[], float]
     resolves: Batcher[AgencyId, Resolve, bool]
+    told: Callable[[Key, Action], None] = lambda _key, _action: None
 
     async def do(self, key: Key, actions: Sequence[Action]) -> None:
         """Do the actions of one host (or of the agency) in order; the first error ends it."""
@@ -99,7 +100,8 @@ class Applier:
             case MarkAsAvailable():
                 await self._mark(key, action)
             case Resolve():
-                await self._resolve(key, action)
+                if not await self._resolve(key, action):
+                    return
             case Hold():
                 hold = HoldRecord(reason=action.reason, since=self.now())
                 self.notebook.update_host(key, action.host, hold=hold)
@@ -110,6 +112,7 @@ class Applier:
                 await self.reread(action.agency)
             case Forget():
                 self.notebook.forget(key)
+        self.told(key, action)
 
     async def reread(self, agency: AgencyId) -> None:
         """Read an agency now; one that is gone is forgotten."""
@@ -241,13 +244,14 @@ class Applier:
         self.notebook.update_host(key, action.host, released=work)
         await self.eam.mark_as_available(action.agent)
 
-    async def _resolve(self, key: Key, action: Resolve) -> None:
+    async def _resolve(self, key: Key, action: Resolve) -> bool:
+        """False when the issue was gone before EAM was asked."""
         before = self.notebook.host(key, action.host)
         approved = tuple(each for each in before.approved if each != action.issue_type)
         attempt = Attempt(kind="resolve", what=action.issue_type, at=self.now(), open=True)
         self.notebook.put_host(key, action.host, replace(before.with_attempt(attempt), approved=approved))
         try:
-            await self.resolves.submit(action.agency, action)
+            return await self.resolves.submit(action.agency, action)
         except TransientError:
             # Not the ContrailVM's fault: an unreachable vCenter must not use up the tries that the flap guard counts.
             record = self.notebook.host(key, action.host)

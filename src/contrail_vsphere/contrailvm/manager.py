@@ -11,14 +11,16 @@ from random import Random
 from typing import Protocol
 
 from contrail_vsphere.contrailvm.actions import Action, Alarm, changes_world
+from contrail_vsphere.contrailvm.announce import Announcer
 from contrail_vsphere.contrailvm.apply import Applier, resolve_batcher
 from contrail_vsphere.contrailvm.controller import EAM_KEY, ContrailVmController
+from contrail_vsphere.contrailvm.deeds import Deeds, VmEvent
 from contrail_vsphere.contrailvm.desired import Key, key_of_agency
 from contrail_vsphere.contrailvm.doors import EamDoor, VCenterDoor
 from contrail_vsphere.contrailvm.enrolment import EnrolmentOffice
 from contrail_vsphere.contrailvm.health_document import HealthMessage, HealthNode
 from contrail_vsphere.contrailvm.notebook import Notebook
-from contrail_vsphere.contrailvm.observed import LiveInventory
+from contrail_vsphere.contrailvm.observed import LiveInventory, marked_agencies
 from contrail_vsphere.contrailvm.operator import Operator
 from contrail_vsphere.contrailvm.policy import policy_for
 from contrail_vsphere.contrailvm.readings import Readings
@@ -36,7 +38,7 @@ from contrail_vsphere.engine.health import HealthBook
 from contrail_vsphere.engine.journal import Journal
 from contrail_vsphere.model.eam import Agency
 from contrail_vsphere.model.errors import ContrailVsphereError, NotFound
-from contrail_vsphere.model.ids import AgencyId, HostId
+from contrail_vsphere.model.ids import AgencyId, HostId, VmId
 from contrail_vsphere.model.inventory import Change, VirtualMachine
 from contrail_vsphere.model.protocols import HostEntry, ReadinessState
 from contrail_vsphere.pki.ca import CertificateAuthority
@@ -73,19 +75,10 @@ class LiveAgencies(Protocol):
         ...
 
 
-class VCenterEvent(Protocol):
-    """``vsphere.events.Event``."""
-
-    @property
-    def type(self) -> str:
-        """``eventTypeId``, or the class on the wire."""
-        ...
-
-
 class TellsEvents(Protocol):
     """``vsphere.events.EventTail``; events only say "look again", none may be relied on."""
 
-    def subscribe(self, subscriber: Callable[[VCenterEvent], None]) -> Callable[[], None]:
+    def subscribe(self, subscriber: Callable[[VmEvent], None]) -> Callable[[], None]:
         """Be told of every event; returns the way to stop."""
         ...
 
@@ -155,6 +148,15 @@ class ContrailVmManager:
             inventory=inventory,
             enrolled=self._enrolled,
         )
+        self._deeds = Deeds(solution_id=solution_id, host_of=self.readings.host_of.get)
+        self._announcer = Announcer(
+            vcenter,
+            solution_id=solution_id,
+            inventory=inventory,
+            deeds=self._deeds,
+            host_vm=self._vm_of,
+            now=now,
+        )
         applier = Applier(
             solution_id=solution_id,
             vcenter=vcenter,
@@ -169,6 +171,7 @@ class ContrailVmManager:
             registered=self._check_registration,
             now=self.epoch,
             resolves=self._resolves,
+            told=self._announcer.done,
         )
         self.controller = ContrailVmController(
             solution_id=solution_id,
@@ -184,6 +187,7 @@ class ContrailVmManager:
             nudge=agencies.nudge,
         )
         self.notebook.on_desired = self.controller.mark
+        self.controller.on_alarm = self._announcer.alarm
         self.operator = Operator(
             controller=self.controller,
             notebook=self.notebook,
@@ -241,6 +245,7 @@ class ContrailVmManager:
         await self.watch.stop()
         await self.controller.stop(deadline)
         await self._resolves.close(deadline)
+        await self._announcer.stop()
 
     async def idle(self) -> None:
         """Return once nothing is due now and nothing runs."""
@@ -252,8 +257,14 @@ class ContrailVmManager:
         if isinstance(value, VirtualMachine) and value.managed_by == EAM_KEY:
             self.watch.look()
 
-    def _event_seen(self, event: VCenterEvent) -> None:
+    def _vm_of(self, key: Key, host: HostId) -> VmId | None:
+        """The ContrailVM that EAM has on a host."""
+        marked = marked_agencies(self.readings.by_id.values(), solution_id=self.solution_id, key=key)
+        return next((agent.vm for each in marked for agent in each.agency.agents if agent.host == host), None)
+
+    def _event_seen(self, event: VmEvent) -> None:
         """EAM tells in events what its API does not push; which agency it is about is not worth guessing."""
+        self._deeds.see(event)
         if event.type.startswith(EAM_EVENTS):
             self._agencies.nudge()
 

@@ -174,15 +174,17 @@ def plan_restart(desired: Desired, observed: Observed, view: HostView, vm: VmId,
 def vm_changes(
     desired: Desired, observed: Observed, vm: VirtualMachine
 ) -> tuple[tuple[NicChange, ...], int | None, int | None]:
-    """NICs to attach, CPU reservation (MHz) and memory reservation (MB) to set; None where they are right."""
+    """NICs to attach, CPU reservation (MHz) and memory reservation (MB) to set; None where they are right.
+
+    The deployment's word goes over the package's, be it more or less.
+    """
     wanted = desired.reservation
-    cpu = wanted.cpu_mhz if wanted.cpu_mhz and vm.cpu_mhz_reserved < wanted.cpu_mhz else None
-    most = vm.memory_mb or wanted.memory_mb
-    memory = min(wanted.memory_mb, most)
+    cpu = wanted.cpu_mhz if wanted.cpu_mhz and vm.cpu_mhz_reserved != wanted.cpu_mhz else None
+    memory = min(wanted.memory_mb, vm.memory_mb or wanted.memory_mb)
     return (
         nic_changes(desired, observed, vm),
         cpu,
-        memory if memory and vm.memory_mb_reserved < memory else None,
+        memory if memory and vm.memory_mb_reserved != memory else None,
     )
 
 
@@ -192,6 +194,9 @@ def plan_drift(desired: Desired, observed: Observed, view: HostView) -> tuple[Ac
     if vm is None or agent is None or not vm.nics:
         return ()
     nics, cpu, memory = vm_changes(desired, observed, vm)
+    # More than is due does no harm to a ContrailVM, and vCenter raises it itself for some kinds of devices.
+    cpu = cpu if cpu is not None and vm.cpu_mhz_reserved < cpu else None
+    memory = memory if memory is not None and vm.memory_mb_reserved < memory else None
     if not nics and cpu is None and memory is None:
         return ()
     repair = desired.repair

@@ -7,6 +7,7 @@ approval.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from contrail_vsphere.contrailvm.actions import Action, Alarm, Hold, Refetch, Resolve, SetHostAgentSettings, Wait
@@ -170,17 +171,31 @@ def _bounded(case: _Case) -> Action:
     same_as_then = bool(tries) and case.seen.seen.since <= tries[-1].at
     if same_as_then and now < tries[-1].at + repair.settle:
         return case.wait(f"EAM is resolving {case.type}", until=tries[-1].at + repair.settle)
-    recent = [
-        each
-        for each in case.view.record.counted("resolve", since=now - repair.window)
-        if policy_for(each.what).handling == "resolve"
-    ]
-    if len(recent) >= repair.attempts:
-        kinds = ", ".join(sorted({each.what for each in recent} | {case.type}))
+    counted = case.view.record.counted("resolve", since=now - repair.window)
+    mishaps = _mishaps((*counted, Attempt("resolve", case.type, now)), settle=repair.settle)
+    if len(mishaps) > repair.attempts:
+        kinds = ", ".join(sorted({each.what for each in mishaps}))
         minutes = int(repair.window / 60)
-        reason = f"repaired {len(recent)} times in {minutes} minutes and broken again ({kinds})"
+        reason = f"repaired {len(mishaps) - 1} times in {minutes} minutes and broken again ({kinds})"
         return Hold(host=case.host, reason=reason)
     return case.resolve()
+
+
+def _mishaps(attempts: Iterable[Attempt], *, settle: float) -> list[Attempt]:
+    """The repairs that the flap guard counts: one per mishap.
+
+    Whoever deletes a ContrailVM powers it off before, so that a deletion is repaired twice: once when the VM is found
+    off, and once when it is found gone.
+    """
+    counted: list[Attempt] = []
+    for each in attempts:
+        if policy_for(each.what).handling != "resolve":
+            continue
+        deletion = each.what in MISSING_VM_ISSUES and bool(counted) and policy_for(counted[-1].what).effect == "power"
+        if deletion and each.at < counted[-1].at + settle:
+            counted.pop()
+        counted.append(each)
+    return counted
 
 
 def _now_and_then(case: _Case) -> Resolve | Wait:

@@ -48,6 +48,8 @@ class Event:
     user: str = ""
     message: str = ""
     vm: VmId | None = None
+    vm_name: str = ""
+    """As it was called then."""
     host: HostId | None = None
     chain: int = 0
     arguments: Mapping[str, str] = field(default_factory=dict)
@@ -72,6 +74,7 @@ def convert(event: Any) -> Event:
         user=event.userName or "",
         message=event.fullFormattedMessage or getattr(event, "message", None) or "",
         vm=VmId(vm.vm._moId) if vm is not None and vm.vm is not None else None,
+        vm_name=str(vm.name or "") if vm is not None else "",
         host=HostId(host.host._moId) if host is not None and host.host is not None else None,
         chain=event.chainId or 0,
         arguments=arguments,

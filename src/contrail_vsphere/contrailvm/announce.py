@@ -1,0 +1,132 @@
+"""Our own events in vCenter: what was repaired and who had broken it, what is on hold, alarms that come and go.
+
+They stand beside the user's own event on the host and the ContrailVM, where an administrator of vCenter looks, and are
+of the types that our extension registers. Telling never stands in the way of doing: an event that cannot be posted is
+logged and forgotten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Literal
+
+from contrail_vsphere.contrailvm.actions import Action, Alarm, Hold, ReconfigureVm, Resolve, RestartContrailVm
+from contrail_vsphere.contrailvm.deeds import Deed, Deeds
+from contrail_vsphere.contrailvm.desired import Key
+from contrail_vsphere.contrailvm.doors import VCenterDoor
+from contrail_vsphere.contrailvm.observed import InventoryView
+from contrail_vsphere.model.errors import ContrailVsphereError
+from contrail_vsphere.model.ids import HostId, VmId
+from contrail_vsphere.wire.soap.types import vim, vmodl
+
+Kind = Literal["repaired", "held", "degraded", "healthy"]
+"""Last part of the event's type; the first is our extension's key (``registration.EVENTS``)."""
+
+_SEVERITY: dict[Kind, str] = {"repaired": "info", "held": "warning", "degraded": "warning", "healthy": "info"}
+_MANAGER = vim.event.EventManager("EventManager")
+DEADLINE = 30.0
+"""Seconds one event may take to post."""
+
+_LOG = logging.getLogger(__name__)
+
+
+class Announcer:
+    """Posts events; ``host_vm`` gives the ContrailVM that EAM has on a host, ``now`` aware UTC times."""
+
+    def __init__(
+        self,
+        vcenter: VCenterDoor,
+        *,
+        solution_id: str,
+        inventory: InventoryView,
+        deeds: Deeds,
+        host_vm: Callable[[Key, HostId], VmId | None],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._vcenter = vcenter
+        self._solution_id = solution_id
+        self._inventory = inventory
+        self._deeds = deeds
+        self._host_vm = host_vm
+        self._now = now
+        self._telling: set[asyncio.Task[None]] = set()
+
+    def done(self, key: Key, action: Action) -> None:
+        """An action was done; repairs and holds are told, the rest is not."""
+        match action:
+            case Resolve():
+                deed = self._deeds.take(action.host, "gone") if action.disturbs in ("power", "redeploy") else None
+                self._tell(key, "repaired", action.host, action.reason, deed=deed)
+            case ReconfigureVm(hook=None):
+                self._tell(key, "repaired", action.host, action.reason, deed=self._deeds.take(action.host, "changed"))
+            case RestartContrailVm():
+                self._tell(key, "repaired", action.host, f"the ContrailVM was restarted: {action.reason}")
+            case Hold():
+                deed = self._deeds.take(action.host, "gone")
+                self._tell(key, "held", action.host, f"no more is done until a person says so: {action.reason}", deed)
+            case _:
+                pass
+
+    def alarm(self, key: Key, alarm: Alarm, raised: bool) -> None:
+        """An alarm was raised, or is over."""
+        if raised:
+            self._tell(key, "degraded", alarm.host, alarm.reason)
+        else:
+            self._tell(key, "healthy", alarm.host, f"no longer so: {alarm.reason}")
+
+    async def stop(self) -> None:
+        """What was not told by now is not told."""
+        for task in self._telling:
+            task.cancel()
+        await asyncio.gather(*self._telling, return_exceptions=True)
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _tell(self, key: Key, kind: Kind, host: HostId | None, reason: str, deed: Deed | None = None) -> None:
+        event = self._event(key, kind, host, reason=reason, deed=deed)
+        task = asyncio.create_task(self._post(event), name=f"contrailvm:announce:{kind}")
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def _post(self, event: Any) -> None:
+        try:
+            async with asyncio.timeout(DEADLINE):
+                await self._vcenter.call(_MANAGER, "PostEvent", eventToPost=event)
+        except (ContrailVsphereError, TimeoutError) as error:
+            _LOG.info("vCenter was not told %r: %s", event.message, error or "the deadline passed")
+
+    def _event(self, key: Key, kind: Kind, host_id: HostId | None, *, reason: str, deed: Deed | None) -> Any:
+        host = self._inventory.hosts.get(host_id) if host_id is not None else None
+        cluster = self._inventory.clusters.get(key.cluster)
+        vm_id = self._host_vm(key, host_id) if host_id is not None else None
+        vm = self._inventory.vms.get(vm_id) if vm_id is not None else None
+        place = host.name if host else cluster.name if cluster else key.cluster
+        name = deed.vm_name if deed else vm.name if vm else "ContrailVM"
+        cause = f"{name} on {place} was {deed.what} by {deed.user}; " if deed else f"{name} on {place}: "
+        message = cause + reason
+        arguments = {"deployment": key.deployment, "reason": reason, "message": message}
+        arguments |= {"user": deed.user, "did": deed.what} if deed else {}
+        event = vim.event.EventEx(
+            # Numbers, time and user are vCenter's to set, but the wire requires them.
+            key=0,
+            chainId=0,
+            createdTime=self._now(),
+            userName="",
+            eventTypeId=f"{self._solution_id}.{kind}",
+            severity=_SEVERITY[kind],
+            message=message,
+            fullFormattedMessage=message,
+            arguments=[vmodl.KeyAnyValue(key=name, value=value) for name, value in arguments.items()],
+        )
+        if cluster is not None:
+            event.computeResource = vim.event.ComputeResourceEventArgument(
+                name=cluster.name, computeResource=vim.ClusterComputeResource(cluster.id)
+            )
+        if host is not None:
+            event.host = vim.event.HostEventArgument(name=host.name, host=vim.HostSystem(host.id))
+        if vm is not None:
+            event.vm = vim.event.VmEventArgument(name=vm.name, vm=vim.VirtualMachine(vm.id))
+        return event

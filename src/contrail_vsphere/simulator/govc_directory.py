@@ -20,6 +20,7 @@ from contrail_vsphere.simulator.govc_machines import read_disks, read_nics, vm_s
 from contrail_vsphere.simulator.inventory_file import InventoryFileError
 from contrail_vsphere.simulator.vcenter.build import ROOT_FOLDER
 from contrail_vsphere.simulator.vcenter.compute_resource import ClusterComputeResource, ComputeResource
+from contrail_vsphere.simulator.vcenter.create import give_managers
 from contrail_vsphere.simulator.vcenter.datacenter import Datacenter
 from contrail_vsphere.simulator.vcenter.datastore import Datastore
 from contrail_vsphere.simulator.vcenter.distributed_virtual_switch import (
@@ -29,7 +30,6 @@ from contrail_vsphere.simulator.vcenter.distributed_virtual_switch import (
 )
 from contrail_vsphere.simulator.vcenter.dvs_projection import default_policy, default_setting
 from contrail_vsphere.simulator.vcenter.dvs_table import DvPort
-from contrail_vsphere.simulator.vcenter.esx_agent_host_manager import EsxAgentHostManager
 from contrail_vsphere.simulator.vcenter.folder import (
     DATASTORE_TYPES,
     HOST_TYPES,
@@ -136,8 +136,10 @@ class _Loader:
             for entity in self.made.values():
                 if self.world.get(entity.moid) is None:
                     tx.add(entity)
-                if isinstance(entity, HostSystem) and entity.agent_manager is not None:
-                    tx.add(entity.agent_manager)
+                if isinstance(entity, HostSystem):
+                    for manager in (entity.agent_manager, entity.network_system):
+                        if manager is not None:
+                            tx.add(manager)
         return tuple(self.left_out)
 
     # -- objects ------------------------------------------------------------------------------------------------
@@ -285,8 +287,7 @@ class _Loader:
             networks=tuple(self._known(Network, item.refs("network"))),
         )
         self._the(ComputeResource, item.ref("parent"), "parent")
-        manager_id = self.world.new_id(EsxAgentHostManager.prefix)
-        host.agent_manager = EsxAgentHostManager(world=self.world, moid=manager_id, host=host)
+        give_managers(host)
         return host
 
     def _vm(self, item: Saved) -> VirtualMachine:

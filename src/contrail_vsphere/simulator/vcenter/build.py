@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from contrail_vsphere.simulator.core.world import Transaction, World
-from contrail_vsphere.simulator.vcenter import dvs_members, dvs_ports
+from contrail_vsphere.simulator.vcenter import dvs_members, dvs_ports, host_network
 from contrail_vsphere.simulator.vcenter.background import Background
 from contrail_vsphere.simulator.vcenter.compute_resource import ClusterComputeResource
 from contrail_vsphere.simulator.vcenter.create import (
     LOCAL_CAPACITY,
     create_cluster,
     create_datacenter,
+    give_managers,
     new_uuid,
 )
 from contrail_vsphere.simulator.vcenter.datacenter import Datacenter
@@ -22,7 +23,6 @@ from contrail_vsphere.simulator.vcenter.devices import FIRST_DISK_KEY, FIRST_NIC
 from contrail_vsphere.simulator.vcenter.distributed_virtual_switch import DistributedVirtualSwitch
 from contrail_vsphere.simulator.vcenter.dvs_life import make_switch
 from contrail_vsphere.simulator.vcenter.dvs_manager import DistributedVirtualSwitchManager
-from contrail_vsphere.simulator.vcenter.esx_agent_host_manager import EsxAgentHostManager
 from contrail_vsphere.simulator.vcenter.folder import ROOT_TYPES, Folder
 from contrail_vsphere.simulator.vcenter.host_life import MaintenanceHooks
 from contrail_vsphere.simulator.vcenter.host_system import HostSystem
@@ -69,6 +69,7 @@ def prepare(world: World) -> None:
     MaintenanceHooks.of(world)
     Background.of(world)
     dvs_ports.install(world)
+    host_network.install(world)
     root_folder(world)
     if world.get(DistributedVirtualSwitchManager.singleton) is None:
         with world.commit() as tx:
@@ -153,8 +154,7 @@ def _add_hosts(tx: Transaction, built: Inventory, count: int) -> None:
             networks=everywhere,
         )
         local.hosts = (host,)
-        host.agent_manager = EsxAgentHostManager(world=world, moid=world.new_id(EsxAgentHostManager.prefix), host=host)
-        for entity in (local, host, host.agent_manager):
+        for entity in (local, host, *give_managers(host)):
             tx.add(entity)
         add_browser(tx, local)
         locals_.append(local)

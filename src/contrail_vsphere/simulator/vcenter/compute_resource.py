@@ -44,6 +44,8 @@ class ComputeResource(ManagedEntity):
     ha: bool = False
     disabled: bool = False
     """EAM refuses agencies here (eam.fault.DisabledClusterFault)."""
+    image_managed: bool = False
+    """VLCM manages the hosts' software by one image."""
 
     def siblings(self) -> Iterator[ManagedEntity]:
         """Compute resources of one folder have different names."""
@@ -160,6 +162,21 @@ class ClusterComputeResource(ComputeResource):
 
         return self.start_task(call, "reconfigureEx", work)
 
+    @operation("GetResourceUsage", note="What VMs reserve stands for what they use.")
+    def GetResourceUsage(self, call: Any) -> Any:
+        running = [vm for host in self.hosts for vm in host.vms if vm.power_state == "poweredOn"]
+        stores = {store.moid: store for host in self.hosts for store in host.datastores}.values()
+        capacity = sum(store.capacity for store in stores)
+        return data_object(
+            vim.cluster.ResourceUsageSummary,
+            cpuUsedMHz=sum(vm.cpu_reservation for vm in running),
+            cpuCapacityMHz=sum(host.cpu_mhz * host.cpu_cores for host in self.hosts),
+            memUsedMB=sum(vm.memory_reservation for vm in running),
+            memCapacityMB=sum(host.memory_mb for host in self.hosts),
+            storageUsedMB=(capacity - sum(store.free for store in stores)) >> 20,
+            storageCapacityMB=capacity >> 20,
+        )
+
     async def destroy(self, *, user: str = "", chain: int | None = None) -> None:
         """Take the cluster out with its hosts and the VMs on them, which run on; a commit per host."""
         await self.remove_hosts(user=user, chain=chain)
@@ -184,6 +201,14 @@ class ClusterComputeResource(ComputeResource):
             spbmEnabled=False,
             dasConfig=self._das(),
             drsConfig=self._drs(),
+            dpmConfigInfo=data_object(
+                vim.cluster.DpmConfigInfo, enabled=False, defaultDpmBehavior="automated", hostPowerActionRate=3
+            ),
+            vsanConfigInfo=data_object(
+                vim.vsan.cluster.ConfigInfo,
+                enabled=False,
+                defaultConfig=data_object(vim.vsan.cluster.ConfigInfo.HostDefaultInfo, autoClaimStorage=False),
+            ),
         )
 
     @managed_property("configuration")

@@ -26,6 +26,7 @@ from contrail_vsphere.wire.soap.types import vim
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from contrail_vsphere.simulator.core.entity import Entity
     from contrail_vsphere.simulator.core.world import Transaction, World
     from contrail_vsphere.simulator.vcenter.network import Network
 
@@ -142,6 +143,16 @@ def leave_network(tx: Transaction, host: HostSystem, network: Network) -> None:
     tx.touch(host.compute_resource, "network")
 
 
+def give_managers(host: HostSystem) -> tuple[Entity, Entity]:
+    """The objects of a new host that are not in the inventory tree."""
+    from contrail_vsphere.simulator.vcenter.host_network_system import HostNetworkSystem
+
+    world = host.world
+    host.agent_manager = EsxAgentHostManager(world=world, moid=world.new_id(EsxAgentHostManager.prefix), host=host)
+    host.network_system = HostNetworkSystem(world=world, moid=world.new_id(HostNetworkSystem.prefix), host=host)
+    return host.agent_manager, host.network_system
+
+
 def make_host(
     tx: Transaction, compute: ComputeResource, *, name: str, peers: tuple[HostSystem, ...] = ()
 ) -> HostSystem:
@@ -157,10 +168,8 @@ def make_host(
         address=f"10.{number >> 14 & 0x3F}.{number >> 7 & 0x7F}.{(number & 0x7F) + 1}",
         boot_time=world.clock.now(),
     )
-    manager = EsxAgentHostManager(world=world, moid=world.new_id(EsxAgentHostManager.prefix), host=host)
-    host.agent_manager = manager
-    tx.add(host)
-    tx.add(manager)
+    for entity in (host, *give_managers(host)):
+        tx.add(entity)
     tx.set(compute, hosts=(*compute.hosts, host))
     datacenter = host.ancestor(Datacenter)
     if datacenter is not None:

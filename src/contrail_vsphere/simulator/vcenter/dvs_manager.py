@@ -18,6 +18,8 @@ from contrail_vsphere.wire.soap.types import vim
 
 VERSIONS = ("6.5.0", "6.6.0", "7.0.0", "7.0.2", "7.0.3", "8.0.0", "8.0.3")
 """Of distributed switches, oldest first."""
+RECOMMENDED = VERSIONS[VERSIONS.index("7.0.0") :]
+"""Those that hosts of today can be members of."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -57,7 +59,7 @@ class DistributedVirtualSwitchManager(Entity):
 
     @operation("QueryAvailableDvsSpec")
     def QueryAvailableDvsSpec(self, call: Any, recommended: bool | None = None) -> list[Any]:
-        versions = VERSIONS[-1:] if recommended else VERSIONS
+        versions = RECOMMENDED if recommended else VERSIONS
         return [dvs_projection.product_spec(version) for version in versions]
 
     @operation("QueryDvsFeatureCapability", note="The same for every version.")

@@ -139,8 +139,9 @@ async def remove_host(
                 dvs_members.left(tx, network.dvs, host)
                 tx.set(network.dvs, hosts=without(network.dvs.hosts, host))
         tx.set(compute, hosts=without(compute.hosts, host))
-        if host.agent_manager is not None:
-            tx.remove(host.agent_manager)
+        for manager in (host.agent_manager, host.network_system):
+            if manager is not None:
+                tx.remove(manager)
         tx.remove(host)
         if not in_cluster:
             compute.leave(tx)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from contrail_vsphere.simulator.vcenter import host_network
 from contrail_vsphere.simulator.vcenter.data_object import data_object
 from contrail_vsphere.wire.soap.types import vim
 
@@ -11,6 +13,8 @@ if TYPE_CHECKING:
     from contrail_vsphere.simulator.vcenter.host_system import HostSystem
 
 VENDOR, MODEL, CPU_MODEL = "Contrail", "Simulated host", "Simulated CPU @ 2.60GHz"
+
+BIOS_DATE = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 def runtime(host: HostSystem) -> Any:
@@ -21,6 +25,13 @@ def runtime(host: HostSystem) -> Any:
         powerState=host.power_state,
         standbyMode=host.standby_change or ("in" if host.power_state == "standBy" else "none"),
         inMaintenanceMode=host.in_maintenance,
+        partialMaintenanceMode=[
+            data_object(
+                vim.host.PartialMaintenanceModeRuntimeInfo, key="quickPatch", hostStatus="inPartialMaintenanceMode"
+            )
+        ]
+        if host.partial_maintenance
+        else [],
         inQuarantineMode=False,
         bootTime=host.boot_time,
     )
@@ -47,48 +58,13 @@ def product(host: HostSystem) -> Any:
 
 
 def config(host: HostSystem) -> Any:
-    """HostConfigInfo: product and the part of the network that clients look at."""
+    """HostConfigInfo: product and network."""
     return data_object(
-        vim.host.ConfigInfo, host=host, product=product(host), network=_network(host), lockdownMode="lockdownDisabled"
-    )
-
-
-def _network(host: HostSystem) -> Any:
-    """The management interface and the standard port groups, all on one switch; no physical detail."""
-    standard = [network for network in host.networks if network.wsdl == "Network"]
-    return data_object(
-        vim.host.NetworkInfo,
-        portgroup=[
-            data_object(
-                vim.host.PortGroup,
-                key=f"key-vim.host.PortGroup-{network.name}",
-                vswitch="key-vim.host.VirtualSwitch-vSwitch0",
-                spec=data_object(
-                    vim.host.PortGroup.Specification,
-                    name=network.name,
-                    vlanId=0,
-                    vswitchName="vSwitch0",
-                    policy=data_object(vim.host.NetworkPolicy),
-                ),
-                computedPolicy=data_object(vim.host.NetworkPolicy),
-            )
-            for network in standard
-        ],
-        vnic=[
-            data_object(
-                vim.host.VirtualNic,
-                device="vmk0",
-                key="key-vim.host.VirtualNic-vmk0",
-                portgroup="Management Network",
-                spec=data_object(
-                    vim.host.VirtualNic.Specification,
-                    ip=data_object(vim.host.IpConfig, dhcp=False, ipAddress=host.address, subnetMask="255.0.0.0"),
-                    mtu=1500,
-                ),
-            )
-        ]
-        if host.address
-        else [],
+        vim.host.ConfigInfo,
+        host=host,
+        product=product(host),
+        network=host_network.network_info(host),
+        lockdownMode="lockdownDisabled",
     )
 
 
@@ -157,6 +133,7 @@ def hardware(host: HostSystem) -> Any:
             for index in range(2)
         ],
         memorySize=host.memory_mb * 1024 * 1024,
+        biosInfo=data_object(vim.host.BIOSInfo, biosVersion="1.0", vendor=VENDOR, releaseDate=BIOS_DATE),
         smcPresent=False,
     )
 
@@ -181,4 +158,6 @@ def capability() -> Any:
 
 def config_manager(host: HostSystem) -> Any:
     """HostConfigManager: the managers that are served."""
-    return data_object(vim.host.ConfigManager, esxAgentHostManager=host.agent_manager)
+    return data_object(
+        vim.host.ConfigManager, esxAgentHostManager=host.agent_manager, networkSystem=host.network_system
+    )

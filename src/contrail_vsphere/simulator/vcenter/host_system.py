@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from contrail_vsphere.simulator.core.entity import managed_property, operation
-from contrail_vsphere.simulator.vcenter import host_projection
+from contrail_vsphere.simulator.vcenter import host_network, host_projection
 from contrail_vsphere.simulator.vcenter.compute_resource import ComputeResource
+from contrail_vsphere.simulator.vcenter.host_network import FIRST_SWITCH, StandardGroup, StandardSwitch
 from contrail_vsphere.simulator.vcenter.managed_entity import ManagedEntity
 from contrail_vsphere.wire.soap.types import vim
 
 if TYPE_CHECKING:
     from contrail_vsphere.simulator.vcenter.datastore import Datastore
     from contrail_vsphere.simulator.vcenter.esx_agent_host_manager import EsxAgentHostManager
+    from contrail_vsphere.simulator.vcenter.host_network_system import HostNetworkSystem
     from contrail_vsphere.simulator.vcenter.network import Network
     from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
 
@@ -37,6 +39,7 @@ class HostSystem(ManagedEntity):
         "connection_state": ("runtime.connectionState", "summary.runtime.connectionState"),
         "power_state": ("runtime.powerState", "summary.runtime.powerState", *_STANDBY),
         "standby_change": _STANDBY,
+        "partial_maintenance": ("runtime.partialMaintenanceMode", "summary.runtime.partialMaintenanceMode"),
         "in_maintenance": ("runtime.inMaintenanceMode", "summary.runtime.inMaintenanceMode"),
         "boot_time": ("runtime.bootTime", "summary.runtime.bootTime"),
         "version": ("config.product", "summary.config.product"),
@@ -44,6 +47,8 @@ class HostSystem(ManagedEntity):
         "vms": ("vm",),
         "datastores": ("datastore",),
         "networks": ("network", "config.network"),
+        "switches": ("config.network",),
+        "port_groups": ("config.network",),
         "agent_datastore": ("summary.config.agentVmDatastore",),
         "agent_network": ("summary.config.agentVmNetwork",),
     }
@@ -60,6 +65,8 @@ class HostSystem(ManagedEntity):
     in_maintenance: bool = False
     entering_maintenance: bool = False
     """Asked to enter maintenance mode: takes no VM any more, not visible to clients."""
+    partial_maintenance: bool = False
+    """Being patched while VMs run on: no VM is created, powered or deleted meanwhile (8.0 U3)."""
     crashed: bool = False
     """The truth behind ``notResponding``: nothing runs on it."""
     version: str = "8.0.3"
@@ -75,6 +82,11 @@ class HostSystem(ManagedEntity):
     agent_datastore: Datastore | None = None
     agent_network: Network | None = None
     agent_manager: EsxAgentHostManager | None = None
+    network_system: HostNetworkSystem | None = None
+    switches: tuple[StandardSwitch, ...] = (FIRST_SWITCH,)
+    """Its own, not the distributed ones."""
+    port_groups: Mapping[str, StandardGroup] = field(default_factory=dict)
+    """What is not as usual about standard port groups, by name."""
     required_agents: int = 0
     """EsxAgents that must be available before other VMs may run here; set by EAM."""
     available_agents: int = 0
@@ -221,6 +233,10 @@ class HostSystem(ManagedEntity):
     @managed_property("config.product")
     def _config_product(self) -> Any:
         return host_projection.product(self)
+
+    @managed_property("config.network")
+    def _config_network(self) -> Any:
+        return host_network.network_info(self)
 
     @managed_property("hardware")
     def _hardware(self) -> Any:

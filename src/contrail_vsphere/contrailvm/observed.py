@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from contrail_vsphere.contrailvm.desired import Key, agency_name
+from contrail_vsphere.contrailvm.desired import Key, agency_name, key_of_agency
 from contrail_vsphere.contrailvm.records import HostRecord, KeyRecord
 from contrail_vsphere.model.eam import Agency, EsxAgent, Issue, VmHook
 from contrail_vsphere.model.ids import (
@@ -163,6 +163,8 @@ class Observed:
     agency: Agency | None = None
     duplicates: tuple[Agency, ...] = ()
     """More agencies with the mark of this key; there should never be any."""
+    rivals: tuple[str, ...] = ()
+    """Names of our agencies that another deployment has, or had, on this cluster."""
     read_at: float = 0.0
     agency_issues: tuple[SeenIssue, ...] = ()
     hosts: tuple[HostView, ...] = ()
@@ -224,6 +226,7 @@ def observe(
         cluster=cluster,
         agency=keeper.agency if keeper else None,
         duplicates=tuple(reading.agency for reading in marked[1:]),
+        rivals=_rivals(readings.values(), solution_id=solution_id, key=key),
         read_at=keeper.read_at if keeper else 0.0,
         agency_issues=_agency_issues(keeper) if keeper else (),
         hosts=views,
@@ -243,6 +246,15 @@ def marked_agencies(readings: Iterable[Reading], *, solution_id: str, key: Key) 
     name = agency_name(solution_id, key)
     marked = [each for each in readings if each.agency.solution_id == solution_id and each.agency.config.name == name]
     return sorted(marked, key=lambda each: (-sum(a.vm is not None for a in each.agency.agents), each.agency.id))
+
+
+def _rivals(readings: Iterable[Reading], *, solution_id: str, key: Key) -> tuple[str, ...]:
+    found = []
+    for each in readings:
+        other = key_of_agency(solution_id, each.agency.config.name) if each.agency.solution_id == solution_id else None
+        if other is not None and other != key and other.cluster == key.cluster:
+            found.append(each.agency.config.name)
+    return tuple(sorted(found))
 
 
 def _view(

@@ -40,7 +40,7 @@ def plan(desired: Desired | None, observed: Observed) -> tuple[Action, ...]:
     if observed.record.paused:
         return (Wait(reason=f"paused by {observed.record.paused}"),)
     if desired.removed:
-        return plan_removal(observed)
+        return (*plan_removal(observed), *_unblock_removal(desired, observed))
     if observed.cluster is None:
         reason = (
             f"cluster {desired.cluster_name} ({desired.key.cluster}) no longer exists; remove it from the deployment"
@@ -60,6 +60,22 @@ def plan(desired: Desired | None, observed: Observed) -> tuple[Action, ...]:
     agency = plan_agency(desired, observed)
     hosts = tuple(action for view in observed.hosts for action in plan_host(desired, observed, view))
     return (*ground, *agency, *hosts)
+
+
+def _unblock_removal(desired: Desired, observed: Observed) -> tuple[Action, ...]:
+    """EAM stops removing a ContrailVM at an issue and waits for Resolve, as it does while it deploys one."""
+    if observed.agency is None or observed.agency.goal != "uninstalled":
+        return ()
+    stuck = (
+        view
+        for view in observed.hosts
+        if view.issues and view.reachable and view.host.in_maintenance is False and view.record.hold is None
+        if view.failure is None or observed.now >= view.failure.until
+    )
+    # What a person must know of them, plan_removal says.
+    return tuple(
+        action for view in stuck for action in plan_issues(desired, observed, view) if not isinstance(action, Alarm)
+    )
 
 
 def plan_host(desired: Desired, observed: Observed, view: HostView) -> tuple[Action, ...]:
@@ -87,7 +103,12 @@ def plan_host(desired: Desired, observed: Observed, view: HostView) -> tuple[Act
         # A guest that hangs loses its heartbeat too: EAM is yellow, but it is not EAM who is at work.
         lost = plan_forwarding(desired, observed, view) if _was_opened(view) else ()
         return lost or _progress(desired, observed, view)
-    return _lag(observed, view) or plan_drift(desired, observed, view) or plan_forwarding(desired, observed, view)
+    return (
+        _elsewhere(observed, view)
+        or _lag(observed, view)
+        or plan_drift(desired, observed, view)
+        or plan_forwarding(desired, observed, view)
+    )
 
 
 def _was_opened(view: HostView) -> bool:
@@ -122,6 +143,16 @@ def _progress(desired: Desired, observed: Observed, view: HostView) -> tuple[Act
     minutes = int((observed.now - view.agent_since) / 60)
     reason = f"EAM has been {doing} the ContrailVM for {minutes} minutes without saying why; look at EAM itself"
     return (Alarm(host=view.host.id, cause="eam.stuck", reason=reason),)
+
+
+def _elsewhere(observed: Observed, view: HostView) -> tuple[Action, ...]:
+    """Somebody moved the ContrailVM, and EAM lets him. It serves neither host there; whoever moved it knows why."""
+    vm = view.vm
+    if vm is None or vm.host in (None, view.host.id):
+        return ()
+    other = next((each.host.name for each in observed.hosts if each.host.id == vm.host), vm.host)
+    reason = f"its ContrailVM {vm.name} was moved to {other}; move it back, or delete it to have a new one deployed"
+    return (Alarm(host=view.host.id, cause="vm.elsewhere", reason=reason),)
 
 
 def _lag(observed: Observed, view: HostView) -> tuple[Action, ...]:

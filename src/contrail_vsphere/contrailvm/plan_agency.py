@@ -27,6 +27,9 @@ AGENT_NAME = "ContrailVM"
 NOT_TAKEN_RETRY = 600.0
 """Seconds until a configuration that EAM accepted but does not show is sent again."""
 
+RIVAL_PAUSE = 5.0
+"""Seconds until it is looked at again whether another deployment's agency is gone from the cluster."""
+
 REFETCH_INTERVAL = 2.0
 """Seconds between two reads of an agency that a plan asks for."""
 
@@ -110,6 +113,10 @@ def plan_agency(desired: Desired, observed: Observed) -> tuple[Action, ...]:
     if offer is None or offer.digest != desired.package.digest:
         return (Wait(reason=f"package {desired.package.version} is not published yet"),)
     wanted = wanted_config(desired, observed, offer)
+    if observed.agency is None and observed.rivals:
+        # Two agencies on one cluster would put two ContrailVMs on every host.
+        reason = f"{', '.join(observed.rivals)} must be gone from {desired.cluster_name} first"
+        return (Wait(reason=reason, until=observed.now + RIVAL_PAUSE),)
     if observed.agency is None:
         if not offer.reachable:
             reason = f"package {offer.version} cannot be fetched at {offer.url}: {offer.problem or 'no answer'}"

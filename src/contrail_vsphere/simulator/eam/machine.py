@@ -161,7 +161,8 @@ def _obstacle(s: Situation) -> Outcome | None:
     if s.disabled:
         return WAIT
     if s.host == "standby":
-        return Raise(("HostInStandbyMode",), s.phase)
+        # The issue must name a virtual machine; where there is none yet EAM just waits.
+        return WAIT if s.subject == "none" else Raise(("HostInStandbyMode",), s.phase)
     if s.host == "maintenance":
         return Raise(("VmRequiresHostOutOfMaintenanceMode",), s.phase)
     return Raise(s.problems, s.phase) if s.problems else None

@@ -4,6 +4,7 @@ ContrailVsphereError            message says what, hint says what to do
 ├── UsageError                  the caller asked for something that cannot be (CLI exit 2)
 │   ├── SettingsError           a settings file
 │   ├── DesiredStateError       a deployments file
+│   ├── DocumentError           a JSON document of Server Manager
 │   └── PackageError            an OVF, OVA or VIB that does not hold together
 ├── TransientError              the same call may succeed later; retried with backoff
 │   ├── Unreachable             no connection, time-out, connection dropped
@@ -56,6 +57,21 @@ class SettingsError(UsageError):
 
 class DesiredStateError(UsageError):
     """A deployments file is wrong."""
+
+
+class DocumentError(UsageError):
+    """A JSON document of Server Manager is wrong; ``problems`` has a line for each thing, with its JSON path."""
+
+    def __init__(self, message: str, *, hint: str = "", problems: Iterable[str] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.problems = tuple(problems) or (str(self),)
+
+    @classmethod
+    def of(cls, subject: str, problems: Sequence[str]) -> DocumentError:
+        """One error for several problems of ``subject``."""
+        if len(problems) == 1:
+            return cls(f"{subject}: {problems[0]}", problems=problems)
+        return cls(f"{subject} has {len(problems)} problems, the first: {problems[0]}", problems=problems)
 
 
 class PackageError(UsageError):

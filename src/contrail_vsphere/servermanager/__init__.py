@@ -1,0 +1,1 @@
+"""Server Manager: puts the Contrail services on servers as containers, from image to running."""

@@ -1,0 +1,122 @@
+import os
+import shutil
+import socket
+import subprocess
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from contrail_vsphere.servermanager.catalogue import catalogue
+from contrail_vsphere.servermanager.objects import Objects
+from contrail_vsphere.servermanager.records import Actor
+from contrail_vsphere.servermanager.store import Store
+from contrail_vsphere.servermanager.vault import Vault
+
+
+def now():
+    return datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
+
+
+ACTOR = Actor("alice", now())
+
+
+def missing(part):
+    """A real part is not installed: skip on a desk, fail in CI."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{part} is not installed")
+    pytest.skip(f"{part} is not installed")
+
+
+def free_port(host="127.0.0.1"):
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(answers, *, seconds, process):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args[0]} ended with {process.returncode}")
+        if answers():
+            return
+        time.sleep(0.05)
+    raise TimeoutError(process.args[0])
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory):
+    """A real PostgreSQL of this test session, as an ordinary user: it refuses root."""
+    places = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not places:
+        missing("postgresql")
+    binaries = places[-1].parent
+    directory = tmp_path_factory.mktemp("postgres")
+    as_user = []
+    if os.geteuid() == 0:
+        as_user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+        for each in (directory, *list(directory.parents)[:-2]):
+            each.chmod(0o755)
+        shutil.chown(directory, "nobody", "nogroup")
+    data = directory / "data"
+    subprocess.run(
+        [*as_user, binaries / "initdb", "-D", data, "-U", "tester", "--auth=trust", "--no-sync"],
+        check=True, capture_output=True, timeout=60, cwd=directory,
+    )  # fmt: skip
+    port = free_port()
+    server = subprocess.Popen(
+        [*as_user, binaries / "postgres", "-D", data, "-k", directory, "-p", str(port), "-c",
+         "listen_addresses=127.0.0.1", "-c", "fsync=off"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=directory,
+    )  # fmt: skip
+
+    def answers():
+        try:
+            psycopg.connect(host="127.0.0.1", port=port, user="tester", dbname="postgres", connect_timeout=1).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    try:
+        wait_for(answers, seconds=20, process=server)
+        yield f"postgresql://tester@127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request, tmp_path):
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'server-manager.db'}"
+    else:
+        base = request.getfixturevalue("postgres_url")
+        name = f"t{os.urandom(6).hex()}"
+        with psycopg.connect(f"{base}/postgres", autocommit=True) as admin:
+            admin.execute(f"CREATE DATABASE {name}")
+        url = f"{base}/{name}"
+    opened = Store(url, now=now)
+    opened.migrate()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def sqlite_store(tmp_path):
+    opened = Store(f"sqlite:///{tmp_path / 'server-manager.db'}", now=now)
+    opened.migrate()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def vault(tmp_path):
+    return Vault(tmp_path / "secret.key")
+
+
+@pytest.fixture
+def objects(vault):
+    return Objects(catalogue=catalogue(), vault=vault)

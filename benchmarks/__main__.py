@@ -68,6 +68,30 @@ def small(calls: int) -> dict[str, Any]:
         server.stop()
 
 
+def manager(hosts: int, clusters: int) -> dict[str, Any]:
+    """The ContrailVM Manager deploys to that many hosts, then has nothing to do."""
+    command = [sys.executable, "-m", "benchmarks.manager", str(hosts), str(clusters)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
+    if done.returncode:
+        raise SystemExit(f"manager of {hosts} hosts: {done.stderr[-2000:]}")
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def show_manager(found: dict[str, Any]) -> None:
+    hosts, clusters = found["hosts"], found["clusters"]
+    for name in ("deploy", "steady"):
+        part = found[name]
+        calls = sum(part["calls"].values())
+        share = f"{calls / hosts:.1f} a host" if name == "deploy" else f"{calls / part['seconds'] * 30:.1f} in 30 s"
+        print(
+            f"\nContrailVM Manager, {hosts} hosts in {clusters} clusters, {name}: {part['seconds']:.0f} virtual seconds,"
+            f" {calls} calls of vCenter ({share}), {part['cpu']:.1f} s CPU of both sides and all guests"
+        )
+        most = sorted(part["calls"].items(), key=lambda each: -each[1])[:8]
+        print("  " + ", ".join(f"{call} {number}" for call, number in most))
+
+
 def show_bulk(found: dict[str, Any], vms: int) -> None:
     for name, sides in found.items():
         size = sides["raw"]["bytes"] / 1e6
@@ -114,14 +138,18 @@ def main() -> int:
     parser.add_argument("--vms", type=int, default=10_000)
     parser.add_argument("--repeat", type=int, default=2, help="runs of each side; the best counts")
     parser.add_argument("--calls", type=int, default=2_000)
+    parser.add_argument("--hosts", type=int, default=64, help="hosts of the ContrailVM Manager's part")
+    parser.add_argument("--clusters", type=int, default=4)
     parser.add_argument("--json", action="store_true", help="one JSON object")
     options = parser.parse_args()
     reads, calls = bulk(options.vms, options.repeat), small(options.calls)
+    managed = manager(options.hosts, options.clusters)
     if options.json:
-        print(json.dumps({"vms": options.vms, "read": reads, "calls": calls}))
+        print(json.dumps({"vms": options.vms, "read": reads, "calls": calls, "manager": managed}))
     else:
         show_bulk(reads, options.vms)
         show_small(calls)
+        show_manager(managed)
     faults = missed(reads)
     for fault in faults:
         print(f"missed: {fault}", file=sys.stderr)

@@ -1,0 +1,153 @@
+"""What the ContrailVM Manager asks of vCenter: counts of calls, which do not depend on the machine.
+
+The whole service, the simulated vCenter and its guests run in one process on virtual time, over TLS sockets; so the CPU
+time shown is that of both sides together, an upper bound of ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import sys
+import tempfile
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import looptime
+
+from contrail_vsphere.app.contrailvm import ContrailVmService
+from contrail_vsphere.app.contrailvm_register import register
+from contrail_vsphere.app.data_dir import DataDirectory
+from contrail_vsphere.config.load import load
+from contrail_vsphere.config.settings import Settings
+from contrail_vsphere.contrailvm.package import make_demo_package
+from contrail_vsphere.simulator.core.timing import Timing
+from contrail_vsphere.simulator.simulator import VCenterSimulator
+
+KEY = "net.juniper.contrail.vm-manager"
+SETTLE = 300.0
+"""Virtual seconds after the last host became green in which follow-up reads may still run."""
+STEADY = 600.0
+"""Virtual seconds over which the steady state is counted."""
+DEADLINE = 3600.0
+"""Virtual seconds in which every host must be green."""
+
+SETTINGS = """\
+[vcenter.bench]
+host = "127.0.0.1"
+port = {port}
+username = "{username}"
+password_file = "vcenter.password"
+ca_file = "{ca}"
+tunnel_host = "127.0.0.1"
+tunnel_port = {tunnel}
+[manager]
+data_dir = "data"
+extension_key = "{key}"
+[publish]
+listen = "127.0.0.1:{publish}"
+[bootstrap]
+listen = "127.0.0.1:{bootstrap}"
+[control]
+listen = "127.0.0.1:{control}"
+[log]
+level = "error"
+"""
+
+DEPLOYMENT = """\
+[deployment.bench]
+clusters = {clusters}
+package = "{version}"
+datastores = ["nfs-shared"]
+[deployment.bench.networks]
+management = "mgmt"
+overlay = {{ switch = "dvs0" }}
+[deployment.bench.guest]
+controllers = ["127.0.0.1"]
+"""
+
+
+def _settings(directory: Path, ready: dict[str, Any]) -> Settings:
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+    publish, bootstrap, control = (each.getsockname()[1] for each in held)
+    for each in held:
+        each.close()
+    password = directory / "vcenter.password"
+    password.touch(mode=0o600)
+    password.write_text(ready["password"])
+    file = directory / "settings.toml"
+    file.write_text(
+        SETTINGS.format(
+            port=ready["url"].removesuffix("/sdk").rpartition(":")[2],
+            username=ready["username"],
+            ca=ready["ca_file"],
+            tunnel=ready["tunnel"].rpartition(":")[2],
+            key=KEY,
+            publish=publish,
+            bootstrap=bootstrap,
+            control=control,
+        )
+    )
+    return load(file, {})
+
+
+async def _package(settings: Settings, directory: Path) -> str:
+    data = DataDirectory(settings.manager.data_dir, now=lambda: datetime.now(UTC))
+    package = make_demo_package(directory / "build")
+    await data.packages().add(package)
+    return package.version
+
+
+async def _counted(vcenter: VCenterSimulator, seconds: float) -> dict[str, Any]:
+    before, used = Counter(vcenter.calls), time.process_time()
+    await asyncio.sleep(seconds)
+    return {"calls": dict(Counter(vcenter.calls) - before), "cpu": time.process_time() - used, "seconds": seconds}
+
+
+async def _measure(hosts: int, clusters: int, directory: Path) -> dict[str, Any]:
+    loop = asyncio.get_running_loop()
+    vcenter = VCenterSimulator(hosts=hosts, clusters=clusters, timing=Timing.real())
+    await vcenter.start()
+    try:
+        settings = _settings(directory, vcenter.ready)
+        version = await _package(settings, directory)
+        await register(settings)
+        async with ContrailVmService(settings, now=vcenter.world.clock.now, seed=1) as service:
+            manager = service.manager
+            before, used, begun = Counter(vcenter.calls), time.process_time(), loop.time()
+            while manager.blind():
+                await asyncio.sleep(1.0)
+            names = json.dumps([f"C{number}" for number in range(clusters)])
+            manager.operator.apply_deployments(DEPLOYMENT.format(clusters=names, version=version))
+            while not (manager.converged() and manager.status().deployments):
+                if loop.time() - begun > DEADLINE:
+                    raise SystemExit(f"{hosts} hosts: not all green after {DEADLINE:g} virtual seconds")
+                await asyncio.sleep(5.0)
+            deployed = {
+                "calls": dict(Counter(vcenter.calls) - before),
+                "cpu": time.process_time() - used,
+                "seconds": loop.time() - begun,
+            }
+            await asyncio.sleep(SETTLE)
+            return {"hosts": hosts, "clusters": clusters, "deploy": deployed, "steady": await _counted(vcenter, STEADY)}
+    finally:
+        await vcenter.stop()
+
+
+def main() -> int:
+    """``python -m benchmarks.manager HOSTS CLUSTERS`` prints one JSON object."""
+    hosts, clusters = int(sys.argv[1]), int(sys.argv[2])
+    loop = looptime.new_event_loop(start=0.0)
+    with tempfile.TemporaryDirectory() as directory, contextlib.closing(loop):
+        found = loop.run_until_complete(_measure(hosts, clusters, Path(directory)))
+    print(json.dumps(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -51,7 +51,7 @@ class NoAuth:
 
 @dataclass(frozen=True, slots=True)
 class KeystoneUser:
-    """Where Keystone is (``url`` without ``/v3``) and who logs in."""
+    """Where Keystone is (with or without ``/v3``) and who logs in."""
 
     url: str
     username: str
@@ -101,7 +101,7 @@ class KeystoneV3:
         self.renewals += 1
         with door(what):
             async with http.post(
-                f"{self._user.url.rstrip('/')}/v3/auth/tokens",
+                f"{self._user.url.rstrip('/').removesuffix('/v3')}/v3/auth/tokens",
                 data=msgspec.json.encode(self._body()),
                 headers={"Content-Type": "application/json"},
                 ssl=self._tls or True,

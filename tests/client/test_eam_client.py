@@ -27,7 +27,7 @@ from contrail_vsphere.vsphere.eam.client import EamClient
 from contrail_vsphere.wire.soap.decode import RequestDecoder
 from contrail_vsphere.wire.soap.encode import encode_request
 from contrail_vsphere.wire.soap.metadata import method_of
-from contrail_vsphere.wire.soap.types import eam, vim
+from contrail_vsphere.wire.soap.types import eam, vim, vmodl
 from contrail_vsphere.wire.soap.values import build
 from contrail_vsphere.wire.soap.versions import EAM, VERSIONS
 
@@ -112,6 +112,21 @@ def test_issues_keep_what_they_say() -> None:
         eam.issue.NoCustomAgentVmNetwork, customAgentVmNetwork=networks, customAgentVmNetworkName=["a", "b"], **base
     )
     assert ("customAgentVmNetwork", "network-1; network-2") in values.issues([custom])[0].details
+    cause = build(vim.fault.FileNotFound, file="[nfs] a.vmdk", msg="")
+    fault = build(
+        vim.fault.GenericVmConfigFault,
+        reason="PCI device 0000:3b:02.1 is missing",
+        msg="Cannot power on",
+        faultCause=build(vmodl.LocalizedMethodFault, fault=cause, localizedMessage="No such file"),
+    )
+    told = "GenericVmConfigFault: Cannot power on, PCI device 0000:3b:02.1 is missing"
+    told += " (caused by FileNotFound: No such file, file [nfs] a.vmdk)"
+    vm = vim.VirtualMachine("vm-1")
+    for error in (fault, build(vmodl.LocalizedMethodFault, fault=fault, localizedMessage="")):
+        broken = build(eam.issue.InvalidConfig, error=error, vm=vm, **base)
+        assert values.issues([broken])[0].details == (("error", told),)
+    long = build(vim.fault.GenericVmConfigFault, reason="x" * 10_000)
+    assert len(values.issues([build(eam.issue.InvalidConfig, error=long, vm=vm, **base)])[0].details[0][1]) == 500
     unknown = build(eam.issue.Issue, key=5, description="x", time=NOW)
     unknown.__dict__["_unknown_type"] = "VmOnFire"
     assert values.issues([unknown])[0].type == "VmOnFire"

@@ -91,8 +91,10 @@ class Scene(Stand):
         """Names of the networks of a VM's NICs, in their order."""
         return [nic.network.name if nic.network else "" for nic in sorted(vm.nics, key=lambda nic: nic.key)]
 
-    def trunk(self, name="contrailvm-overlay") -> DistributedVirtualPortgroup:
-        return next(each for each in self.world.of_type(DistributedVirtualPortgroup) if each.name == name)
+    def trunk(self, name="contrailvm-overlay", *, missing_ok=False) -> DistributedVirtualPortgroup | None:
+        found = next((each for each in self.world.of_type(DistributedVirtualPortgroup) if each.name == name), None)
+        assert missing_ok or found is not None
+        return found
 
     def resolves(self) -> int:
         return self.vcenter.calls["Resolve"] + self.vcenter.calls["ResolveAll"]

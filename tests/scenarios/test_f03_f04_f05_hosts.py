@@ -142,6 +142,19 @@ async def test_f5_an_issue_that_only_waits_for_the_end_of_maintenance_is_not_res
         await leaving
 
 
+async def test_f5_a_host_that_dpm_put_to_sleep_is_left_asleep(scene):
+    async with scene() as lab:
+        before = lab.on("esx-00")
+        await lab.scenario.standby_host("esx-00")
+        await lab.pass_time(4 * 3600)
+        assert lab.host("esx-00").power_state == "standBy" and before.power_state == "poweredOff"
+        assert lab.resolves() == 0 and not lab.writes_planned()
+        assert all(lab.told(f"esx-0{n}").state == "healthy" for n in (1, 2, 3))
+        await lab.scenario.wake_host("esx-00")
+        await lab.heals()
+        assert lab.on("esx-00") is before
+
+
 async def test_f5_a_host_back_from_maintenance_that_does_not_forward_is_an_alarm_and_stays_closed(scene):
     async with scene() as lab:
         await lab.scenario.enter_maintenance("esx-00")

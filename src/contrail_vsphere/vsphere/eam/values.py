@@ -24,7 +24,7 @@ from contrail_vsphere.model.ids import (
     VmId,
 )
 from contrail_vsphere.wire.soap.metadata import properties_of
-from contrail_vsphere.wire.soap.types import eam, vim, wsdl_name
+from contrail_vsphere.wire.soap.types import eam, vim, vmodl, wsdl_name
 from contrail_vsphere.wire.soap.values import build
 from contrail_vsphere.wire.soap.versions import includes, version_id
 
@@ -32,6 +32,11 @@ _SHOWN_ELSEWHERE = frozenset(
     ("key", "description", "time", "agent", "host", "vm", "dynamicType", "dynamicProperty", "agency", "agencyName",
      "solutionId", "solutionName", "agentName", "hostName")
 )  # fmt: skip
+_OF_EVERY_FAULT = frozenset(("msg", "faultCause", "faultMessage", "dynamicType", "dynamicProperty"))
+_CAUSES = 4
+"""Causes of causes that are told; the wire sets no bound."""
+_LONGEST = 500
+"""Characters of one fault's text."""
 
 
 # -- configuration, outwards ------------------------------------------------------------------------------------------
@@ -231,11 +236,30 @@ def _unset(value: Any) -> bool:
 def _text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "; ".join(_text(each) for each in value)
-    fault = getattr(value, "fault", None)
-    if fault is not None:
-        return getattr(value, "localizedMessage", None) or wsdl_name(fault)
+    if isinstance(value, vmodl.LocalizedMethodFault):
+        return _fault(value.fault, said=value.localizedMessage or "")
+    if isinstance(value, vmodl.MethodFault):
+        return _fault(value)
     moid = getattr(value, "_moId", None)
     if moid is not None:
         return str(moid)
-    message = getattr(value, "msg", None)
-    return str(value if isinstance(value, str | int | float | bool) else message or wsdl_name(value))
+    return str(value) if isinstance(value, str | int | float | bool) else wsdl_name(value)
+
+
+def _fault(fault: Any, *, said: str = "", depth: int = 0) -> str:
+    """A fault's type and all it says: message, fields of its own, further messages, and what caused it."""
+    if fault is None:
+        return said
+    fields = {name: each for name, each in sorted(vars(fault).items()) if not name.startswith("_")}
+    own = [
+        each if name == "reason" else f"{name} {each}"
+        for name, each in fields.items()
+        if name not in _OF_EVERY_FAULT and isinstance(each, str | int) and each != ""
+    ]
+    more = [str(each.message) for each in fields.get("faultMessage") or () if each.message]
+    text = ", ".join(dict.fromkeys(str(part) for part in (said, fields.get("msg"), *own, *more) if part))
+    told = f"{wsdl_name(fault)}: {text}" if text else wsdl_name(fault)
+    cause = fields.get("faultCause")
+    if cause is not None and depth < _CAUSES:
+        told += " (caused by " + _fault(cause.fault, said=cause.localizedMessage or "", depth=depth + 1) + ")"
+    return told if len(told) <= _LONGEST else f"{told[: _LONGEST - 1]}…"

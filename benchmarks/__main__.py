@@ -85,7 +85,7 @@ def show_manager(found: dict[str, Any]) -> None:
         calls = sum(part["calls"].values())
         share = f"{calls / hosts:.1f} a host" if name == "deploy" else f"{calls / part['seconds'] * 30:.1f} in 30 s"
         print(
-            f"\nContrailVM Manager, {hosts} hosts in {clusters} clusters, {name}: {part['seconds']:.0f} virtual seconds,"
+            f"\nContrailVM Manager, {hosts} hosts in {clusters} clusters, {name}: {part['seconds']:.0f} virtual s,"
             f" {calls} calls of vCenter ({share}), {part['cpu']:.1f} s CPU of both sides and all guests"
         )
         most = sorted(part["calls"].items(), key=lambda each: -each[1])[:8]

@@ -25,6 +25,7 @@ from contrail_vsphere.app.contrailvm_register import register
 from contrail_vsphere.app.data_dir import DataDirectory
 from contrail_vsphere.config.load import load
 from contrail_vsphere.config.settings import Settings
+from contrail_vsphere.contrailvm.manager import ContrailVmManager
 from contrail_vsphere.contrailvm.package import make_demo_package
 from contrail_vsphere.simulator.core.timing import Timing
 from contrail_vsphere.simulator.simulator import VCenterSimulator
@@ -109,6 +110,12 @@ async def _counted(vcenter: VCenterSimulator, seconds: float) -> dict[str, Any]:
     return {"calls": dict(Counter(vcenter.calls) - before), "cpu": time.process_time() - used, "seconds": seconds}
 
 
+async def vcenter_in_view(manager: ContrailVmManager) -> None:
+    """Wait until the manager has read what it judges by."""
+    while manager.blind():  # noqa: ASYNC110 - virtual time costs nothing
+        await asyncio.sleep(1.0)
+
+
 async def _measure(hosts: int, clusters: int, directory: Path) -> dict[str, Any]:
     loop = asyncio.get_running_loop()
     vcenter = VCenterSimulator(hosts=hosts, clusters=clusters, timing=Timing.real())
@@ -120,8 +127,7 @@ async def _measure(hosts: int, clusters: int, directory: Path) -> dict[str, Any]
         async with ContrailVmService(settings, now=vcenter.world.clock.now, seed=1) as service:
             manager = service.manager
             before, used, begun = Counter(vcenter.calls), time.process_time(), loop.time()
-            while manager.blind():
-                await asyncio.sleep(1.0)
+            await vcenter_in_view(manager)
             names = json.dumps([f"C{number}" for number in range(clusters)])
             manager.operator.apply_deployments(DEPLOYMENT.format(clusters=names, version=version))
             while not (manager.converged() and manager.status().deployments):

@@ -157,7 +157,7 @@ def faults(ready, url: str) -> None:
     assert manager.GetMaintenanceModePolicy() == "singleHost"
     manager.SetMaintenanceModePolicy("multipleHosts")
     assert manager.GetMaintenanceModePolicy() == "multipleHosts"
-    with pytest.raises(vmodl.fault.NotSupported):
+    with pytest.raises(vmodl.fault.ManagedObjectNotFound):
         agency = manager.CreateAgency(config(client, url), "disabled")
         agency.UnregisterAgentVm(vim.VirtualMachine("vm-1"))
     client.stub.DropConnections()

@@ -22,6 +22,7 @@ from contrail_vsphere.simulator.core.calls import Call, current_call
 from contrail_vsphere.simulator.core.entity import Entity, Operation
 from contrail_vsphere.simulator.core.faults import Effect, FaultBook
 from contrail_vsphere.simulator.core.world import World
+from contrail_vsphere.simulator.eam.sessions import EamDoor
 from contrail_vsphere.simulator.profile import Release
 from contrail_vsphere.simulator.vcenter import authorization
 from contrail_vsphere.simulator.vcenter.fragments import read
@@ -183,7 +184,7 @@ class VimServer:
         asked = version_of(action, namespace)
         if namespace == VIM and asked not in self._speakable():
             return self.release.newest
-        return asked
+        return asked if namespace == VIM else EamDoor.of(self.world).spoken(asked)
 
     def _speakable(self) -> frozenset[str]:
         from pyVmomi import VmomiSupport
@@ -245,15 +246,21 @@ class VimServer:
     def _find(self, call: Call, decoded: Request) -> tuple[Entity | None, Callable[[], Any]]:
         """The object and what to do with it; every reason why not is a typed fault, in vCenter's order."""
         if decoded.namespace == EAM and call.session is None:
+            EamDoor.of(self.world).refused(call)
             raise SoapFault(build(eam.fault.InvalidLogin), "Invalid login")
         found = self._entity(call, decoded)
         if decoded.name == "Fetch":
             return found, lambda: self._fetch(call, decoded, found)
         operation = found.operations.get(decoded.name) if found is not None else None
-        if decoded.method is None:
+        if decoded.method is None or (decoded.namespace == EAM and not EamDoor.of(self.world).has(decoded.method)):
             self._check(call, authorization.VIEW, found)
             raise _no_such_method(decoded)
-        self._check(call, self._privilege(operation, decoded, found), found)
+        try:
+            self._check(call, self._privilege(operation, decoded, found), found)
+        except SoapFault:
+            if decoded.namespace == EAM:
+                EamDoor.of(self.world).unauthorized(call)
+            raise
         if found is None:
             raise _gone(decoded)
         if operation is None:

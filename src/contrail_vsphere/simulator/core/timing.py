@@ -67,6 +67,8 @@ class Timing:
     eam_step: float = 0.5
     """Between the steps of one EsxAgent."""
     eam_resolve: float = 1.0
+    vib: float = 20.0
+    """Install or remove the VIBs of a bundle on a host."""
 
     # service
     latest_page: float = 1.0

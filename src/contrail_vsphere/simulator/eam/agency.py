@@ -11,11 +11,12 @@ from contrail_vsphere.simulator.eam.access import eam_operation, eam_property
 from contrail_vsphere.simulator.eam.eam_object import EamObject
 from contrail_vsphere.simulator.eam.esx_agent import EsxAgent
 from contrail_vsphere.simulator.eam.events import agency_event
-from contrail_vsphere.simulator.eam.issues import RULES, IssueRecord
+from contrail_vsphere.simulator.eam.issues import AGENCY_ISSUES, RULES, IssueRecord
 from contrail_vsphere.simulator.eam.situation import Goal, Phase
 from contrail_vsphere.simulator.vcenter.compute_resource import ComputeResource
 from contrail_vsphere.simulator.vcenter.data_object import data_object
-from contrail_vsphere.simulator.vcenter.managed_entity import fault
+from contrail_vsphere.simulator.vcenter.managed_entity import fault, found
+from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
 from contrail_vsphere.wire.soap.types import eam, vmodl
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Agency(EamObject):
     issues: tuple[IssueRecord, ...] = ()
     """Of the agency itself; those of its EsxAgents are theirs."""
     status: str = "yellow"
+    cluster_bound: bool = False
+    """Internal, of vCLS: its virtual machines are none of ours."""
     numbered: int = 0
     """How many virtual machines were named so far."""
 
@@ -80,6 +83,25 @@ class Agency(EamObject):
             and any(ref._moId == parent.moid for ref in rules.scope_of(self.config))
         )
 
+    @property
+    def needs_apply(self) -> bool:
+        """Whether nothing happens on a host before somebody applies the configuration there (System VMs)."""
+        return False
+
+    @property
+    def has_pre_power_on(self) -> bool:
+        """Whether an upgrade may stop at ``prePowerOn``."""
+        return True
+
+    @property
+    def wanted_hosts(self) -> tuple[HostSystem, ...]:
+        """Hosts that are to have an EsxAgent."""
+        return () if self.destroying or self.cluster_bound or self.goal == "uninstalled" else self.hosts
+
+    def hook_is_over(self, agent: EsxAgent) -> bool:
+        """Whether the solution had its time for the hook that the EsxAgent is in; EAM waits without limit."""
+        return False
+
     def requires_agent_on(self, host: HostSystem) -> bool:
         """Whether DRS must wait for an EsxAgent on that host."""
         if self.goal != "enabled" or self.destroying or not self.has_in_scope(host):
@@ -101,7 +123,7 @@ class Agency(EamObject):
 
     def _unlike_scope(self) -> bool:
         """A host lacks its EsxAgent, or an EsxAgent has no business where it is."""
-        return {agent.host.moid for agent in self.agents} != {host.moid for host in self.hosts}
+        return {agent.host.moid for agent in self.agents} != {host.moid for host in self.wanted_hosts}
 
     def _agency(self) -> Agency:
         return self
@@ -160,7 +182,7 @@ class Agency(EamObject):
         await self.service.validate(wanted)
         self._check_alive()
         with self.world.commit(call.user) as tx:
-            tx.set(self, config=wanted)
+            tx.set(self, config=wanted, issues=tuple(item for item in self.issues if item.type not in AGENCY_ISSUES))
             for agent in self.agents:
                 kept = tuple(item for item in agent.issues if not RULES[item.type].cleared_by_update)
                 tx.set(agent, issues=kept)
@@ -190,6 +212,37 @@ class Agency(EamObject):
     def DestroyAgency(self, call: Any) -> None:
         """Returns at once; the agency can be read until its EsxAgents are gone."""
         self.service.destroy(self, user=call.user)
+
+    @eam_operation("RegisterAgentVm", modifies=True)
+    def RegisterAgentVm(self, call: Any, agentVm: Any) -> EsxAgent:
+        """Take a virtual machine that the solution provisioned; again, nothing happens."""
+        self._check_alive()
+        vm = found(self, agentVm, VirtualMachine)
+        known = self.service.agent_of(vm)
+        if known is not None and known.agency is self:
+            return known
+        agent = next((item for item in self.agents if item.host is vm.host), None)
+        if not self.config.manuallyProvisioned or agent is None or agent.vm is not None or known is not None:
+            raise fault(eam.fault.InvalidState, "The agency does not take that virtual machine.")
+        with self.world.commit(call.user) as tx:
+            tx.set(vm, esx_agent=True)
+            tx.set(agent, vm=vm, phase=Phase.PRECHECK)
+        self.service.mark(agent)
+        return agent
+
+    @eam_operation("UnregisterAgentVm", modifies=True)
+    def UnregisterAgentVm(self, call: Any, agentVm: Any) -> None:
+        """Let go of a registered virtual machine; it stays as it is."""
+        self._check_alive()
+        vm = found(self, agentVm, VirtualMachine)
+        agent = self.service.agent_of(vm)
+        if not self.config.manuallyProvisioned or agent is None or agent.agency is not self:
+            return
+        with self.world.commit(call.user) as tx:
+            tx.set(vm, esx_agent=False)
+            tx.set(agent, vm=None, phase=Phase.PRECHECK, issues=())
+        self.service.forget_vm(vm)
+        self.service.mark(agent)
 
     @eam_operation("AddIssue", modifies=True, note="ExtensibleIssue only, as it is deprecated since 6.5")
     def AddIssue(self, call: Any, issue: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from contrail_vsphere.simulator.eam import config as rules
@@ -18,6 +19,7 @@ from contrail_vsphere.wire.soap.types import eam
 
 if TYPE_CHECKING:
     from contrail_vsphere.simulator.eam.agency import Agency
+    from contrail_vsphere.simulator.eam.vib_bundle import Vib
     from contrail_vsphere.simulator.vcenter.host_system import HostSystem
     from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
 
@@ -36,6 +38,8 @@ class EsxAgent(EamObject):
         "marked": ("runtime",),
         "status": ("runtime",),
         "deployed": ("config",),
+        "vibs": ("runtime",),
+        "vib_submitted": ("runtime",),
     }
 
     agency: Agency
@@ -52,6 +56,20 @@ class EsxAgent(EamObject):
     marked: bool = False
     """Available to DRS as far as MarkAsAvailable goes."""
     status: str = "yellow"
+    applied: Any = None
+    """AgencyConfigInfo that was last applied to this host, where an apply decides (System VMs)."""
+    hook_since: datetime | None = None
+    vibs: tuple[Vib, ...] = ()
+    """Brought by this EsxAgent and there (some only from the next boot on)."""
+    vib_url: str = ""
+    """The bundle they came from."""
+    bulletins: tuple[str, ...] = ()
+    vib_staged: bool = False
+    """The last change of them waits for the host's next boot."""
+    vib_submitted: str = ""
+    """Handed to the cluster's image, which was not remediated since."""
+    vib_pending: tuple[Vib, ...] = ()
+    """What a remediation of the cluster would bring."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
     """Held during each step."""
 
@@ -68,7 +86,17 @@ class EsxAgent(EamObject):
     @property
     def entry(self) -> Any:
         """The AgentConfigInfo that fits the host, or None."""
-        return rules.entry_for(self.agency.config, self.host)
+        return rules.entry_for(self.config, self.host)
+
+    @property
+    def config(self) -> Any:
+        """The AgencyConfigInfo in force on this host."""
+        return self.applied if self.applied is not None else self.agency.config
+
+    @property
+    def held(self) -> bool:
+        """Nothing is to be done here before an apply."""
+        return self.agency.needs_apply and self.applied is None
 
     @property
     def leaving(self) -> bool:
@@ -134,6 +162,8 @@ class EsxAgent(EamObject):
             vmName=vm.name if vm is not None else "",
             esxAgentResourcePool=vm.resource_pool if vm is not None else None,
             esxAgentFolder=vm.parent if vm is not None else None,
+            installedBulletin=list(self.bulletins),
+            installedVibs=[_vib_info(vib) for vib in self.vibs],
             agency=self.agency,
             vmHook=hook,
         )
@@ -142,3 +172,20 @@ class EsxAgent(EamObject):
     def _config(self) -> Any:
         entry = self.entry
         return entry if entry is not None else data_object(eam.Agent.ConfigInfo)
+
+
+def _vib_info(vib: Vib) -> Any:
+    try:
+        released = datetime.fromisoformat(vib.release_date)
+    except ValueError:
+        released = datetime.fromtimestamp(0, UTC)  # the field is required
+    return data_object(
+        eam.vib.VibInfo,
+        id=vib.id,
+        name=vib.name,
+        version=vib.version,
+        vendor=vib.vendor,
+        summary=vib.summary,
+        softwareTags=data_object(eam.vib.VibInfo.SoftwareTags, tags=list(vib.tags)) if vib.tags else None,
+        releaseDate=released if released.tzinfo else released.replace(tzinfo=UTC),
+    )

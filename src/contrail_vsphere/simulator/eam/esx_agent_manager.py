@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from contrail_vsphere.simulator.core.calls import current_call
 from contrail_vsphere.simulator.eam.access import eam_operation, eam_property
@@ -11,6 +12,10 @@ from contrail_vsphere.simulator.eam.agency import Agency
 from contrail_vsphere.simulator.eam.eam_object import EamObject
 from contrail_vsphere.simulator.vcenter.managed_entity import fault
 from contrail_vsphere.wire.soap.types import vmodl
+
+if TYPE_CHECKING:
+    from contrail_vsphere.simulator.eam.esx_agent import EsxAgent
+    from contrail_vsphere.simulator.eam.issues import IssueRecord
 
 POLICIES = ("singleHost", "multipleHosts")
 
@@ -22,6 +27,11 @@ class EsxAgentManager(EamObject):
     wsdl: ClassVar[str] = "EsxAgentManager"
 
     maintenance_policy: str = "singleHost"
+    issues: tuple[IssueRecord, ...] = ()
+    """Of EAM as a whole: virtual machines that no agency knows."""
+
+    def found_issues(self) -> Iterable[tuple[EsxAgent | None, IssueRecord]]:
+        return ((None, record) for record in self.issues)
 
     @eam_operation("QueryAgency")
     def QueryAgency(self, call: Any) -> list[Agency]:
@@ -38,8 +48,10 @@ class EsxAgentManager(EamObject):
 
     @eam_operation("ScanForUnknownAgentVm", modifies=True)
     def ScanForUnknownAgentVm(self, call: Any) -> None:
-        """Deprecated; releases that remove orphans do so now."""
+        """Deprecated: releases that remove such virtual machines do so now, others raise UnknownAgentVm."""
         self.service.mark_orphans()
+        if not self.service.profile.removes_orphans:
+            self.service.unknown.scan()
 
     @eam_operation("SetMaintenanceModePolicy", modifies=True, note="kept and given back; only VIBs would use it")
     def SetMaintenanceModePolicy(self, call: Any, policy: str) -> None:
@@ -59,7 +71,7 @@ class EsxAgentManager(EamObject):
 
     @eam_property("issue")
     def _issue(self) -> list[Any]:
-        return []
+        return self.project_issues()
 
     def _agency(self) -> Any:
-        raise AssertionError("EsxAgentManager has no issues")
+        return None

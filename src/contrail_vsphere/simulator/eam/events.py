@@ -21,11 +21,11 @@ HOOK_EVENTS = {
 """No event tells of ``prePowerOn`` on hosts up to 8.0 U3."""
 
 
-def agency_event(tx: Transaction, agency: Agency, name: str, message: str) -> None:
-    """``com.vmware.vim.eam.agency.<name>``."""
+def agency_event(tx: Transaction, agency: Agency, name: str, message: str, *, whole_name: bool = False) -> None:
+    """``com.vmware.vim.eam.agency.<name>``; with ``whole_name`` without the ``agency``."""
     tx.event(
         eam_event(
-            f"{PREFIX}agency.{name}",
+            f"{PREFIX}{name}" if whole_name else f"{PREFIX}agency.{name}",
             message=f"Agency {agency.name}: {message}",
             object_id=agency.moid,
             object_type="Agency",
@@ -75,7 +75,22 @@ def issue_event(tx: Transaction, agent: EsxAgent, issue: IssueRecord) -> None:
         agent_event(tx, agent, f"issue.{event_name(name)}", issue.describe(agent.agency), vm=issue.vm, severity="error")
 
 
+def agency_issue_event(tx: Transaction, agency: Agency, issue: IssueRecord) -> None:
+    """An issue of the agency itself came."""
+    name = agency.service.profile.issue_name(issue.type)
+    if name is not None:
+        agency_event(tx, agency, f"issue.{event_name(name)}", issue.describe(agency), whole_name=True)
+
+
+def manager_event(tx: Transaction, name: str, message: str, *, user: str = "", entity: Any = None) -> None:
+    """``com.vmware.vim.eam.<name>`` about EAM as a whole: sessions, virtual machines that nobody knows."""
+    event = eam_event(f"{PREFIX}{name}", message=message, entity=entity, object_type="EsxAgentManager")
+    event.userName = user
+    tx.event(event)
+
+
 def event_name(issue_name: str) -> str:
-    """``VmPoweredOff`` -> ``vmPoweredOff``; HostNotReachable goes by its name on the wire."""
-    name = {"HostNotReachable": "ManagedHostNotReachable"}.get(issue_name, issue_name)
-    return name[0].lower() + name[1:]
+    """``VmPoweredOff`` -> ``vmPoweredOff``; packages stay, HostNotReachable goes by its name on the wire."""
+    package, dot, name = issue_name.rpartition(".")
+    name = {"HostNotReachable": "ManagedHostNotReachable"}.get(name, name)
+    return f"{package}{dot}{name[0].lower()}{name[1:]}"

@@ -14,6 +14,7 @@ from contrail_vsphere.wire.soap.types import vim, vmodl
 
 DEPLOYMENTS = frozenset({"deploy", "deploy-new"})
 REMOVALS = frozenset({"delete-new", "delete-old", "delete-all", "discard", "power-off-old", "power-off-all"})
+VIB_STEPS = frozenset({"install-vib", "remove-vib"})
 _NO_SPACE = (vim.fault.NoDiskSpace, vim.fault.InsufficientStorageSpace)
 _LATER = (vim.fault.TaskInProgress, vim.fault.InvalidPowerState, vmodl.fault.ManagedObjectNotFound)
 """Somebody else was faster: look again instead of complaining."""
@@ -28,6 +29,23 @@ class OvfPropertyError(Exception):
         self.reason = reason
 
 
+class VibError(Exception):
+    """A VIB could not be installed or removed: ``draft`` is the EsxAgent's issue, ``agency`` one of the agency's."""
+
+    def __init__(self, draft: Draft, *, agency: Draft | None = None) -> None:
+        super().__init__(draft.type)
+        self.draft = draft
+        self.agency = agency
+
+
+class IpPoolError(Exception):
+    """The agency's IP pool gives no address to a virtual machine."""
+
+    def __init__(self, draft: Draft) -> None:
+        super().__init__(draft.type)
+        self.draft = draft
+
+
 def is_stale(error: Exception) -> bool:
     """Whether the step failed because the world had changed, so that the situation must be read again."""
     return isinstance(error, SoapFault) and isinstance(error.fault, _LATER)
@@ -35,6 +53,8 @@ def is_stale(error: Exception) -> bool:
 
 def draft_for(operation: Operation, error: Exception) -> Draft:
     """The issue to raise for a step that failed with this error."""
+    if isinstance(error, VibError | IpPoolError):
+        return error.draft
     if isinstance(error, FetchError):
         if error.reason == "untrusted":
             return Draft("CertificateNotTrusted", {"url": error.url})
@@ -51,6 +71,12 @@ def draft_for(operation: Operation, error: Exception) -> Draft:
 
 
 def _from_vcenter(operation: Operation, fault: Any) -> Draft:
+    if isinstance(fault, vim.fault.MethodDisabled):  # what HA does to a virtual machine while it recovers it
+        return Draft("VmProtected", {"error": fault})
+    if operation == "leave-maintenance":
+        return Draft("VibCannotPutHostOutOfMaintenanceMode")
+    if operation in VIB_STEPS:
+        return Draft("VibNotInstalled")
     if operation in DEPLOYMENTS:
         if isinstance(fault, _NO_SPACE):
             return Draft("InsufficientSpace")

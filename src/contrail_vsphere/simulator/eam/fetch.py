@@ -103,14 +103,14 @@ class Fetcher:
         """The parsed descriptor. FetchError when it cannot be had, PackageError when it is not a descriptor."""
         return parse(await self.read(url, trust))
 
-    async def read(self, url: str, trust: Any = None) -> bytes:
-        """A small file, whole. FetchError when it cannot be had or is larger than a descriptor may be."""
+    async def read(self, url: str, trust: Any = None, *, limit: int = LARGEST_DESCRIPTOR) -> bytes:
+        """A file, whole. FetchError when it cannot be had or has more than ``limit`` bytes (those of a descriptor)."""
         async with self._open("GET", url, trust) as response:
-            body = await response.content.read(LARGEST_DESCRIPTOR + 1)
-            while not response.content.at_eof() and len(body) <= LARGEST_DESCRIPTOR:
-                body += await response.content.read(LARGEST_DESCRIPTOR + 1 - len(body))
-            if len(body) > LARGEST_DESCRIPTOR:
-                raise FetchError(url, "wrong-size", f"more than {LARGEST_DESCRIPTOR} bytes")
+            body = await response.content.read(limit + 1)
+            while not response.content.at_eof() and len(body) <= limit:
+                body += await response.content.read(limit + 1 - len(body))
+            if len(body) > limit:
+                raise FetchError(url, "wrong-size", f"more than {limit} bytes")
             return body
 
     async def disks(self, url: str, descriptor: Descriptor, trust: Any = None) -> int:

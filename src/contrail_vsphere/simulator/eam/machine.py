@@ -1,6 +1,6 @@
 """What happens next to one EsxAgent: pure, from a situation to one decision.
 
-    PRECHECK > DEPLOYING > (hook provisioned) > POWERING_ON > (hook poweredOn) > WAIT_HEARTBEAT > STEADY
+    PRECHECK > (VIB) > DEPLOYING > (hook provisioned) > POWERING_ON > (hook poweredOn) > WAIT_HEARTBEAT > STEADY
     STEADY, other package > UPGRADE_PRECHECK > UPGRADE_DEPLOY > (hook provisioned) > OLD_OFF > OLD_DELETE
                           > (hook prePowerOn) > POWERING_ON > ...
     goal disabled > POWERING_OFF > OFF           out of scope, uninstalled > REMOVE_OFF > DELETING > GONE
@@ -31,6 +31,9 @@ Operation = Literal[
     "discard",
     "power-off-all",
     "delete-all",
+    "install-vib",
+    "remove-vib",
+    "leave-maintenance",
     "forget",
 ]
 
@@ -78,6 +81,12 @@ class Decision:
     do: Do | None = None
 
 
+REMOVAL_ISSUES: Final = frozenset(
+    {"VmDeployed", "VmProtected", "HostInMaintenanceMode", "HostInPartialMaintenanceMode", "HostInStandbyMode"}
+) | {name for name in RULES if name.startswith(("Vib", "Immediate", "personality.agent."))}
+"""Issues that can keep an EsxAgent from being removed."""
+
+
 def decide(s: Situation) -> Decision:
     """The next step; deciding again in the situation that it leads to without an operation changes nothing."""
     before = s.issues
@@ -109,9 +118,8 @@ def status(phase: Phase, issues: frozenset[str], *, in_maintenance: str) -> str:
 def _cleared(s: Situation) -> frozenset[str]:
     if s.leaving:
         kept = {"VmOrphaned", *({"HostNotReachable"} if s.host == "unreachable" else ())}
-        removing = s.phase in {Phase.REMOVE_OFF, Phase.DELETING}
-        if removing:
-            kept |= {name for name in ("VmDeployed", "HostInMaintenanceMode") if not RULES[name].clears(s)}
+        if s.phase in {Phase.REMOVE_OFF, Phase.DELETING}:
+            kept |= {name for name in REMOVAL_ISSUES if not RULES[name].clears(s)}
         return s.issues - kept
     return frozenset(name for name in s.issues if RULES[name].clears(s))
 
@@ -142,17 +150,54 @@ def _next(s: Situation) -> Outcome:
         return Raise(("HostNotReachable",), s.phase) if "HostNotReachable" not in s.issues else WAIT
     if s.issues - NOT_BLOCKING:
         return WAIT
-    return _HANDLERS[s.phase](s)
+    moved = tuple(name for name in s.misplaced if name not in s.issues)
+    return Raise(moved, s.phase) if moved else _held_up(s, _HANDLERS[s.phase](s))
+
+
+def _held_up(s: Situation, outcome: Outcome) -> Outcome:
+    """Partial maintenance mode (a live patch of the host) forbids every operation."""
+    if s.host == "partial" and isinstance(outcome, Do) and outcome.operation != "forget":
+        return Raise(("HostInPartialMaintenanceMode",), s.phase)
+    return outcome
+
+
+# -- VIBs ---------------------------------------------------------------------------------------------------------
+
+
+def _vib_step(s: Situation) -> Outcome | None:
+    """What is left to do about VIBs; they come before the virtual machine and go after it."""
+    if s.vib in {"due", "surplus"}:
+        if s.agency_blocked:
+            return Raise(("personality.agent.BlockedByAgencyOperation",), s.phase)
+        if s.host == "standby" and s.subject != "none":
+            return Raise(("HostInStandbyMode",), s.phase)
+        if s.host == "standby" or s.entering_maintenance:
+            return WAIT
+        return Do("install-vib" if s.vib == "due" else "remove-vib", s.phase, s.phase)
+    if s.vib == "staged":
+        return Raise(("VibRequiresHostReboot",), s.phase)
+    if s.vib == "awaiting":
+        return Raise(("personality.agent.AwaitingPMRemediation",), s.phase)
+    if s.entered_by_eam and s.host == "maintenance" and not s.entering_maintenance:
+        return Do("leave-maintenance", s.phase, s.phase)
+    return None
 
 
 # -- deployment ---------------------------------------------------------------------------------------------------
 
 
 def _precheck(s: Situation) -> Outcome:
+    if s.held:
+        return WAIT
+    step = _vib_step(s)
+    if step is not None:
+        return step
+    if s.subject != "none" and (s.has_package or s.manual):
+        return Go(Phase.POWERING_ON)
+    if s.manual:
+        return WAIT
     if not s.has_package:
         return Go(Phase.STEADY)
-    if s.subject != "none":
-        return Go(Phase.POWERING_ON)
     return _obstacle(s) or Go(Phase.DEPLOYING)
 
 
@@ -169,7 +214,7 @@ def _obstacle(s: Situation) -> Outcome | None:
 
 
 def _deploying(s: Situation) -> Outcome:
-    if not s.has_package or s.subject != "none" or _obstacle(s) is not None:
+    if s.held or s.manual or not s.has_package or s.subject != "none" or _obstacle(s) is not None:
         return Go(Phase.PRECHECK)
     then = Phase.HOOK_PROVISIONED if s.hook_after_provisioning else _towards_goal(s)
     return Do("deploy", then, Phase.PRECHECK)
@@ -184,7 +229,12 @@ def _hook_provisioned(s: Situation) -> Outcome:
         return Raise(("VmNotDeployed",), Phase.PRECHECK)
     if not s.vm_current:
         return Go(Phase.DISCARD)
-    return WAIT if s.hook_after_provisioning else Go(_towards_goal(s))
+    return _hook(s) if s.hook_after_provisioning else Go(_towards_goal(s))
+
+
+def _hook(s: Situation) -> Outcome:
+    """Wait for the solution; System VMs not for ever."""
+    return Raise(("VmHookTimedout",), s.phase) if s.hook_state == "timed-out" else WAIT
 
 
 def _discard(s: Situation) -> Outcome:
@@ -195,10 +245,12 @@ def _discard(s: Situation) -> Outcome:
 
 
 def _powering_on(s: Situation) -> Outcome:
+    if s.unmonitored:
+        return Go(Phase.STEADY if s.subject != "none" else Phase.PRECHECK)
     if s.goal != "enabled":
         return Go(Phase.POWERING_OFF)
     if s.subject == "none":
-        return Raise(("VmNotDeployed",), Phase.PRECHECK)
+        return _missing(s)
     if s.subject == "inaccessible":
         return Raise(("VmInaccessible",), s.phase)
     if s.as_template:
@@ -216,14 +268,19 @@ def _powering_on(s: Situation) -> Outcome:
     return Do("power-on", then, Phase.POWERING_ON)
 
 
+def _missing(s: Situation) -> Outcome:
+    """Deleted by somebody; one that the solution provisions itself is waited for."""
+    return Go(Phase.PRECHECK) if s.manual else Raise(("VmNotDeployed",), Phase.PRECHECK)
+
+
 def _amiss(s: Situation) -> Outcome | None:
     """What a person, or the world, may have done to a virtual machine that should be running."""
     if s.goal != "enabled":
         return Go(Phase.POWERING_OFF)
-    if not s.has_package:
+    if not s.has_package and not s.manual:
         return Go(Phase.DISCARD)
     if s.subject == "none":
-        return Raise(("VmNotDeployed",), Phase.PRECHECK)
+        return _missing(s)
     if s.subject == "inaccessible":
         return Raise(("VmInaccessible",), s.phase)
     if s.subject == "off":
@@ -234,6 +291,9 @@ def _amiss(s: Situation) -> Outcome | None:
         return Raise(("VmMarkedAsTemplate" if s.as_template else "VmPoweredOff",), Phase.POWERING_ON)
     if s.subject == "suspended":
         return Raise(("VmSuspended",), Phase.POWERING_ON)
+    step = _vib_step(s)
+    if step is not None:
+        return step
     if not s.subject_current:
         return Go(Phase.UPGRADE_PRECHECK)
     if not s.properties_current:
@@ -242,7 +302,7 @@ def _amiss(s: Situation) -> Outcome | None:
 
 
 def _hook_powered_on(s: Situation) -> Outcome:
-    return _amiss(s) or (WAIT if s.hook_after_power_on else Go(Phase.WAIT_HEARTBEAT))
+    return _amiss(s) or (_hook(s) if s.hook_after_power_on else Go(Phase.WAIT_HEARTBEAT))
 
 
 def _wait_heartbeat(s: Situation) -> Outcome:
@@ -250,8 +310,10 @@ def _wait_heartbeat(s: Situation) -> Outcome:
 
 
 def _steady(s: Situation) -> Outcome:
-    if not s.has_package and s.subject == "none":
-        return WAIT
+    if s.unmonitored:
+        return WAIT if s.subject != "none" else Go(Phase.PRECHECK)
+    if not s.has_package and s.subject == "none" and not s.manual:
+        return _vib_step(s) or WAIT
     return _amiss(s) or (Go(Phase.WAIT_HEARTBEAT) if s.minds_heartbeat and not s.heartbeat else WAIT)
 
 
@@ -259,7 +321,10 @@ def _maintenance(s: Situation) -> Outcome:
     if s.goal != "enabled":
         return Go(Phase.POWERING_OFF)
     if s.subject == "none":
-        return Raise(("VmNotDeployed",), Phase.PRECHECK)
+        return _missing(s)
+    step = _vib_step(s)
+    if step is not None:
+        return step
     if s.host == "ready" or s.subject == "on":
         return Go(Phase.POWERING_ON)
     if not s.subject_current:
@@ -271,7 +336,7 @@ def _powering_off(s: Situation) -> Outcome:
     if s.goal == "enabled":
         return Go(Phase.POWERING_ON)
     if s.subject == "none":
-        return Raise(("VmNotDeployed",), Phase.PRECHECK)
+        return _missing(s)
     if s.subject == "off":
         return Go(Phase.OFF)
     return Do("power-off", Phase.OFF, Phase.POWERING_OFF)
@@ -281,9 +346,12 @@ def _off(s: Situation) -> Outcome:
     if s.goal == "enabled":
         return Go(Phase.POWERING_ON)
     if s.subject == "none":
-        return Raise(("VmNotDeployed",), Phase.PRECHECK)
+        return _missing(s)
     if s.subject in {"on", "suspended"}:
         return Raise(("VmPoweredOn",) if s.subject == "on" else ("VmSuspended",), Phase.POWERING_OFF)
+    step = _vib_step(s)
+    if step is not None:
+        return step
     if not s.subject_current:
         return Go(Phase.UPGRADE_PRECHECK)
     return WAIT if s.properties_current else Do("reconfigure", Phase.OFF, Phase.OFF)
@@ -314,7 +382,7 @@ def _upgrade_provisioned(s: Situation) -> Outcome:
         return Raise(("VmNotDeployed",), Phase.UPGRADE_PRECHECK)
     if not s.new_vm_current:
         return Go(Phase.DROP_NEW)
-    return WAIT if s.hook_after_provisioning else Go(Phase.OLD_OFF)
+    return _hook(s) if s.hook_after_provisioning else Go(Phase.OLD_OFF)
 
 
 def _drop_new(s: Situation) -> Outcome:
@@ -343,7 +411,7 @@ def _hook_pre_power_on(s: Situation) -> Outcome:
         return Raise(("VmNotDeployed",), Phase.PRECHECK)
     if not s.subject_current:
         return Go(Phase.DISCARD)
-    return WAIT if s.hook_after_provisioning and s.pre_power_on_hook else Go(_towards_goal(s))
+    return _hook(s) if s.hook_after_provisioning and s.pre_power_on_hook else Go(_towards_goal(s))
 
 
 # -- removal ------------------------------------------------------------------------------------------------------
@@ -352,17 +420,20 @@ def _hook_pre_power_on(s: Situation) -> Outcome:
 def _leave(s: Situation) -> Outcome:
     if s.phase not in {Phase.REMOVE_OFF, Phase.DELETING, Phase.GONE}:
         return Go(Phase.REMOVE_OFF)
-    if s.host == "gone" or (s.vm == "none" and s.new_vm == "none"):
+    emptied = s.vm == "none" and s.new_vm == "none"
+    if s.manual or s.host == "gone" or (emptied and s.vib == "none" and not s.entered_by_eam):
         return Do("forget", Phase.GONE, Phase.REMOVE_OFF)
     if s.host == "unreachable":
         return Raise(("HostNotReachable",), s.phase) if "HostNotReachable" not in s.issues else WAIT
     if s.issues - NOT_BLOCKING:
         return WAIT
+    if emptied:
+        return _held_up(s, _vib_step(s) or Do("forget", Phase.GONE, Phase.REMOVE_OFF))
     if s.host == "maintenance" and s.removal_waits_for_maintenance:
         return Raise(("HostInMaintenanceMode",), s.phase)
     if s.phase is Phase.REMOVE_OFF:
-        return Do("power-off-all", Phase.DELETING, Phase.REMOVE_OFF)
-    return Do("delete-all", Phase.DELETING, Phase.DELETING)
+        return _held_up(s, Do("power-off-all", Phase.DELETING, Phase.REMOVE_OFF))
+    return _held_up(s, Do("delete-all", Phase.DELETING, Phase.DELETING))
 
 
 def _returned(s: Situation) -> Outcome:

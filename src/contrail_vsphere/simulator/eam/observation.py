@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from contrail_vsphere.simulator.eam import config as rules
 from contrail_vsphere.simulator.eam.config import Package, Selection, select
-from contrail_vsphere.simulator.eam.issues import Draft
-from contrail_vsphere.simulator.eam.situation import HostCondition, Phase, Situation, VmCondition
+from contrail_vsphere.simulator.eam.host_image import HostImage
+from contrail_vsphere.simulator.eam.issues import AGENCY_ISSUES, Draft
+from contrail_vsphere.simulator.eam.situation import HostCondition, Phase, Situation, VibCondition, VmCondition
+from contrail_vsphere.simulator.vcenter.datacenter import Datacenter
 
 if TYPE_CHECKING:
     from contrail_vsphere.simulator.eam.config import Deployed
     from contrail_vsphere.simulator.eam.esx_agent import EsxAgent
     from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
 
+REMOVAL: Final = "(removal)"
+"""Stands for a URL where a removal of VIBs was handed to the cluster's image."""
 POWER: dict[str, VmCondition] = {"poweredOn": "on", "poweredOff": "off", "suspended": "suspended"}
 
 
@@ -34,7 +38,7 @@ def host_condition(agent: EsxAgent) -> HostCondition:
     # While tenants are still being moved away the EsxAgent runs; EAM switched it off last, so it waits from then on.
     if host.in_maintenance or (host.entering_maintenance and agent.phase is Phase.MAINTENANCE):
         return "maintenance"
-    return "ready"
+    return "partial" if host.partial_maintenance else "ready"
 
 
 def vm_condition(agent: EsxAgent, vm: VirtualMachine | None) -> VmCondition:
@@ -51,12 +55,13 @@ def selection(agent: EsxAgent) -> Selection:
     if agent.entry is None:
         return Selection(problems=(Draft("IncompatibleHostVersion"),))
     world = agent.world
-    return select(agent.agency.config, agent.host, resolve=lambda ref: rules.entity_of(world, ref))
+    return select(agent.config, agent.host, resolve=lambda ref: rules.entity_of(world, ref))
 
 
 def situation(agent: EsxAgent) -> Situation:
     """Everything that ``machine.decide`` looks at."""
-    service, agency, entry = agent.service, agent.agency, agent.entry
+    service, agency, entry, config = agent.service, agent.agency, agent.entry, agent.config
+    image = HostImage.of(agent.world, agent.host)
     switches, profile = service.switches, service.profile
     target = Package.of(entry)
     subject = agent.subject
@@ -68,7 +73,7 @@ def situation(agent: EsxAgent) -> Situation:
         disabled=bool(getattr(agent.host.parent, "disabled", False)),
         host=host,
         has_package=target is not None or entry is None,
-        problems=() if host == "gone" else tuple(draft.type for draft in selection(agent).problems),
+        problems=() if host == "gone" or agent.held else tuple(draft.type for draft in selection(agent).problems),
         vm=vm_condition(agent, agent.vm),
         new_vm=vm_condition(agent, agent.new_vm),
         heartbeat=subject is not None and subject.heartbeat in {"green", "yellow"},
@@ -79,14 +84,53 @@ def situation(agent: EsxAgent) -> Situation:
         new_vm_current=_current(agent.new_deployed, target),
         properties_current=_properties_current(agent),
         marked=agent.marked,
-        hook_after_provisioning=bool(agency.config.manuallyMarkAgentVmAvailableAfterProvisioning),
-        hook_after_power_on=bool(agency.config.manuallyMarkAgentVmAvailableAfterPowerOn),
-        pre_power_on_hook=switches.pre_power_on_hook,
+        held=agent.held,
+        manual=bool(config.manuallyProvisioned),
+        unmonitored=bool(config.manuallyMonitored),
+        vib=vib_condition(agent, image),
+        reboot_required=image is not None and image.reboot_required,
+        entered_by_eam=image is not None and image.entered_by_eam,
+        entering_maintenance=agent.host.entering_maintenance and not agent.host.in_maintenance,
+        agency_blocked=any(record.type in AGENCY_ISSUES for record in agency.issues),
+        misplaced=tuple(draft.type for draft in misplaced(agent)) if profile.minds_place else (),
+        hook_state="timed-out" if agent.hook and agent.agency.hook_is_over(agent) else "open",
+        hook_after_provisioning=bool(config.manuallyMarkAgentVmAvailableAfterProvisioning),
+        hook_after_power_on=bool(config.manuallyMarkAgentVmAvailableAfterPowerOn),
+        pre_power_on_hook=switches.pre_power_on_hook and agency.has_pre_power_on,
         maintenance_is_issue=(switches.maintenance_issue or profile.maintenance_issue) == "always",
         removal_waits_for_maintenance=switches.removal_waits_for_maintenance,
         minds_heartbeat=switches.heartbeat_lost == "yellow",
         issues=frozenset(record.type for record in agent.issues),
     )
+
+
+def vib_condition(agent: EsxAgent, image: HostImage | None) -> VibCondition:
+    """What is to be done about the VIBs of this EsxAgent."""
+    entry = None if agent.leaving or agent.held else agent.entry
+    wanted = str(entry.vibUrl or "") if entry is not None else ""
+    if agent.vib_submitted and agent.vib_submitted == (wanted or REMOVAL):
+        return "awaiting"
+    if agent.vib_url != wanted:
+        return "due" if wanted else "surplus"
+    if agent.vib_staged and image is not None and image.reboot_required:
+        return "staged"
+    return "current" if wanted else "none"
+
+
+def misplaced(agent: EsxAgent) -> list[Draft]:
+    """Where the virtual machine should be instead, if somebody moved it."""
+    vm, datacenter = agent.vm, agent.host.ancestor(Datacenter)
+    if vm is None or datacenter is None or agent.leaving or agent.config.manuallyProvisioned:
+        return []
+    drafts = []
+    folder = agent.service.operations.folder(agent)
+    if vm.parent is not None and folder is not None and vm.parent is not folder:
+        drafts.append(Draft("VmWrongFolder", {"currentFolder": vm.parent.ref, "requiredFolder": folder.ref}))
+    pool = agent.service.operations.pool(agent)
+    if vm.resource_pool is not None and pool is not None and vm.resource_pool is not pool:
+        pools = {"currentResourcePool": vm.resource_pool.ref, "requiredResourcePool": pool.ref}
+        drafts.append(Draft("VmWrongResourcePool", pools))
+    return drafts
 
 
 def _current(deployed: Deployed | None, target: Package | None) -> bool:

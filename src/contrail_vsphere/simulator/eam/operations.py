@@ -13,10 +13,13 @@ from contrail_vsphere.simulator.core.faults import FaultBook
 from contrail_vsphere.simulator.eam import config as rules
 from contrail_vsphere.simulator.eam.config import Deployed, Package
 from contrail_vsphere.simulator.eam.events import agent_event
-from contrail_vsphere.simulator.eam.failures import OvfPropertyError
+from contrail_vsphere.simulator.eam.failures import IpPoolError, OvfPropertyError
 from contrail_vsphere.simulator.eam.fetch import FetchError
+from contrail_vsphere.simulator.eam.issues import Draft
 from contrail_vsphere.simulator.eam.machine import Operation
 from contrail_vsphere.simulator.eam.observation import exists, selection
+from contrail_vsphere.simulator.eam.situation import Phase
+from contrail_vsphere.simulator.eam.unknown_vms import MANAGER_KEY
 from contrail_vsphere.simulator.eam.worker import USER
 from contrail_vsphere.simulator.vcenter import ovf_import, vm_life
 from contrail_vsphere.simulator.vcenter.data_object import data_object
@@ -34,7 +37,8 @@ if TYPE_CHECKING:
     from contrail_vsphere.simulator.eam.service import EamService
     from contrail_vsphere.simulator.vcenter.resource_pool import ResourcePool
 
-MANAGER_KEY: Final = "com.vmware.vim.eam"
+_IP_PROPERTY: Final = {"id": "ip", "category": "", "label": "ip", "type": "ip", "value": ""}
+"""The OVF property that an IP pool fills in, as the faults about it name it."""
 _OWN_ERRORS: Final = (FetchError, PackageError, OvfPropertyError)
 Changes = dict[str, Any]
 
@@ -59,11 +63,14 @@ class Operations:
             "discard": self._discard,
             "power-off-all": self._power_off_all,
             "delete-all": self._delete_all,
+            "install-vib": service.vib_work.install,
+            "remove-vib": service.vib_work.remove,
+            "leave-maintenance": service.vib_work.leave_maintenance,
             "forget": self._forget,
         }
 
     async def run(self, agent: EsxAgent, operation: Operation) -> Changes:
-        """Raises SoapFault, FetchError, PackageError or OvfPropertyError; nothing is left half-made then."""
+        """Raises SoapFault, or one of our own errors (``worker.STEP_FAILURES``); nothing is left half-made then."""
         return await self._run[operation](agent)
 
     # -- deployment ---------------------------------------------------------------------------------------------
@@ -135,7 +142,7 @@ class Operations:
 
     def _may_clone(self, agency: Agency, agent: EsxAgent, package: Package) -> bool:
         """Whether the disks come from a sibling: a snapshot on a datastore that this host has too."""
-        if agency.config.optimizedDeploymentEnabled is False:
+        if agent.config.optimizedDeploymentEnabled is False:
             return False
         mounted = {datastore.moid for datastore in agent.host.datastores}
         return any(
@@ -166,36 +173,44 @@ class Operations:
         finally:
             self._names.discard(name)
 
-    def _folder(self, agent: EsxAgent) -> Folder:
+    def folder(self, agent: EsxAgent) -> Folder | None:
+        """Where its virtual machine belongs; None while that folder is not there yet."""
         datacenter = agent.host.ancestor(Datacenter)
         assert datacenter is not None  # noqa: S101 - every host is in one
-        chosen = rules.entity_of(self._world, rules.folder_for(agent.agency.config, datacenter))
+        chosen = rules.entity_of(self._world, rules.folder_for(agent.config, datacenter))
         if isinstance(chosen, Folder):
             return chosen
-        name = self._service.switches.folder_name
-        top = datacenter.vm_folder
-        existing = top.child(name)
-        if isinstance(existing, Folder):
+        existing = datacenter.vm_folder.child(self._service.switches.folder_name)
+        return existing if isinstance(existing, Folder) else None
+
+    def _folder(self, agent: EsxAgent) -> Folder:
+        existing = self.folder(agent)
+        if existing is not None:
             return existing
+        top = agent.host.ancestor(Datacenter).vm_folder  # type: ignore[union-attr]
         with self._world.commit(USER) as tx:
-            made = Folder.make(self._world, name, top, VM_TYPES)
+            made = Folder.make(self._world, self._service.switches.folder_name, top, VM_TYPES)
             top.adopt(tx, made)
         return made
 
-    def _pool(self, agent: EsxAgent) -> ResourcePool:
+    def pool(self, agent: EsxAgent) -> ResourcePool | None:
+        """The resource pool it belongs to; None while that pool is not there yet."""
         resource = agent.host.compute_resource
-        chosen = rules.entity_of(self._world, rules.pool_for(agent.agency.config, resource))
+        chosen = rules.entity_of(self._world, rules.pool_for(agent.config, resource))
         if chosen is not None:
             return chosen  # type: ignore[no-any-return]
         root, name = resource.root_pool, self._service.switches.pool_name
         assert root is not None  # noqa: S101 - every compute resource has one
-        if not name:
-            return root
-        existing = next((pool for pool in root.children if pool.name == name), None)
+        return next((pool for pool in root.children if pool.name == name), None) if name else root
+
+    def _pool(self, agent: EsxAgent) -> ResourcePool:
+        existing = self.pool(agent)
         if existing is not None:
             return existing
+        root = agent.host.compute_resource.root_pool
+        assert root is not None  # noqa: S101 - every compute resource has one
         with self._world.commit(USER) as tx:
-            return root.make_child(tx, name)
+            return root.make_child(tx, self._service.switches.pool_name)
 
     def _networks(self, agent: EsxAgent, descriptor: Descriptor, chosen: Any) -> dict[str, Any]:
         names = [network.name for network in descriptor.networks]
@@ -210,6 +225,7 @@ class Operations:
         vm = agent.subject
         await self._point("eam.power_on", agent)
         if vm is not None and vm.power_state != "poweredOn":
+            check_ip_pool(agent)
             await vm_life.power_on(self._world, vm, user=USER)
             self._tell(agent, "powerOnVm", "powered on", vm)
         return {}
@@ -298,6 +314,35 @@ class Operations:
         effect = self._world.service(FaultBook).point(name, agent, host=agent.host.name, agency=agent.agency.name)
         if effect is not None:
             await effect.apply(self._world.clock)
+
+
+def check_ip_pool(agent: EsxAgent) -> None:
+    """IpPoolError when the agency names an IP pool that has no address for one more virtual machine.
+
+    The range of an IPv4 pool reads ``10.0.0.10#20, ...``: twenty addresses from that one on.
+    """
+    pool = agent.config.ipPool
+    if pool is None:
+        return
+    network = selection(agent).network
+    fields = {"network": network.ref if network is not None else None, "networkName": getattr(network, "name", "")}
+    settings = pool.ipv4Config
+    ranges = [part.partition("#")[2] for part in str((settings.range if settings else "") or "").split(",")]
+    size = sum(int(count) for count in ranges if count.strip().isdigit())
+    if not size:
+        fault = data_object(vim.fault.MissingNetworkIpConfig, **_IP_PROPERTY)
+        raise IpPoolError(Draft("MissingAgentIpPool", {**fields, "error": fault}))
+    others = list(agent.agency.agents)
+    if sum(1 for other in others if other is not agent and _has_address(other, others.index(agent), others)) >= size:
+        fault = data_object(vim.fault.NoAvailableIp, **_IP_PROPERTY, network=network)
+        raise IpPoolError(Draft("InsufficientIpAddresses", {**fields, "error": fault}))
+
+
+def _has_address(agent: EsxAgent, before: int, order: list[EsxAgent]) -> bool:
+    """On, or about to be and first in the agency's order."""
+    if agent.vm is not None and agent.vm.power_state == "poweredOn":
+        return True
+    return agent.phase is Phase.POWERING_ON and not agent.issues and order.index(agent) < before
 
 
 def full_id(info: Any) -> str:

@@ -6,9 +6,10 @@ from the version in which pyVmomi's tables say they appeared.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from contrail_vsphere.wire.soap.types import eam
 
@@ -26,8 +27,19 @@ OLDER_NAMES: Final[Mapping[str, str]] = {
     "VmRequiresHostOutOfMaintenanceMode": "HostInMaintenanceMode",
     "CertificateNotTrusted": "CannotAccessAgentOVF",
     "VmInaccessible": "VmCorrupted",
+    "VibDependenciesNotMetByHost": "VibNotInstalled",
+    "VibRequirementsNotMetByHost": "VibNotInstalled",
+    "ImmediateHostRebootRequired": "VibRequiresHostReboot",
+    "personality.agent.BlockedByAgencyOperation": "VibNotInstalled",
+    "HostInPartialMaintenanceMode": "HostInMaintenanceMode",
+    "VmProtected": "InvalidConfig",
 }
 """Issue type -> the one that older releases raise in its place."""
+NEWER_NAMES: Final[Mapping[str, str]] = {
+    "InsufficientIpAddresses": "InvalidConfig",
+    "MissingAgentIpPool": "InvalidConfig",
+}
+"""Issue type that ended with 6.9 -> the one that releases since raise in its place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,22 +58,40 @@ class Profile:
     """``AgentRuntimeInfo.vmHook`` exists (6.7); without it hooks are seen by their events only."""
     minds_place: bool = False
     """VmWrongFolder, VmWrongResourcePool and VmMarkedAsTemplate are raised (up to 6.x)."""
+    uses_update_manager: bool = False
+    """VIBs go through Update Manager, unless the agency bypasses it (up to 6.x)."""
+    images_only_from: str = ""
+    """Hosts of this version and later get VIBs through their cluster's image only (9.0)."""
+    shows_vcls: bool = False
+    """The agencies of vCLS are in EAM, for every user to see (7.0 U1 up to 8.0 U2)."""
     system_vm_rest: bool = False
+    """vLCM's System VM API is served (9.0)."""
+    dynamic_updates: bool = False
+    """... with blue-green redeployment, dynamic updates in hooks and the later transitions (9.1)."""
 
     def knows(self, issue_type: str) -> bool:
         """Whether this release raises that issue (a class name in ``eam.issue``)."""
-        return EAM_VERSIONS.index(_introduced(issue_type)) <= EAM_VERSIONS.index(self.eam_version)
+        mine = EAM_VERSIONS.index(self.eam_version)
+        if issue_type in NEWER_NAMES and mine > EAM_VERSIONS.index("6.9"):
+            return False
+        return EAM_VERSIONS.index(introduced(issue_class(issue_type))) <= mine
 
     def issue_name(self, issue_type: str) -> str | None:
         """The issue that this release raises where the newest would raise ``issue_type``; None where it has no word."""
         name: str | None = issue_type
         while name is not None and not self.knows(name):
-            name = OLDER_NAMES.get(name)
+            name = OLDER_NAMES.get(name) or NEWER_NAMES.get(name)
         return name
 
 
-def _introduced(issue_type: str) -> str:
-    version = str(getattr(eam.issue, issue_type)._version).removeprefix("eam.version.version")
+def issue_class(issue_type: str) -> Any:
+    """The type of ``eam.issue`` with that name, which may lead into its packages (``personality.agent.PMIssue``)."""
+    return functools.reduce(getattr, issue_type.split("."), eam.issue)
+
+
+def introduced(item: Any) -> str:
+    """EAM version that first had this type or method (anything with pyVmomi's name of a version)."""
+    version = str(getattr(item, "_version", None) or item.version).removeprefix("eam.version.version")
     number = version.replace("_", ".")
     return {"1": "1.0", "2": "2.0", "2.5": "2_5", "3": "3.0", "6": "6.0", "7": "7.0", "9.0": "9.0.0.0"}.get(
         number, number
@@ -79,6 +109,7 @@ PROFILES: Final[Mapping[str, Profile]] = {
             maintenance_issue="always",
             shows_hook=False,
             minds_place=True,
+            uses_update_manager=True,
         ),
         Profile(
             name="vc67",
@@ -87,12 +118,13 @@ PROFILES: Final[Mapping[str, Profile]] = {
             removes_orphans=False,
             maintenance_issue="always",
             minds_place=True,
+            uses_update_manager=True,
         ),
-        Profile(name="vc70", eam_version="7.6", verifies_tls=False),
-        Profile(name="vc80u2", eam_version="8.2"),
+        Profile(name="vc70", eam_version="7.6", verifies_tls=False, shows_vcls=True),
+        Profile(name="vc80u2", eam_version="8.2", shows_vcls=True),
         Profile(name="vc80u3", eam_version="8.3"),
-        Profile(name="vc90", eam_version="9.0.0.0", system_vm_rest=True),
-        Profile(name="vc91", eam_version="9.0.0.0", system_vm_rest=True),
+        Profile(name="vc90", eam_version="9.0.0.0", images_only_from="9.0", system_vm_rest=True),
+        Profile(name="vc91", eam_version="9.0.0.0", images_only_from="9.0", system_vm_rest=True, dynamic_updates=True),
     )
 }
 DEFAULT_PROFILE: Final = "vc80u3"

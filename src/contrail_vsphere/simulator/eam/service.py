@@ -27,17 +27,19 @@ from contrail_vsphere.simulator.eam.esx_agent import EsxAgent
 from contrail_vsphere.simulator.eam.esx_agent_manager import EsxAgentManager
 from contrail_vsphere.simulator.eam.events import agency_event, agent_event
 from contrail_vsphere.simulator.eam.fetch import Fetcher, Limits
-from contrail_vsphere.simulator.eam.issues import IssueRecord
+from contrail_vsphere.simulator.eam.issues import Draft, IssueRecord
 from contrail_vsphere.simulator.eam.maintenance import EamMaintenance
 from contrail_vsphere.simulator.eam.marks import Marks
 from contrail_vsphere.simulator.eam.observation import exists
-from contrail_vsphere.simulator.eam.operations import MANAGER_KEY, Operations
+from contrail_vsphere.simulator.eam.operations import Operations
 from contrail_vsphere.simulator.eam.profiles import DEFAULT_PROFILE, PROFILES, Profile
 from contrail_vsphere.simulator.eam.remedies import Remedies
+from contrail_vsphere.simulator.eam.sessions import EamDoor
 from contrail_vsphere.simulator.eam.switches import Switches
+from contrail_vsphere.simulator.eam.unknown_vms import UnknownVms, vms_of
 from contrail_vsphere.simulator.eam.validation import validate
+from contrail_vsphere.simulator.eam.vib_work import VibWork
 from contrail_vsphere.simulator.eam.worker import USER, Worker
-from contrail_vsphere.simulator.vcenter import vm_life
 from contrail_vsphere.simulator.vcenter.background import Background
 from contrail_vsphere.simulator.vcenter.compute_resource import ComputeResource
 from contrail_vsphere.simulator.vcenter.extension_manager import ExtensionManager
@@ -45,8 +47,7 @@ from contrail_vsphere.simulator.vcenter.host_life import MaintenanceHooks
 from contrail_vsphere.simulator.vcenter.host_system import HostSystem
 from contrail_vsphere.simulator.vcenter.managed_entity import fault, without
 from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
-from contrail_vsphere.wire.soap.fault import SoapFault
-from contrail_vsphere.wire.soap.types import eam
+from contrail_vsphere.wire.soap.types import eam, vmodl
 
 if TYPE_CHECKING:
     from contrail_vsphere.simulator.core.calls import Call
@@ -73,8 +74,11 @@ class EamService:
         self.fetcher = Fetcher(trust=trust, verify=self.profile.verifies_tls, limits=limits, resolver=resolver)
         self.running = False
         self.worker = Worker(self)
+        self.vib_work = VibWork(self)
         self.operations = Operations(self)
         self.remedies = Remedies(self)
+        self.unknown = UnknownVms(self)
+        self.door = world.services[EamDoor] = EamDoor(world, self.profile)
         self._marks: Marks[str] = Marks(self._work, defects=world.defects)
         self._up = asyncio.Event()
         self._keys = itertools.count(1)
@@ -165,13 +169,17 @@ class EamService:
         """EsxAgents of that host, of all agencies."""
         return [agent for agent in self._agents_by_host[host.moid] if self.world.get(agent.moid) is agent]
 
+    def forget_vm(self, vm: VirtualMachine) -> None:
+        """It is nobody's any more: its changes concern no EsxAgent."""
+        self._agent_by_vm.pop(vm.moid, None)
+
     def agent_of(self, vm: VirtualMachine) -> EsxAgent | None:
         """The EsxAgent whose virtual machine it is, or was."""
         return self._agent_by_vm.get(vm.moid)
 
     def may_see(self, call: Call, agency: Agency) -> bool:
-        """An extension sees its own agencies only."""
-        return not call.extension or agency.solution_id == call.user
+        """An extension sees its own agencies only, and nobody those that vLCM took over."""
+        return not agency.needs_apply and (not call.extension or agency.solution_id == call.user)
 
     def admit(self, call: Call, entity: Entity) -> None:
         """Raise EamServiceNotInitialized while EAM loads, NotAuthorized for another extension's agency."""
@@ -179,8 +187,12 @@ class EamService:
             raise fault(
                 eam.fault.EamServiceNotInitialized, "EAM is still loading from database. Please try again later."
             )
+        self.door.saw(call)
         agency = entity if isinstance(entity, Agency) else getattr(entity, "agency", None)
+        if isinstance(agency, Agency) and agency.needs_apply:
+            raise fault(vmodl.fault.ManagedObjectNotFound, "The agency is managed by vLCM.", obj=entity.ref)
         if isinstance(agency, Agency) and not self.may_see(call, agency):
+            self.door.unauthorized(call)
             raise fault(eam.fault.NotAuthorized, "The agency belongs to another solution.")
 
     def new_issue_key(self) -> int:
@@ -234,13 +246,17 @@ class EamService:
         self.mark(agency)
 
     def drop_agency_issue(self, owner: Any, record: IssueRecord) -> bool:
-        """Resolve an issue of the agency itself: only what a solution added can go."""
+        """Resolve an issue of the agency itself; its EsxAgents then try again what they waited with."""
         if record.rule.resolve == "impossible":
             return False
+        if record.rule.resolve == "destroy-agency":
+            self.destroy(owner, user=USER)
+            return True
         with self.world.commit(USER) as tx:
             tx.set(owner, issues=tuple(item for item in owner.issues if item.key != record.key))
             agency_event(tx, owner, "statusChanged", f"{record.type} is resolved")
             self.worker.settle_agency(tx, owner)
+        self.mark_agency(owner)
         return True
 
     def _solution_name(self, key: str) -> str:
@@ -251,8 +267,13 @@ class EamService:
 
     def _unregistered(self, key: str) -> None:
         for agency in list(self.agencies()):
-            if agency.solution_id == key and not agency.owner:
+            if agency.solution_id != key or agency.owner:
+                continue
+            if self.switches.unregistered_extension == "destroys" or not self.profile.knows("OrphanedAgency"):
                 self.destroy(agency, user=USER)
+            else:
+                with self.world.commit(USER) as tx:
+                    self.worker.raise_agency_issue(tx, agency, Draft("OrphanedAgency"))
 
     # -- work ---------------------------------------------------------------------------------------------------
 
@@ -278,7 +299,7 @@ class EamService:
         self.mark_agency(agency)
 
     def mark_orphans(self) -> None:
-        """Have virtual machines that no agency knows removed."""
+        """Have virtual machines that no agency knows removed; releases that do not, tell of them."""
         if self.profile.removes_orphans:
             self._marks.mark(ORPHANS)
 
@@ -291,12 +312,14 @@ class EamService:
     async def _scan(self) -> None:
         while True:
             await self.world.clock.sleep(self.world.service(Timing).eam_scan)
+            self.door.sweep()
+            self.unknown.scan_daily()
             self.mark_all()
 
     async def _work(self, key: str) -> None:
         entity = self.world.get(key)
         if key == ORPHANS:
-            await self._remove_orphans()
+            await self.unknown.remove_all()
         elif isinstance(entity, Agency):
             self._reconcile_scope(entity)
         elif isinstance(entity, EsxAgent):
@@ -311,10 +334,9 @@ class EamService:
                 tx.remove(agency)
             return
         known = {agent.host.moid for agent in agency.agents}
-        wanted = () if agency.destroying or agency.goal == "uninstalled" else agency.hosts
         new = [
             EsxAgent(world=world, moid=self._agent_id(), agency=agency, host=host)
-            for host in wanted
+            for host in agency.wanted_hosts
             if host.moid not in known
         ]
         with world.commit(USER) as tx:
@@ -350,21 +372,6 @@ class EamService:
         elif present and not disabled:
             tx.set(agency, issues=tuple(item for item in agency.issues if item.type != "AgencyDisabled"))
 
-    async def _remove_orphans(self) -> None:
-        """Virtual machines of EAM that no EsxAgent knows, on hosts that can be reached."""
-        known = {vm.moid for agency in self.agencies() for agent in agency.agents for vm in _vms_of(agent)}
-        for vm in list(self.world.of_type(VirtualMachine)):
-            if vm.managed_by is None or vm.managed_by.extension_key != MANAGER_KEY or vm.moid in known:
-                continue
-            if vm.connection_state != "connected" or vm.host is None or vm.host.connection_state != "connected":
-                continue
-            try:
-                if vm.power_state != "poweredOff":
-                    await vm_life.power_off(self.world, vm, user=USER)
-                await vm_life.destroy(self.world, vm, user=USER)
-            except SoapFault:
-                continue  # busy, or its host went away: the next scan comes to it again
-
     # -- watching -----------------------------------------------------------------------------------------------
 
     def _observe(self, done: Committed) -> None:
@@ -377,7 +384,7 @@ class EamService:
                     if entry.kind == "leave":
                         del self._agent_by_vm[entity.moid]
             elif isinstance(entity, EsxAgent):
-                for vm in _vms_of(entity):
+                for vm in vms_of(entity):
                     if exists(entity, vm):
                         self._agent_by_vm[vm.moid] = entity
             elif isinstance(entity, HostSystem):
@@ -394,7 +401,3 @@ class EamService:
     def _mark_scopes(self) -> None:
         for agency in self.agencies():
             self.mark(agency)
-
-
-def _vms_of(agent: EsxAgent) -> list[VirtualMachine]:
-    return [vm for vm in (agent.vm, agent.new_vm, *agent.orphans) if vm is not None]

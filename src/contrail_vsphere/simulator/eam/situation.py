@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
 
-HostCondition = Literal["ready", "maintenance", "standby", "unreachable", "gone"]
+HostCondition = Literal["ready", "maintenance", "partial", "standby", "unreachable", "gone"]
 VmCondition = Literal["none", "off", "on", "suspended", "inaccessible"]
 Goal = Literal["enabled", "disabled", "uninstalled"]
+VibCondition = Literal["none", "current", "due", "staged", "awaiting", "surplus"]
+"""Of the VIBs: none are wanted or there; as wanted; to be installed; there from the next boot on; waiting for the
+cluster's remediation; to be removed."""
+HookState = Literal["open", "timed-out", "failed"]
 
 
 class Phase(StrEnum):
@@ -83,6 +87,25 @@ class Situation:
     properties_current: bool = True
     marked: bool = False
     """MarkAsAvailable was called since the last power-on, or need not be."""
+
+    held: bool = False
+    """Nothing was ever asked of it: a System VM before its first apply."""
+    manual: bool = False
+    """The solution provisions the virtual machine itself and registers it."""
+    unmonitored: bool = False
+    """... and looks after it, too."""
+    vib: VibCondition = "none"
+    reboot_required: bool = False
+    """A change of the host's software waits for a boot."""
+    entered_by_eam: bool = False
+    """EAM put the host into maintenance mode for a VIB."""
+    entering_maintenance: bool = False
+    """On its way into maintenance mode: software waits until it is there."""
+    agency_blocked: bool = False
+    """An operation of the agency as a whole has failed and waits for Resolve."""
+    misplaced: tuple[str, ...] = ()
+    """Issue types of a virtual machine that was moved to another folder or pool, where the release minds."""
+    hook_state: HookState = "open"
 
     hook_after_provisioning: bool = False
     hook_after_power_on: bool = False

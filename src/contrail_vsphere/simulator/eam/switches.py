@@ -31,6 +31,10 @@ class Switches:
     """The chosen network is mapped to every network of the OVF, or to the first only."""
     removal_waits_for_maintenance: bool = False
     """Deleting a virtual machine on a host in maintenance mode waits until the host leaves it."""
+    unregistered_extension: Literal["destroys", "orphans"] = "destroys"
+    """An extension is unregistered: its agencies are destroyed, or get the issue OrphanedAgency."""
+    maintenance_deadline: float = 1800.0
+    """Seconds after which EAM gives up putting a host into maintenance mode for a VIB; 0: never."""
     folder_name: str = "ESX Agents"
     """Top-level folder that EAM makes per datacenter where the agency names none."""
     pool_name: str = "ESX Agents"

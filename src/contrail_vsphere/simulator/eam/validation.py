@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from contrail_vsphere.simulator.eam.config import entity_of, scope_of
 from contrail_vsphere.simulator.eam.fetch import Fetcher, FetchError
+from contrail_vsphere.simulator.eam.vib_bundle import LARGEST_BUNDLE
 from contrail_vsphere.simulator.vcenter.compute_resource import ComputeResource
 from contrail_vsphere.simulator.vcenter.datacenter import Datacenter
 from contrail_vsphere.simulator.vcenter.datastore import Datastore
@@ -40,8 +41,10 @@ async def validate(config: Any, *, world: World, profile: Profile, fetcher: Fetc
     _check_places(config, world)
     if profile.knows("AgencyDisabled"):
         _check_enabled(config, world)
-    for url, entry in {str(entry.ovfPackageUrl): entry for entry in config.agentConfig if entry.ovfPackageUrl}.items():
-        await _check_url(url, entry.ovfSslTrust, fetcher=fetcher, profile=profile)
+    urls = {str(entry.vibUrl): entry.vibSslTrust for entry in config.agentConfig if entry.vibUrl}
+    urls |= {str(entry.ovfPackageUrl): entry.ovfSslTrust for entry in config.agentConfig if entry.ovfPackageUrl}
+    for url, trust in urls.items():
+        await _check_url(url, trust, fetcher=fetcher, profile=profile)
 
 
 def _check_fields(config: Any) -> None:
@@ -115,7 +118,7 @@ def _check_enabled(config: Any, world: World) -> None:
 
 async def _check_url(url: str, trust: Any, *, fetcher: Fetcher, profile: Profile) -> None:
     try:
-        await fetcher.read(url, trust)
+        await fetcher.read(url, trust, limit=LARGEST_BUNDLE)
     except FetchError as error:
         raise _url_fault(error, profile) from error
 

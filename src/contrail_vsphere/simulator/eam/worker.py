@@ -8,12 +8,26 @@ from typing import TYPE_CHECKING, Any, Final
 
 from contrail_vsphere.model.errors import PackageError
 from contrail_vsphere.simulator.core.timing import Timing
-from contrail_vsphere.simulator.eam.events import HOOK_EVENTS, agency_event, agent_event, issue_event
-from contrail_vsphere.simulator.eam.failures import DEPLOYMENTS, OvfPropertyError, draft_for, is_stale
+from contrail_vsphere.simulator.eam.events import (
+    HOOK_EVENTS,
+    agency_event,
+    agency_issue_event,
+    agent_event,
+    issue_event,
+)
+from contrail_vsphere.simulator.eam.failures import (
+    DEPLOYMENTS,
+    IpPoolError,
+    OvfPropertyError,
+    VibError,
+    draft_for,
+    is_stale,
+)
 from contrail_vsphere.simulator.eam.fetch import FetchError
+from contrail_vsphere.simulator.eam.host_image import HostImage
 from contrail_vsphere.simulator.eam.issues import Draft, IssueRecord
 from contrail_vsphere.simulator.eam.machine import Decision, Do, decide, status
-from contrail_vsphere.simulator.eam.observation import exists, host_condition, selection, situation
+from contrail_vsphere.simulator.eam.observation import exists, host_condition, misplaced, selection, situation
 from contrail_vsphere.simulator.eam.situation import HOOKS, SETTLED_ON_NEW, Phase
 from contrail_vsphere.simulator.vcenter.managed_entity import without
 from contrail_vsphere.wire.soap.fault import SoapFault
@@ -27,7 +41,7 @@ if TYPE_CHECKING:
 USER: Final = "com.vmware.vim.eam"
 PATIENCE: Final = 60
 """How often a step may find that somebody else holds the virtual machine before that becomes an issue."""
-STEP_FAILURES: Final = (SoapFault, FetchError, PackageError, OvfPropertyError)
+STEP_FAILURES: Final = (SoapFault, FetchError, PackageError, OvfPropertyError, VibError, IpPoolError)
 
 
 class Worker:
@@ -69,8 +83,8 @@ class Worker:
         return decision.do
 
     def release_hook(self, agent: EsxAgent, *, user: str) -> None:
-        """MarkAsAvailable."""
-        if not agent.hook:
+        """MarkAsAvailable. What the hook was said to have failed with, or its timeout, stays until it is resolved."""
+        if not agent.hook or any(item.type in {"VmHookTimedout", "VmHookFailed"} for item in agent.issues):
             return
         goal = Phase.POWERING_ON if agent.agency.goal == "enabled" else Phase.OFF
         then = {Phase.HOOK_POWERED_ON: Phase.WAIT_HEARTBEAT, Phase.UPGRADE_PROVISIONED: Phase.OLD_OFF}
@@ -93,6 +107,7 @@ class Worker:
         if back and agent.vm is None and agent.new_vm is None:
             tx.set(agent, vm=back[0], phase=Phase.HOOK_POWERED_ON, marked=False)
             self._drop(tx, agent, [item for item in agent.issues if item.type == "VmNotDeployed"])
+        self._notice_software(tx, agent)
         for name in ("vm", "new_vm"):
             vm = getattr(agent, name)
             if vm is None:
@@ -103,12 +118,24 @@ class Worker:
                 tx.set(agent, **{name: None}, orphans=(*agent.orphans, vm))
                 self.raise_issue(tx, agent, Draft("VmOrphaned"), vm=vm, host=vm.host)
 
+    def _notice_software(self, tx: Transaction, agent: EsxAgent) -> None:
+        """VIBs that somebody removed; maintenance mode that somebody else ended."""
+        image = HostImage.of(self._world, agent.host)
+        if image is None:
+            return
+        if image.entered_by_eam and not agent.host.in_maintenance:
+            tx.set(image, entered_by_eam=False)
+        if agent.vibs and not agent.leaving and not all(image.has(vib) for vib in agent.vibs):
+            tx.set(agent, vibs=(), vib_url="", bulletins=())
+            self.raise_issue(tx, agent, Draft("VibNotInstalled"))
+
     # -- committing ---------------------------------------------------------------------------------------------
 
     def _apply(self, tx: Transaction, agent: EsxAgent, decision: Decision) -> None:
         if decision.cleared:
             self._drop(tx, agent, [item for item in agent.issues if item.type in decision.cleared])
-        drafts = {draft.type: draft for draft in selection(agent).problems} if decision.raised else {}
+        known = (*selection(agent).problems, *misplaced(agent)) if decision.raised else ()
+        drafts = {draft.type: draft for draft in known}
         for name in decision.raised:
             self.raise_issue(tx, agent, drafts.get(name, Draft(name)))
         self._enter(tx, agent, decision.phase)
@@ -117,6 +144,8 @@ class Worker:
     def _enter(self, tx: Transaction, agent: EsxAgent, phase: Phase) -> None:
         """Everything that goes with a phase; being in it already changes nothing."""
         entered = tx.set(agent, phase=phase)
+        if entered:
+            tx.set(agent, hook_since=self._world.clock.now() if phase in HOOKS else None)
         if agent.vm is None and agent.new_vm is not None and phase in SETTLED_ON_NEW:
             tx.set(agent, vm=agent.new_vm, new_vm=None, deployed=agent.new_deployed, new_deployed=None)
         if phase in {Phase.WAIT_HEARTBEAT, Phase.STEADY}:
@@ -155,6 +184,15 @@ class Worker:
         kept = tuple(item for item in agent.issues if item.type != draft.type or draft.type == "VmOrphaned")
         tx.set(agent, issues=(*kept, record))
         issue_event(tx, agent, record)
+
+    def raise_agency_issue(self, tx: Transaction, agency: Agency, draft: Draft) -> None:
+        """Add an issue of the agency itself; one of the same type is replaced."""
+        record = IssueRecord(
+            key=self._service.new_issue_key(), type=draft.type, time=self._world.clock.now(), fields=draft.fields
+        )
+        tx.set(agency, issues=(*(item for item in agency.issues if item.type != draft.type), record))
+        agency_issue_event(tx, agency, record)
+        self.settle_agency(tx, agency)
 
     def _drop(self, tx: Transaction, agent: EsxAgent, gone: list[IssueRecord]) -> None:
         keys = {item.key for item in gone}
@@ -197,6 +235,8 @@ class Worker:
     def _failed(self, agent: EsxAgent, do: Do, error: Exception) -> None:
         draft = draft_for(do.operation, error)
         with self._world.commit(USER) as tx:
+            if isinstance(error, VibError) and error.agency is not None:
+                self.raise_agency_issue(tx, agent.agency, error.agency)
             self.raise_issue(tx, agent, draft)
             self._enter(tx, agent, do.retry)
             self.settle(tx, agent)

@@ -10,10 +10,11 @@ import pytest
 from contrail_vsphere.model.dvport import DvPortEdit
 from contrail_vsphere.model.errors import AlreadyExists, Conflict, NotFound
 from contrail_vsphere.model.ids import DvsId
+from contrail_vsphere.model.port_group import GroupSpec, drift, marked_network
 from contrail_vsphere.simulator.core.timing import Timing
 from contrail_vsphere.simulator.simulator import VCenterSimulator
 from contrail_vsphere.vsphere.dvports import DvPorts
-from contrail_vsphere.vsphere.port_groups import GroupSpec, PortGroups, drift, marked_network
+from contrail_vsphere.vsphere.port_groups import PortGroups
 from contrail_vsphere.vsphere.vcenter import Endpoint, PasswordLogin, VCenter
 from contrail_vsphere.wire.soap.types import vim
 

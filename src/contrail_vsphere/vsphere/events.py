@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from contrail_vsphere.model.errors import ContrailVsphereError
-from contrail_vsphere.model.ids import HostId, VmId
+from contrail_vsphere.model.ids import DvsId, HostId, VmId
 from contrail_vsphere.vsphere import property_collector as pc
 from contrail_vsphere.vsphere.errors import translate
 from contrail_vsphere.vsphere.pace import Pace
@@ -53,6 +53,11 @@ class Event:
     host: HostId | None = None
     chain: int = 0
     arguments: Mapping[str, str] = field(default_factory=dict)
+    dvs: DvsId | None = None
+    ports: tuple[str, ...] = ()
+    """Keys of the switch's ports that an event names."""
+    destination: HostId | None = None
+    """Where a VM is being moved to (``destHost``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,8 @@ class EventCursor:
 def convert(event: Any) -> Event:
     """Our value of a pyVmomi Event."""
     vm, host = getattr(event, "vm", None), getattr(event, "host", None)
+    dvs, destination = getattr(event, "dvs", None), getattr(event, "destHost", None)
+    ports = getattr(event, "portKey", None) or ()
     arguments = {each.key: str(each.value) for each in getattr(event, "arguments", None) or ()}
     return Event(
         key=event.key,
@@ -78,6 +85,11 @@ def convert(event: Any) -> Event:
         host=HostId(host.host._moId) if host is not None and host.host is not None else None,
         chain=event.chainId or 0,
         arguments=arguments,
+        dvs=DvsId(dvs.dvs._moId) if dvs is not None and dvs.dvs is not None else None,
+        ports=(ports,) if isinstance(ports, str) else tuple(ports),
+        destination=HostId(destination.host._moId)
+        if destination is not None and destination.host is not None
+        else None,
     )
 
 

@@ -1,0 +1,249 @@
+"""What a plan can say. Every action carries its reason in words that a person can read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from contrail_vsphere.model.contrail import Address, Family
+from contrail_vsphere.model.ids import DvsId, HostId, IipId, NetworkId, ProjectId, VirtualMachineId, VmiId, VnId
+from contrail_vsphere.model.inventory import Network
+from contrail_vsphere.vcenter_plugin.identity import PortId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """``lane``: actions of one lane are done in order, lanes side by side; an error ends its lane."""
+
+    reason: str
+    lane: ClassVar[str] = "local"
+    deletes: ClassVar[bool] = False
+
+    @property
+    def verb(self) -> str:
+        """Name of the action."""
+        return type(self).__name__
+
+    @property
+    def track(self) -> str:
+        """The lane of this very action."""
+        return self.lane
+
+
+# -- networks -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateGroup(Action):
+    """A port group for a network. ``name`` as people read it."""
+
+    lane: ClassVar[str] = "switch"
+    dvs: DvsId
+    name: str
+    network: VnId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairGroup(Action):
+    """Put right what somebody changed, or mark what is adopted."""
+
+    lane: ClassVar[str] = "switch"
+    group: Network
+    network: VnId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenameGroup(Action):
+    """``name`` as people read it."""
+
+    lane: ClassVar[str] = "switch"
+    group: NetworkId
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestroyGroup(Action):
+    """The network is gone and no card is left."""
+
+    lane: ClassVar[str] = "switch"
+    deletes: ClassVar[bool] = True
+    group: NetworkId
+    network: VnId
+
+
+# -- ports ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim(Action):
+    """Take a VLAN for the port on the host, ``prefer`` if it is free there; remembered before anything is written."""
+
+    port: PortId
+    vmi: VmiId
+    dvs: DvsId
+    key: str
+    host: HostId
+    prefer: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release(Action):
+    """Give up the port's VLAN on a host where no VRouterAgent knows it."""
+
+    port: PortId
+    host: HostId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetPort(Action):
+    """Nothing of the port is left anywhere."""
+
+    port: PortId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefetchPort(Action):
+    """Ask the switch about the port."""
+
+    lane: ClassVar[str] = "switch"
+    dvs: DvsId
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WritePort(Action):
+    """VLAN and block of a DVPort at once; None for both: the port group's again."""
+
+    lane: ClassVar[str] = "switch"
+    dvs: DvsId
+    key: str
+    version: str
+    host: HostId | None
+    vlan: int | None
+    blocked: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnsureVm(Action):
+    """The VM in Contrail, with its name."""
+
+    lane: ClassVar[str] = "contrail"
+    vm: VirtualMachineId
+    name: str
+    project: ProjectId
+    annotations: tuple[tuple[str, str], ...]
+    exists: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateVmi(Action):
+    """The interface of a card."""
+
+    lane: ClassVar[str] = "contrail"
+    vmi: VmiId
+    vm: VirtualMachineId
+    network: VnId
+    project: ProjectId
+    mac: str
+    name: str
+    annotations: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetMac(Action):
+    """The card has another MAC address."""
+
+    lane: ClassVar[str] = "contrail"
+    vmi: VmiId
+    mac: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateIip(Action):
+    """An address for an interface; without ``address`` Contrail chooses."""
+
+    lane: ClassVar[str] = "contrail"
+    iip: IipId
+    vmi: VmiId
+    network: VnId
+    family: Family
+    address: Address | None
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteIip(Action):
+    """An address goes."""
+
+    lane: ClassVar[str] = "contrail"
+    deletes: ClassVar[bool] = True
+    iip: IipId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteVmi(Action):
+    """An interface goes, after its addresses."""
+
+    lane: ClassVar[str] = "contrail"
+    deletes: ClassVar[bool] = True
+    vmi: VmiId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteVm(Action):
+    """The VM goes, after its interfaces."""
+
+    lane: ClassVar[str] = "contrail"
+    deletes: ClassVar[bool] = True
+    vm: VirtualMachineId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _AtAgent(Action):
+    """Something that a host's VRouterAgent is told; a host that hangs delays no other."""
+
+    port: PortId
+    host: HostId
+    address: str
+
+    @property
+    def track(self) -> str:
+        """One lane per host."""
+        return f"agent {self.host}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlugPort(_AtAgent):
+    """Plug; ``replace`` when the agent may know the port with other values."""
+
+    values: Any
+    """``contrail.vrouter_agent.VRouterPort``."""
+    digest: str
+    replace: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetLink(_AtAgent):
+    """Enable or disable a plugged port."""
+
+    vmi: VmiId
+    up: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unplug(_AtAgent):
+    """Unplug, and give up the VLAN there."""
+
+    vmi: VmiId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait(Action):
+    """Nothing can be done about the port (or network) now; ``state`` is what status shows.
+
+    ``seconds``: when to look again by itself; None: something will be heard.
+    """
+
+    state: str
+    port: PortId | None = None
+    seconds: float | None = None

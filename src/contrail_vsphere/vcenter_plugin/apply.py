@@ -1,0 +1,297 @@
+"""Does what plans say: lanes side by side, each in order, and small writes gathered into large ones.
+
+Before anything is written, three questions: are we still the leader, is what we remember of it on disk, and, for a
+deletion, does the brake permit it. Nothing is retried here: an error is the pass's, whose key is looked at again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from contrail_vsphere.engine.batcher import Batcher
+from contrail_vsphere.engine.brake import DeletionBrake
+from contrail_vsphere.engine.leader import Leader
+from contrail_vsphere.model.dvport import DvPortEdit
+from contrail_vsphere.model.errors import AlreadyExists, Conflict, ContrailVsphereError, NotFound, TransientError
+from contrail_vsphere.model.ids import DvsId, HostId
+from contrail_vsphere.model.port_group import GroupSpec
+from contrail_vsphere.vcenter_plugin.actions import (
+    Action,
+    Claim,
+    CreateGroup,
+    CreateIip,
+    CreateVmi,
+    DeleteIip,
+    DeleteVm,
+    DeleteVmi,
+    DestroyGroup,
+    EnsureVm,
+    ForgetPort,
+    PlugPort,
+    RefetchPort,
+    Release,
+    RenameGroup,
+    RepairGroup,
+    SetLink,
+    SetMac,
+    Unplug,
+    WritePort,
+)
+from contrail_vsphere.vcenter_plugin.doors import AgentDoor, ContrailObjects, GroupDoor, PortDoor
+from contrail_vsphere.vcenter_plugin.hosts import HostBook
+from contrail_vsphere.vcenter_plugin.identity import PortId
+from contrail_vsphere.vcenter_plugin.ledger import Ledger
+from contrail_vsphere.vcenter_plugin.names import escaped
+from contrail_vsphere.vcenter_plugin.port_book import PortBook
+from contrail_vsphere.vcenter_plugin.records import Plug, PortRecord
+from contrail_vsphere.vcenter_plugin.vlans import VlanTable
+
+PORTS_PER_WRITE = 256
+GROUPS_PER_WRITE = 50
+IDLE, AGE = 0.05, 0.25
+"""Seconds: a batch goes when nothing came for so long, or its oldest item has waited so long."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was done since the start, for metrics and benchmarks."""
+
+    done: dict[str, int] = field(default_factory=dict)
+    moves: int = 0
+    plug_seconds: list[float] = field(default_factory=list)
+    """The last plugs: from the moment a card was first seen in need of one. At most 10,000."""
+
+
+class Applier:
+    """Everything actions are done with; ``clock`` gives seconds, ``domain`` the hosts that a VM on a host may go to."""
+
+    def __init__(
+        self,
+        *,
+        ports: PortDoor,
+        groups: GroupDoor,
+        contrail: ContrailObjects,
+        agents: AgentDoor,
+        book: PortBook,
+        hosts: HostBook,
+        ledger: Ledger,
+        vlans: VlanTable,
+        brake: DeletionBrake,
+        leader: Leader,
+        domain: Callable[[HostId], frozenset[HostId]],
+        population: Callable[[], int],
+        clock: Callable[[], float],
+    ) -> None:
+        self._ports = ports
+        self._groups = groups
+        self._contrail = contrail
+        self._agents = agents
+        self._book = book
+        self._hosts = hosts
+        self._ledger = ledger
+        self._vlans = vlans
+        self._brake = brake
+        self._leader = leader
+        self._domain = domain
+        self._population = population
+        self._clock = clock
+        self.tally = Tally()
+        self._writes: Batcher[tuple[DvsId, str], WritePort, None] = Batcher(
+            self._write_ports, size=PORTS_PER_WRITE, age=AGE, idle=IDLE
+        )
+        self._new_groups: Batcher[DvsId, CreateGroup, None] = Batcher(
+            self._create_groups, size=GROUPS_PER_WRITE, age=AGE, idle=IDLE
+        )
+
+    async def do(self, actions: Sequence[Action]) -> dict[str, Exception]:
+        """Do them; the error of each lane that could not be finished, by lane."""
+        lanes: dict[str, list[Action]] = {}
+        for action in actions:
+            lanes.setdefault(action.track, []).append(action)
+        results = await asyncio.gather(*(self._lane(lane) for lane in lanes.values()), return_exceptions=True)
+        errors: dict[str, Exception] = {}
+        for name, result in zip(lanes, results, strict=True):
+            if isinstance(result, Exception):
+                errors[name] = result
+            elif isinstance(result, BaseException):
+                raise result
+        return errors
+
+    async def close(self) -> None:
+        """Let what was begun come to its end."""
+        await self._writes.close(5.0)
+        await self._new_groups.close(5.0)
+        await self._book.close()
+
+    async def _lane(self, actions: Sequence[Action]) -> None:
+        for action in actions:
+            self.fence()
+            if action.deletes:
+                await self._permit(action)
+            await self._do(action)
+            self.tally.done[action.verb] = self.tally.done.get(action.verb, 0) + 1
+
+    def fence(self) -> None:
+        """TransientError when another process leads."""
+        if not self._leader.is_leader:
+            raise TransientError("this process does not lead any more; nothing was written")
+
+    async def _permit(self, action: Action) -> None:
+        """Ask the brake; what counts is the port, network or VM that goes, not its parts."""
+        match action:
+            case DeleteVmi():
+                key = f"interface {action.vmi}"
+            case DestroyGroup():
+                key = f"port group {action.group}"
+            case _:
+                return
+        self._brake.permit([key], population=self._population())
+
+    async def _do(self, action: Action) -> None:
+        match action:
+            case Claim() | Release() | ForgetPort():
+                self._remember(action)
+            case RefetchPort():
+                await self._book.refetch(action.dvs, action.key)
+            case WritePort():
+                sight = self._hosts.sight(action.host) if action.host is not None else None
+                suspect = sight is not None and not sight.reachable
+                await self._writes.submit((action.dvs, action.host if suspect and action.host else ""), action)
+            case EnsureVm():
+                await self._contrail.ensure_vm(action)
+            case CreateVmi():
+                await self._contrail.create_vmi(action)
+            case SetMac():
+                await self._contrail.set_mac(action.vmi, action.mac)
+            case CreateIip():
+                await self._contrail.create_iip(action)
+            case DeleteIip():
+                await self._contrail.delete_iip(action.iip)
+            case DeleteVmi():
+                await self._contrail.delete_vmi(action.vmi)
+            case DeleteVm():
+                await self._contrail.delete_vm(action.vm)
+            case PlugPort() | SetLink() | Unplug():
+                await self._at_agent(action)
+            case CreateGroup():
+                await self._new_groups.submit(action.dvs, action)
+            case RepairGroup():
+                await self._groups.repair(action.group, GroupSpec(escaped(action.group.name), action.network))
+            case RenameGroup():
+                await self._groups.rename(action.group, escaped(action.name))
+            case DestroyGroup():
+                await self._destroy_group(action)
+            case _:
+                raise TypeError(f"nobody knows how to do {action.verb}")
+
+    # -- what we remember -------------------------------------------------------------------------------------------
+
+    def _remember(self, action: Claim | Release | ForgetPort) -> None:
+        match action:
+            case Claim():
+                vlan = self._vlans.allocate(
+                    action.port, action.host, domain=self._domain(action.host), prefer=action.prefer, at=self._clock()
+                )
+                record = self._ledger.get(action.port)
+                if record is None or (record.dvs, record.key) != (action.dvs, action.key):
+                    plugs = record.plugs if record is not None else ()
+                    record = PortRecord(action.port, action.vmi, action.dvs, action.key, plugs)
+                if record.plugs:
+                    self.tally.moves += 1
+                self._ledger.put(record.with_plug(Plug(action.host, vlan)))
+            case Release():
+                self._release(action.port, action.host)
+            case ForgetPort():
+                for host in tuple(self._vlans.of(action.port)):
+                    self._vlans.free(action.port, host, at=self._clock())
+                self._ledger.drop(action.port)
+
+    def _release(self, port: PortId, host: HostId) -> None:
+        record = self._ledger.get(port)
+        if record is not None:
+            self._vlans.free(record.id, host, at=self._clock())
+            self._ledger.put(record.without(host))
+
+    def _update(self, action: PlugPort | SetLink, **values: object) -> None:
+        """Note what an agent confirmed, unless the place was given up meanwhile."""
+        record = self._ledger.get(action.port)
+        plug = record.plug(action.host) if record is not None else None
+        if record is not None and plug is not None:
+            self._ledger.put(record.with_plug(replace(plug, **values)))  # type: ignore[arg-type]
+
+    # -- VRouterAgents ----------------------------------------------------------------------------------------------
+
+    async def _at_agent(self, action: PlugPort | SetLink | Unplug) -> None:
+        try:
+            match action:
+                case PlugPort():
+                    await self._ledger.durable()
+                    self._update(action, attempted=True, digest="")
+                    send = self._agents.replace if action.replace else self._agents.add
+                    await send(action.address, action.values)
+                    self._update(action, digest=action.digest, up=True)
+                case SetLink():
+                    await self._set_link(action)
+                case Unplug():
+                    await self._agents.remove(action.address, action.vmi)
+                    self._release(action.port, action.host)
+        except TransientError:
+            self._hosts.doubt(action.host)
+            raise
+
+    async def _set_link(self, action: SetLink) -> None:
+        try:
+            if action.up:
+                await self._agents.enable(action.address, action.vmi)
+            else:
+                await self._agents.disable(action.address, action.vmi)
+        except NotFound:
+            # The agent lost it (another's doing, or an agent made anew): plug it again.
+            self._update(action, digest="", up=False)
+        else:
+            self._update(action, up=action.up)
+
+    # -- vCenter ----------------------------------------------------------------------------------------------------
+
+    async def _write_ports(
+        self, group: tuple[DvsId, str], actions: Sequence[WritePort]
+    ) -> Sequence[ContrailVsphereError | None]:
+        dvs, _ = group
+        self.fence()
+        await self._ledger.durable()
+        last = {action.key: action for action in actions}
+        edits = [DvPortEdit(one.key, one.version, one.vlan, one.blocked) for one in last.values()]
+        try:
+            errors = await self._ports.edit(dvs, edits)
+        finally:
+            # Even a write that failed may have been carried out, and one that succeeded is read back.
+            for edit in edits:
+                self._book.doubt(dvs, edit.key)
+        of_key = dict(zip(last, errors, strict=True))
+        return [
+            None if isinstance(of_key[action.key], Conflict | NotFound) else of_key[action.key] for action in actions
+        ]
+
+    async def _create_groups(self, dvs: DvsId, actions: Sequence[CreateGroup]) -> Sequence[ContrailVsphereError | None]:
+        self.fence()
+        specs = [GroupSpec(escaped(action.name), action.network) for action in actions]
+        try:
+            await self._groups.create(dvs, specs)
+        except AlreadyExists as error:
+            if len(specs) == 1:
+                return [Conflict(error.message, hint="the name is being looked at again")]
+        else:
+            return [None] * len(specs)
+        # All or none: find out which of them cannot be made.
+        return [error for action in actions for error in await self._create_groups(dvs, [action])]
+
+    async def _destroy_group(self, action: DestroyGroup) -> None:
+        """Read the mark once more: nothing that is not ours is destroyed."""
+        try:
+            if await self._groups.mark_of(action.group) != action.network:
+                raise Conflict(f"{action.group} bears our mark no more; it is left alone")
+            await self._groups.destroy(action.group)
+        except NotFound:
+            return

@@ -1,0 +1,322 @@
+"""The reconcile loops of the plugin: one key per network, one per VM.
+
+A pass looks, plans, does what is possible, and looks again, until nothing is left to do or something outside is waited
+for. Changes of vCenter, Contrail, DVPorts and hosts only mark keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from random import Random
+from uuid import UUID
+
+from contrail_vsphere.engine.backoff import QUICK
+from contrail_vsphere.engine.health import HealthBook
+from contrail_vsphere.engine.reconcile import Controller, Done, Outcome, RequeueAfter
+from contrail_vsphere.model.contrail import ContrailChange, ContrailVm, InstanceIp, VirtualNetwork, Vmi
+from contrail_vsphere.model.dvport import DvPort
+from contrail_vsphere.model.errors import Busy, ContrailVsphereError
+from contrail_vsphere.model.ids import HostId, NetworkId, VnId
+from contrail_vsphere.model.inventory import Change, Dvs, Host, Network, VirtualMachine
+from contrail_vsphere.model.port_group import marked_network
+from contrail_vsphere.vcenter_plugin.actions import Action, PlugPort, Wait
+from contrail_vsphere.vcenter_plugin.apply import Applier
+from contrail_vsphere.vcenter_plugin.desired import instance_of
+from contrail_vsphere.vcenter_plugin.identity import PortId
+from contrail_vsphere.vcenter_plugin.observed import Observed
+from contrail_vsphere.vcenter_plugin.plan_networks import NetworkPolicy, plan_network
+from contrail_vsphere.vcenter_plugin.plan_ports import plan_machine
+from contrail_vsphere.vcenter_plugin.sights import MachineSight, PortPolicy
+
+ROUNDS = 12
+"""Looks of one pass; a port's whole way from nothing to plugged takes five."""
+GROUP_PAUSE = 0.5
+"""Seconds after which a port group that was just made is looked for again, should its update be lost."""
+REPEATS = 2
+"""Times that one pass does the same again, because somebody else was faster or it does not show."""
+RESYNC = 300.0
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PortState:
+    """What status shows of a port."""
+
+    id: PortId
+    state: str
+    reason: str
+    since: datetime
+    vm: str
+    host: HostId | None
+
+
+class PluginController:
+    """Plans and applies for one vCenter; ``start`` it when every view is complete."""
+
+    def __init__(
+        self,
+        *,
+        observed: Observed,
+        applier: Applier,
+        networks: NetworkPolicy,
+        ports: PortPolicy,
+        health: HealthBook,
+        random: Random,
+        now: Callable[[], datetime],
+    ) -> None:
+        self.observed = observed
+        self.applier = applier
+        self.network_policy = networks
+        self.port_policy = ports
+        self._now = now
+        self._states: dict[UUID, dict[PortId, PortState]] = {}
+        self._pending: dict[VnId, str] = {}
+        self._wanted_since: dict[PortId, float] = {}
+        self.networks: Controller[VnId] = Controller(
+            "network", self.reconcile_network, health=health, random=random, deadline=600.0
+        )
+        self.machines: Controller[UUID] = Controller(
+            "vm", self.reconcile_machine, health=health, random=random, backoff=QUICK, deadline=600.0
+        )
+
+    # -- marks ------------------------------------------------------------------------------------------------------
+
+    def vsphere_changed(self, change: Change) -> None:
+        """Subscriber of the vSphere inventory."""
+        self.observed.index.vsphere(change)
+        for value in (change.before, change.after):
+            match value:
+                case VirtualMachine():
+                    self._vm_changed(value, change)
+                case Network():
+                    self._group_changed(value)
+                case Dvs():
+                    self.mark_all()
+                case Host():
+                    if change.before is None or change.after is None:
+                        self.host_changed(value.id)
+                case _:
+                    pass
+
+    def _vm_changed(self, vm: VirtualMachine, change: Change) -> None:
+        instance = instance_of(vm)
+        if instance is None:
+            return
+        relevant = False
+        switches = self.observed.switches()
+        for nic in vm.nics:
+            group = self.observed.vsphere.networks.get(nic.network or NetworkId(""))
+            mark = marked_network(group) if group is not None else None
+            if mark is not None and nic.dvs_uuid in switches:
+                relevant = True
+                self.observed.book.doubt(switches[nic.dvs_uuid].id, nic.port_key)
+                if change.before is None or change.after is None or _cards(change.before) != _cards(change.after):
+                    self.networks.mark(VnId(mark))
+        if relevant or self.observed.ledger.of_vm(instance):
+            self.machines.mark(instance)
+
+    def _group_changed(self, group: Network) -> None:
+        mark = marked_network(group)
+        if mark is not None:
+            self.networks.mark(VnId(mark))
+            for vm in self.observed.machines_on(group.id):
+                self.machines.mark(vm)
+
+    def contrail_changed(self, change: ContrailChange) -> None:
+        """Subscriber of the Contrail inventory."""
+        self.observed.index.contrail(change)
+        for value in (change.before, change.after):
+            match value:
+                case VirtualNetwork():
+                    self.networks.mark(value.uuid)
+                    for vm in self.observed.machines_in(value.uuid):
+                        self.machines.mark(vm)
+                case ContrailVm():
+                    self._mark_if_known(value.uuid)
+                case Vmi() if value.vm is not None:
+                    self._mark_if_known(value.vm)
+                case InstanceIp():
+                    for vmi in value.vmis:
+                        interface = self.observed.contrail.vmis.get(vmi)
+                        if interface is not None and interface.vm is not None:
+                            self._mark_if_known(interface.vm)
+                case _:
+                    pass
+
+    def _mark_if_known(self, vm: UUID) -> None:
+        if self.observed.machine(vm) is not None:
+            self.machines.mark(vm)
+
+    def port_changed(self, before: DvPort | None, after: DvPort | None) -> None:
+        """A DVPort was read and differs."""
+        for port in (before, after):
+            vm = self.observed.vsphere.vms.get(port.vm) if port is not None and port.vm is not None else None
+            instance = instance_of(vm) if vm is not None else None
+            if instance is not None:
+                self.machines.mark(instance)
+
+    def host_changed(self, host: HostId) -> None:
+        """A host came, went, or its VRouterAgent answers otherwise than before."""
+        affected = {record.id.vm for record in self.observed.ledger.at_host(host)}
+        affected |= {state.id.vm for states in self._states.values() for state in states.values() if state.host == host}
+        for vm in affected:
+            self.machines.mark(vm)
+
+    def mark_all(self) -> None:
+        """Look at everything."""
+        for network in self.observed.networks():
+            self.networks.mark(network)
+        for machine in self.observed.machines():
+            self.machines.mark(machine)
+
+    # -- passes -----------------------------------------------------------------------------------------------------
+
+    async def reconcile_network(self, network: VnId) -> Outcome:
+        """One network's port groups."""
+        if self.observed.blind:
+            return RequeueAfter(2.0, reason=self.observed.blind)
+        actions = plan_network(self.observed.network(network), self.network_policy)
+        waits = [action for action in actions if isinstance(action, Wait)]
+        work = [action for action in actions if not isinstance(action, Wait)]
+        if waits:
+            self._pending[network] = waits[0].reason
+        else:
+            self._pending.pop(network, None)
+        if work:
+            self._log("network", network, work)
+            _raise_first(await self.applier.do(work))
+            # The change comes back through the inventory and marks the key; this is for the case that it is lost.
+            return RequeueAfter(GROUP_PAUSE, reason=work[0].reason)
+        return RequeueAfter(RESYNC, reason=waits[0].reason) if waits else Done()
+
+    async def reconcile_machine(self, machine: UUID) -> Outcome:
+        """One VM's ports."""
+        done: Counter[Action] = Counter()
+        failed: dict[str, Exception] = {}
+        for _ in range(ROUNDS):
+            sight = self.observed.machine(machine)
+            if sight is None:
+                self._states.pop(machine, None)
+                return Done()
+            actions = plan_machine(sight, self.port_policy)
+            self._note(sight, actions)
+            work = [each for each in actions if not isinstance(each, Wait) and each.track not in failed]
+            if not work:
+                _raise_first(failed)
+                return self._outcome(actions)
+            again = [each for each in work if done[_essence(each)] >= REPEATS]
+            if again:
+                raise Busy(f"{again[0].verb} was done and does not show: {again[0].reason}")
+            done.update(_essence(each) for each in work if each.lane != "local" and each.verb != "RefetchPort")
+            self._log("vm", sight.name or machine, work)
+            failed.update(await self.applier.do(work))
+            self._note_plugs(work, failed)
+        _raise_first(failed)
+        return RequeueAfter(0.1, reason="there is more to do")
+
+    @staticmethod
+    def _outcome(actions: Sequence[Action]) -> Outcome:
+        waits = [action for action in actions if isinstance(action, Wait)]
+        due = [wait.seconds for wait in waits if wait.seconds is not None]
+        if due:
+            return RequeueAfter(max(0.05, min(due)), reason=waits[0].reason)
+        return Done()
+
+    def _log(self, kind: str, key: object, work: Iterable[Action]) -> None:
+        for action in work:
+            level = logging.DEBUG if action.verb in ("RefetchPort", "Claim") else logging.INFO
+            _LOG.log(level, "%s %s: %s (%s)", kind, key, action.verb, action.reason)
+
+    # -- what is shown ----------------------------------------------------------------------------------------------
+
+    def _note(self, sight: MachineSight, actions: Sequence[Action]) -> None:
+        """Remember each port's state; a port with nothing to do and nothing to wait for is active."""
+        waits = {action.port: action for action in actions if isinstance(action, Wait) and action.port is not None}
+        busy = {getattr(action, "port", None) for action in actions if not isinstance(action, Wait)}
+        general = any(not isinstance(each, Wait) and getattr(each, "port", None) is None for each in actions)
+        before, after = self._states.get(sight.id, {}), {}
+        loop_time = asyncio.get_running_loop().time()
+        for port in sight.ports:
+            wait = waits.get(port.id)
+            if wait is not None:
+                state, reason = wait.state, wait.reason
+            elif port.id in busy or general:
+                state, reason = "PROVISIONING" if port.wanted is not None else "DRAINING", ""
+            else:
+                state, reason = "ACTIVE", ""
+            if state == "PROVISIONING" and port.wanted is not None and port.wanted.on:
+                self._wanted_since.setdefault(port.id, loop_time)
+            host = port.wanted.host if port.wanted is not None else None
+            old = before.get(port.id)
+            since = old.since if old is not None and old.state == state else self._now()
+            after[port.id] = PortState(port.id, state, reason, since, sight.name, host)
+        self._states[sight.id] = after
+
+    def _note_plugs(self, work: Iterable[Action], failed: Mapping[str, Exception]) -> None:
+        for action in work:
+            if isinstance(action, PlugPort) and action.track not in failed:
+                since = self._wanted_since.pop(action.port, None)
+                times = self.applier.tally.plug_seconds
+                if since is not None and len(times) < 10_000:
+                    times.append(asyncio.get_running_loop().time() - since)
+
+    def ports(self) -> tuple[PortState, ...]:
+        """Every port, by VM."""
+        return tuple(state for states in self._states.values() for state in states.values())
+
+    @property
+    def pending_deletes(self) -> Mapping[VnId, str]:
+        """Networks whose port groups cannot go yet, and why."""
+        return self._pending
+
+    def owes(self, host: HostId) -> tuple[PortState, ...]:
+        """Ports of running VMs on a host that are not plugged there yet."""
+        return tuple(
+            state
+            for state in self.ports()
+            if state.host == host and state.state not in ("ACTIVE", "ACTIVE_OFF", "OWED")
+        )
+
+    # -- life -------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin; everything known is looked at once."""
+        self.networks.start()
+        self.machines.start()
+        self.mark_all()
+
+    async def stop(self, deadline: float = 10.0) -> None:
+        """Start nothing more; passes that run get ``deadline`` seconds."""
+        await self.networks.stop(deadline)
+        await self.machines.stop(deadline)
+
+    @property
+    def idle(self) -> bool:
+        """No pass runs or is due now."""
+        return self.networks.is_idle and self.machines.is_idle
+
+
+def _cards(value: object) -> frozenset[tuple[int, NetworkId | None]]:
+    return frozenset((nic.key, nic.network) for nic in value.nics) if isinstance(value, VirtualMachine) else frozenset()
+
+
+def _essence(action: Action) -> Action:
+    """The action without what differs from one look to the next."""
+    fields: dict[str, object] = {"reason": ""}
+    if hasattr(action, "version"):
+        fields["version"] = ""
+    return replace(action, **fields)  # type: ignore[arg-type]
+
+
+def _raise_first(errors: Mapping[str, Exception]) -> None:
+    """The one that says most: refused before transient before a host's."""
+    if errors:
+        worst = sorted(errors.items(), key=lambda item: (item[0].startswith("agent"), item[0]))
+        unknown = [error for error in errors.values() if not isinstance(error, ContrailVsphereError)]
+        raise unknown[0] if unknown else worst[0][1]

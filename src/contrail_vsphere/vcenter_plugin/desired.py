@@ -1,0 +1,119 @@
+"""What should be: which networks have port groups, and what the ports of a VM should look like.
+
+Contrail leads for networks, vCenter leads for machines. Everything here is read from the two inventories as they are
+handed in; no I/O, no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from uuid import UUID
+
+from contrail_vsphere.model.contrail import Address, VirtualNetwork
+from contrail_vsphere.model.ids import DvsId, HostId, NetworkId, ProjectId, VmId, VnId
+from contrail_vsphere.model.inventory import Dvs, Network, Nic, VirtualMachine
+from contrail_vsphere.model.port_group import marked_network
+from contrail_vsphere.vcenter_plugin.identity import PortId
+
+EAM_KEY = "com.vmware.vim.eam"
+"""``config.managedBy.extensionKey`` of a ContrailVM; names prove nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which networks and switches are the plugin's; patterns as in a shell, ``domain:project`` for projects."""
+
+    projects: tuple[str, ...] = ("*",)
+    exclude_projects: tuple[str, ...] = ("default-domain:default-project",)
+    """The project of Contrail's own networks (ip-fabric, __link_local__, ...)."""
+    switches: tuple[str, ...] = ("*",)
+
+    def wants(self, network: VirtualNetwork) -> bool:
+        """Whether a network gets port groups."""
+        project = ":".join(network.fq_name[:-1])
+        chosen = any(fnmatchcase(project, pattern) for pattern in self.projects)
+        excluded = any(fnmatchcase(project, pattern) for pattern in self.exclude_projects)
+        return chosen and not excluded and network.user_visible
+
+    def wants_switch(self, dvs: Dvs) -> bool:
+        """Whether a switch carries port groups of networks."""
+        return any(fnmatchcase(dvs.name, pattern) for pattern in self.switches)
+
+
+@dataclass(frozen=True, slots=True)
+class WantedPort:
+    """One card of a VM in a network of Contrail."""
+
+    id: PortId
+    vm: VmId
+    mac: str
+    dvs: DvsId
+    key: str
+    """Port key on the switch."""
+    group: NetworkId
+    network: VnId
+    project: ProjectId
+    name: str
+    """Of the VM: for people only."""
+    host: HostId | None
+    on: bool
+    """The guest runs and the card is connected."""
+    addresses: tuple[Address, ...] = field(default=())
+    """What the guest has given itself; asked only where the network has external IPAM."""
+
+
+def wanted_ports(
+    vm: VirtualMachine,
+    *,
+    groups: Mapping[NetworkId, Network],
+    networks: Mapping[VnId, VirtualNetwork],
+    switches: Mapping[str, Dvs],
+) -> tuple[tuple[WantedPort, ...], dict[PortId, str]]:
+    """The ports a VM should have, and for cards in our port groups that cannot have one yet, what is missing.
+
+    ``switches`` are the selected ones by uuid. Cards elsewhere are not ours and appear in neither.
+    """
+    instance = instance_of(vm)
+    if instance is None or vm.template or vm.managed_by == EAM_KEY:
+        return (), {}
+    found, missing = [], {}
+    for nic in vm.nics:
+        group, dvs = groups.get(nic.network or NetworkId("")), switches.get(nic.dvs_uuid)
+        mark = marked_network(group) if group is not None else None
+        if group is None or dvs is None or mark is None or group.dvs != dvs.id:
+            continue
+        port = PortId(instance, nic.key)
+        network = networks.get(VnId(mark))
+        if network is None:
+            missing[port] = f"the virtual network {mark} is not known"
+        elif not nic.port_key:
+            missing[port] = "the card has no port on the switch yet"
+        else:
+            found.append(_wanted(vm, nic, port=port, dvs=dvs.id, network=network))
+    return tuple(found), missing
+
+
+def _wanted(vm: VirtualMachine, nic: Nic, *, port: PortId, dvs: DvsId, network: VirtualNetwork) -> WantedPort:
+    return WantedPort(
+        id=port,
+        vm=vm.id,
+        mac=nic.mac.lower(),
+        dvs=dvs,
+        key=nic.port_key,
+        group=nic.network or NetworkId(""),
+        network=network.uuid,
+        project=network.parent_uuid,
+        name=vm.name,
+        host=vm.host,
+        on=vm.power == "poweredOn" and nic.connected,
+    )
+
+
+def instance_of(vm: VirtualMachine) -> UUID | None:
+    """The VM's instance UUID; None while vCenter has not told it."""
+    try:
+        return UUID(vm.instance_uuid)
+    except ValueError:
+        return None

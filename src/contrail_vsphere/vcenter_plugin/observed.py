@@ -1,0 +1,288 @@
+"""What is: the views of vCenter and Contrail, the port book and the ledger, seen from one VM or one network.
+
+Holds indexes over the views, kept by the changes they tell of, and no facts of its own but since when something has not
+been seen. No I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
+from uuid import UUID
+
+from contrail_vsphere.model.contrail import ContrailChange, ContrailVm, InstanceIp, VirtualNetwork, Vmi
+from contrail_vsphere.model.ids import HostId, NetworkId, VirtualMachineId, VmId, VmiId, VnId
+from contrail_vsphere.model.inventory import Change, Dvs, Network, VirtualMachine
+from contrail_vsphere.model.port_group import marked_network
+from contrail_vsphere.vcenter_plugin.desired import Selection, WantedPort, instance_of, wanted_ports
+from contrail_vsphere.vcenter_plugin.doors import ContrailView, VSphereView
+from contrail_vsphere.vcenter_plugin.identity import CREATOR, Identity, PortId
+from contrail_vsphere.vcenter_plugin.ledger import Ledger
+from contrail_vsphere.vcenter_plugin.plan_networks import NetworkSight, names_of
+from contrail_vsphere.vcenter_plugin.port_book import PortBook
+from contrail_vsphere.vcenter_plugin.sights import HostSight, MachineSight, PortSight
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Index:
+    """Who refers to whom, in the direction that the views do not have."""
+
+    def __init__(self) -> None:
+        self.vms_of: dict[UUID, set[VmId]] = {}
+        self.users_of: dict[NetworkId, set[VmId]] = {}
+        self.groups_of: dict[VnId, set[NetworkId]] = {}
+        self.vmis_of: dict[VirtualMachineId, set[VmiId]] = {}
+        self.iips_of: dict[VmiId, dict[UUID, InstanceIp]] = {}
+
+    def vsphere(self, change: Change) -> None:
+        """Take a change of the vSphere inventory in."""
+        for value, add in ((change.before, False), (change.after, True)):
+            if isinstance(value, VirtualMachine):
+                instance = instance_of(value)
+                if instance is not None:
+                    _note(self.vms_of, instance, value.id, add=add)
+                for nic in value.nics:
+                    if nic.network is not None:
+                        _note(self.users_of, nic.network, value.id, add=add)
+            elif isinstance(value, Network):
+                mark = marked_network(value)
+                if mark is not None:
+                    _note(self.groups_of, VnId(mark), value.id, add=add)
+
+    def contrail(self, change: ContrailChange) -> None:
+        """Take a change of Contrail in."""
+        for value, add in ((change.before, False), (change.after, True)):
+            if isinstance(value, Vmi) and value.vm is not None:
+                _note(self.vmis_of, value.vm, value.uuid, add=add)
+            elif isinstance(value, InstanceIp):
+                for vmi in value.vmis:
+                    iips = self.iips_of.setdefault(vmi, {})
+                    if add:
+                        iips[value.uuid] = value
+                    else:
+                        iips.pop(value.uuid, None)
+                    if not iips:
+                        del self.iips_of[vmi]
+
+
+def _note(table: dict[K, set[V]], key: K, value: V, *, add: bool) -> None:
+    if add:
+        table.setdefault(key, set()).add(value)
+    elif key in table:
+        table[key].discard(value)
+        if not table[key]:
+            del table[key]
+
+
+class Observed:
+    """Makes sights. ``host`` says how a host is seen; ``clock`` gives seconds."""
+
+    def __init__(
+        self,
+        *,
+        vsphere: VSphereView,
+        contrail: ContrailView,
+        book: PortBook,
+        ledger: Ledger,
+        selection: Selection,
+        identity: Identity,
+        host: Callable[[HostId], HostSight | None],
+        clock: Callable[[], float],
+    ) -> None:
+        self.vsphere = vsphere
+        self.contrail = contrail
+        self.book = book
+        self.ledger = ledger
+        self.selection = selection
+        self.identity = identity
+        self.index = Index()
+        self._host = host
+        self._clock = clock
+        self._missing_since: dict[PortId | UUID, float] = {}
+
+    def rebuild(self) -> None:
+        """Index everything anew from the views."""
+        self.index = Index()
+        for vm in self.vsphere.vms.values():
+            self.index.vsphere(Change(None, vm))
+        for group in self.vsphere.networks.values():
+            self.index.vsphere(Change(None, group))
+        for vmi in self.contrail.vmis.values():
+            self.index.contrail(ContrailChange(None, vmi))
+        for iip in self.contrail.instance_ips.values():
+            self.index.contrail(ContrailChange(None, iip))
+
+    @property
+    def blind(self) -> str:
+        """Why absence proves nothing now; empty if it does."""
+        if not self.vsphere.healthy:
+            return "vCenter does not answer"
+        return "" if self.contrail.complete else "the reading of Contrail is not complete"
+
+    def switches(self) -> dict[str, Dvs]:
+        """The selected switches by uuid."""
+        return {dvs.uuid: dvs for dvs in self.vsphere.dvss.values() if self.selection.wants_switch(dvs)}
+
+    # -- keys -------------------------------------------------------------------------------------------------------
+
+    def machines(self) -> set[UUID]:
+        """Every VM that there may be something to do for."""
+        found = {record.id.vm for record in self.ledger.all()}
+        for groups in self.index.groups_of.values():
+            for group in groups:
+                found |= self.machines_on(group)
+        found |= {UUID(str(vm.uuid)) for vm in self.contrail.vms.values() if self._is_mine(vm)}
+        return found
+
+    def networks(self) -> set[VnId]:
+        """Every network that has, or should have, port groups."""
+        return set(self.index.groups_of) | {
+            network.uuid for network in self.contrail.networks.values() if self.selection.wants(network)
+        }
+
+    def machines_on(self, group: NetworkId) -> set[UUID]:
+        """Instance UUIDs of the VMs with a card in a port group."""
+        found = set()
+        for vm in self.index.users_of.get(group, ()):
+            value = self.vsphere.vms.get(vm)
+            instance = instance_of(value) if value is not None else None
+            if instance is not None:
+                found.add(instance)
+        return found
+
+    def machines_in(self, network: VnId) -> set[UUID]:
+        """The same for all port groups of a network."""
+        return {vm for group in self.index.groups_of.get(network, ()) for vm in self.machines_on(group)}
+
+    # -- sights -----------------------------------------------------------------------------------------------------
+
+    def network(self, network: VnId) -> NetworkSight:
+        """One network, with its port groups."""
+        value = self.contrail.networks.get(network)
+        groups = [self.vsphere.networks[group] for group in self.index.groups_of.get(network, ())]
+        users = {group.id: self._names(self.index.users_of.get(group.id, ())) for group in groups}
+        return NetworkSight(
+            id=network,
+            network=value if value is not None and self.selection.wants(value) else None,
+            switches=tuple(self.switches().values()),
+            groups=groups,
+            names=names_of(self.vsphere.networks.values(), self.vsphere.dvss),
+            users=users,
+        )
+
+    def machine(self, instance: UUID) -> MachineSight | None:
+        """One VM; None when nothing of it is left anywhere."""
+        vm, twins = self._vm(instance)
+        wanted, missing = self._wanted(vm)
+        ports = tuple(self._ports(instance, wanted, missing))
+        contrail_vm = self.contrail.vms.get(self.identity.vm(instance))
+        vmis = self.index.vmis_of.get(VirtualMachineId(instance), set())
+        if contrail_vm is not None and not self._is_mine(contrail_vm) and not ports:
+            contrail_vm = None
+        if not ports and contrail_vm is None:
+            self._seen(instance)
+            return None
+        if wanted or missing:
+            self._seen(instance)
+        return MachineSight(
+            id=instance,
+            name=vm.name if vm is not None else contrail_vm.display_name if contrail_vm is not None else "",
+            ports=ports,
+            contrail_vm=contrail_vm,
+            other_vmis=bool(vmis - {port.vmi.uuid for port in ports if port.vmi is not None}),
+            hosts=self._hosts(ports),
+            gone_for=0.0 if wanted or missing else self._gone_for(instance),
+            blind=self.blind,
+            twins=twins,
+        )
+
+    def _vm(self, instance: UUID) -> tuple[VirtualMachine | None, tuple[str, ...]]:
+        """The VM, and the names of others that claim to be the same."""
+        found = sorted(self.index.vms_of.get(instance, ()))
+        vms = [self.vsphere.vms[vm] for vm in found if vm in self.vsphere.vms]
+        return (vms[0] if vms else None), tuple(vm.name for vm in vms[1:])
+
+    def _wanted(self, vm: VirtualMachine | None) -> tuple[dict[PortId, WantedPort], Mapping[PortId, str]]:
+        if vm is None:
+            return {}, {}
+        wanted, missing = wanted_ports(
+            vm, groups=self.vsphere.networks, networks=self.contrail.networks, switches=self.switches()
+        )
+        return {port.id: port for port in wanted}, missing
+
+    def _ports(
+        self, instance: UUID, wanted: Mapping[PortId, WantedPort], missing: Mapping[PortId, str]
+    ) -> Iterable[PortSight]:
+        """Cards that are there, those that only the ledger knows, and interfaces that nothing stands behind."""
+        records = {record.id: record for record in self.ledger.of_vm(instance)}
+        vmis = {
+            vmi.uuid: vmi
+            for uuid in self.index.vmis_of.get(VirtualMachineId(instance), ())
+            if (vmi := self.contrail.vmis.get(uuid)) is not None
+        }
+        for port in sorted({*wanted, *missing, *records}):
+            record, want = records.get(port), wanted.get(port)
+            vmi = self._vmi_of(port, want, record.vmi if record is not None else None, vmis)
+            if vmi is not None:
+                vmis.pop(vmi.uuid, None)
+            if want is not None or port in missing:
+                self._seen(port)
+            place = (want.dvs, want.key) if want is not None else (record.dvs, record.key) if record else None
+            yield PortSight(
+                id=port,
+                wanted=want,
+                missing=missing.get(port, ""),
+                dv=self.book.get(*place) if place else None,
+                fresh=self.book.is_fresh(*place) if place else False,
+                record=record,
+                vmi=vmi,
+                iips=self._iips(vmi),
+                network=self._network(want),
+                gone_for=0.0 if want is not None or port in missing else self._gone_for(port),
+            )
+        for vmi in vmis.values():
+            nic = vmi.annotations.get("nic", "")
+            if vmi.creator == CREATOR and self._is_mine(vmi) and nic.isascii() and nic.isdigit():
+                port = PortId(instance, int(nic))
+                yield PortSight(id=port, vmi=vmi, iips=self._iips(vmi), gone_for=self._gone_for(port))
+
+    def _vmi_of(
+        self, port: PortId, wanted: WantedPort | None, recorded: VmiId | None, vmis: Mapping[VmiId, Vmi]
+    ) -> Vmi | None:
+        """The one remembered, the one derived, else one that fits by network and address: to be adopted."""
+        if recorded is not None:
+            return self.contrail.vmis.get(recorded)
+        if wanted is None:
+            return None
+        derived = self.contrail.vmis.get(self.identity.vmi(port, wanted.mac))
+        if derived is not None:
+            return derived
+        fitting = (vmi for vmi in vmis.values() if vmi.network == wanted.network and wanted.mac in vmi.macs)
+        return min(fitting, key=lambda vmi: str(vmi.uuid), default=None)
+
+    def _iips(self, vmi: Vmi | None) -> tuple[InstanceIp, ...]:
+        found = self.index.iips_of.get(vmi.uuid, {}) if vmi is not None else {}
+        return tuple(found[uuid] for uuid in sorted(found))
+
+    def _network(self, wanted: WantedPort | None) -> VirtualNetwork | None:
+        return self.contrail.networks.get(wanted.network) if wanted is not None else None
+
+    def _hosts(self, ports: Iterable[PortSight]) -> dict[HostId, HostSight]:
+        ids = {port.wanted.host for port in ports if port.wanted is not None and port.wanted.host is not None}
+        ids |= {plug.host for port in ports if port.record is not None for plug in port.record.plugs}
+        return {host: sight for host in ids if (sight := self._host(host)) is not None}
+
+    def _is_mine(self, value: ContrailVm | Vmi) -> bool:
+        return value.creator == CREATOR and value.annotations.get("vcenter") == str(self.identity.vcenter)
+
+    def _names(self, vms: Iterable[VmId]) -> tuple[str, ...]:
+        return tuple(self.vsphere.vms[vm].name for vm in vms if vm in self.vsphere.vms)
+
+    def _gone_for(self, key: PortId | UUID) -> float:
+        now = self._clock()
+        return now - self._missing_since.setdefault(key, now)
+
+    def _seen(self, key: PortId | UUID) -> None:
+        self._missing_since.pop(key, None)

@@ -1,0 +1,106 @@
+"""What to do about the objects of one port in Contrail. Pure.
+
+VM, interface and addresses are made in that order and deleted in the reverse one. The network of an interface cannot be
+changed in place (its routing instance would stay), nor the address of an instance IP: those are deleted and made anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from uuid import UUID
+
+from contrail_vsphere.model.contrail import Address, Family, InstanceIp, VirtualNetwork, Vmi
+from contrail_vsphere.model.ids import VirtualMachineId
+from contrail_vsphere.vcenter_plugin.actions import Action, CreateIip, CreateVmi, DeleteIip, DeleteVmi, SetMac, Wait
+from contrail_vsphere.vcenter_plugin.desired import WantedPort
+from contrail_vsphere.vcenter_plugin.identity import Identity, may_touch
+from contrail_vsphere.vcenter_plugin.sights import MachineSight, PortPolicy, PortSight, vmi_id
+
+_NUMBER: dict[Family, int] = {"v4": 0, "v6": 1}
+
+
+def keep(port: PortSight, wanted: WantedPort, sight: MachineSight, policy: PortPolicy) -> Iterator[Action]:
+    """Interface and addresses of a card that is there."""
+    vmi, network = port.vmi, port.network
+    if network is None or not policy.writes_contrail:
+        return
+    if vmi is not None and not may_touch(vmi.creator, adopted=policy.adopt):
+        if vmi.vm != VirtualMachineId(port.id.vm) or vmi.network != wanted.network:
+            yield Wait(state="ERROR", port=port.id, reason=f"interface {vmi.uuid} belongs to {vmi.creator or 'nobody'}")
+        return
+    if vmi is not None and vmi.network != wanted.network:
+        yield from drain(port, vmi, reason="an interface cannot change its network")
+        return
+    name = f"{network.display_name or network.fq_name[-1]}-{sight.name}"
+    uuid = vmi_id(port, wanted, policy)
+    if vmi is None:
+        yield CreateVmi(
+            vmi=uuid,
+            vm=VirtualMachineId(port.id.vm),
+            network=wanted.network,
+            project=wanted.project,
+            mac=wanted.mac,
+            name=f"vmi-{name}",
+            annotations=origin(policy.identity, port.id.vm, nic=port.id.nic),
+            reason="the card has no interface",
+        )
+    elif vmi.macs != (wanted.mac,):
+        yield SetMac(vmi=vmi.uuid, mac=wanted.mac, reason=f"the card's address is {wanted.mac} now")
+    own = [iip for iip in port.iips if not iip.service]
+    for family, address in _lacking(network, wanted, own):
+        number = _NUMBER[family] if address is None else int(address)
+        yield CreateIip(
+            iip=policy.identity.iip(uuid, number, network=network.fq_name[-1], vm=sight.name),
+            vmi=uuid,
+            network=wanted.network,
+            family=family,
+            address=address,
+            name=f"ip-{name}",
+            reason="the interface has no address" if address is None else f"the guest has {address}",
+        )
+    for iip in own if network.external_ipam and wanted.addresses else ():
+        if iip.address is not None and iip.address not in wanted.addresses and may_touch(iip.creator, adopted=True):
+            yield DeleteIip(iip=iip.uuid, reason=f"the guest has {iip.address} no more")
+
+
+def drain(port: PortSight, vmi: Vmi, *, reason: str = "the card is gone") -> Iterator[Action]:
+    """Addresses, then the interface."""
+    for iip in port.iips:
+        yield DeleteIip(iip=iip.uuid, reason=reason)
+    yield DeleteVmi(vmi=vmi.uuid, reason=reason)
+
+
+def lacking_address(port: PortSight, wanted: WantedPort) -> str:
+    """Why the port cannot be plugged for want of an address; empty if it can."""
+    network = port.network
+    if network is None:
+        return "the virtual network is not known"
+    if network.external_ipam:
+        return ""
+    for family in ("v4", "v6"):
+        if network.serves(family) and not any(
+            iip.address is not None and iip.family == family and not iip.service for iip in port.iips
+        ):
+            return f"Contrail has not given the {family} address yet"
+    return ""
+
+
+def origin(identity: Identity, vm: UUID, *, nic: int | None = None) -> tuple[tuple[str, str], ...]:
+    """Where an object of ours comes from."""
+    found = (("vcenter", str(identity.vcenter)), ("vm", str(vm)))
+    return found if nic is None else (*found, ("nic", str(nic)))
+
+
+def _lacking(
+    network: VirtualNetwork, wanted: WantedPort, own: list[InstanceIp]
+) -> Iterator[tuple[Family, Address | None]]:
+    if network.external_ipam:
+        have = {iip.address for iip in own}
+        for address in wanted.addresses:
+            if address not in have and network.subnet_of(address) is not None:
+                yield "v4" if address.version == 4 else "v6", address
+        return
+    families: tuple[Family, ...] = ("v4", "v6")
+    for family in families:
+        if network.serves(family) and not any(iip.family == family for iip in own):
+            yield family, None

@@ -1,0 +1,328 @@
+"""What to do about the ports of one VM: the state machine of a port, as a pure function of what is seen.
+
+A port is open only together with a VLAN that nobody else has on its host, and only after that VLAN was remembered. The
+order comes from what is seen, never from what was done before: claim a VLAN; write it and open the port while Contrail
+gets its objects; plug the port once both are there. The other way round: unplug, then delete, then forget. Whatever
+cannot go on yet says what it waits for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+
+from contrail_vsphere.contrail.vrouter_agent import VRouterPort
+from contrail_vsphere.model.contrail import Address, Vmi
+from contrail_vsphere.model.dvport import DvPort
+from contrail_vsphere.model.errors import InvalidArgument
+from contrail_vsphere.model.ids import VirtualMachineId
+from contrail_vsphere.vcenter_plugin import plan_contrail
+from contrail_vsphere.vcenter_plugin.actions import (
+    Action,
+    Claim,
+    DeleteVm,
+    EnsureVm,
+    ForgetPort,
+    PlugPort,
+    RefetchPort,
+    Release,
+    SetLink,
+    Unplug,
+    Wait,
+    WritePort,
+)
+from contrail_vsphere.vcenter_plugin.desired import WantedPort
+from contrail_vsphere.vcenter_plugin.identity import may_touch
+from contrail_vsphere.vcenter_plugin.records import Plug
+from contrail_vsphere.vcenter_plugin.sights import HostSight, MachineSight, PortPolicy, PortSight, vmi_id
+
+LOOK_AGAIN = 1.0
+"""Seconds until a port is asked about again whose host differs from its VM's: during a move it lags behind."""
+
+
+def plan_machine(sight: MachineSight, policy: PortPolicy) -> tuple[Action, ...]:
+    """The actions that are possible now; done, they lead to the next ones."""
+    actions: list[Action] = []
+    present = [port for port in sight.ports if port.wanted is not None]
+    if present and policy.writes_contrail:
+        actions += _ensure_vm(sight, present[0], policy)
+    for port in sight.ports:
+        if port.wanted is not None:
+            actions += _keep(port, port.wanted, sight, policy)
+        elif port.missing:
+            actions += _close(port)
+            actions.append(Wait(state="WAIT_VN", port=port.id, reason=port.missing))
+        else:
+            actions += _drain(port, sight, policy)
+    if sight.twins:
+        reason = f"{', '.join(sight.twins)} has the same instance UUID: only one of them is served"
+        actions.append(Wait(state="ERROR", reason=reason))
+    if not sight.ports and not sight.other_vmis and policy.writes_contrail:
+        actions += _farewell(sight, policy)
+    return tuple(actions)
+
+
+# -- a card that is there -------------------------------------------------------------------------------------------
+
+
+def _keep(port: PortSight, wanted: WantedPort, sight: MachineSight, policy: PortPolicy) -> Iterator[Action]:
+    """Everything a card in a network of Contrail needs."""
+    host = sight.hosts.get(wanted.host) if wanted.host is not None else None
+    moving_network = port.vmi is not None and port.vmi.network != wanted.network
+    if moving_network:
+        yield from _unplug_all(port, sight, "the card is in another network now")
+        if port.record is not None and any(plug.attempted or plug.digest for plug in port.record.plugs):
+            return
+    yield from plan_contrail.keep(port, wanted, sight, policy)
+    if not port.fresh or port.dv is None:
+        yield RefetchPort(dvs=wanted.dvs, key=wanted.key, reason="the port may have changed")
+        return
+    if host is None or not host.address:
+        yield from _close(port)
+        yield from _leave_others(port, wanted, sight)
+        yield Wait(state="WAIT_HOST", port=port.id, reason=_no_host(wanted, host))
+        return
+    if port.dv.vm != wanted.vm or port.dv.nic != port.id.nic:
+        yield Wait(state="WAIT_HOST", port=port.id, seconds=LOOK_AGAIN, reason="the card is not connected to its port")
+        return
+    plug = port.record.plug(host.id) if port.record is not None else None
+    if plug is None:
+        if wanted.on or port.dv.blocked is False:
+            yield _claim(port, wanted, host, policy)
+            return
+        yield Wait(state="ACTIVE_OFF", port=port.id, reason="the VM is off")
+        yield from _leave_others(port, wanted, sight)
+        return
+    yield from _serve(port, wanted, host, sight=sight, plug=plug)
+    yield from _leave_others(port, wanted, sight)
+
+
+def _serve(
+    port: PortSight, wanted: WantedPort, host: HostSight, *, sight: MachineSight, plug: Plug
+) -> Iterator[Action]:
+    """A card whose VLAN is claimed on its host: write it, then plug it."""
+    dv = port.dv
+    assert dv is not None  # noqa: S101 - the caller has seen it
+    right = dv.vlan == plug.vlan and dv.blocked is False
+    open_now = dv.blocked is False
+    if not right and not wanted.on and not open_now:
+        pass
+    elif not right and dv.host != wanted.host:
+        yield Wait(
+            state="MOVING", port=port.id, seconds=LOOK_AGAIN, reason=f"the port is still at {dv.host or 'no host'}"
+        )
+        return
+    elif not right and (host.forwards or open_now):
+        yield WritePort(
+            dvs=dv.dvs,
+            key=dv.key,
+            version=dv.version,
+            host=dv.host,
+            vlan=plug.vlan,
+            blocked=False,
+            reason=f"VLAN {plug.vlan} on {host.name}",
+        )
+    if not host.forwards:
+        yield Wait(
+            state="WAIT_HOST", port=port.id, reason=f"the vRouter of {host.name} does not forward: {host.reason}"
+        )
+        return
+    if not right and wanted.on:
+        return
+    yield from _plug(port, wanted, host, name=sight.name, plug=plug)
+
+
+def _plug(port: PortSight, wanted: WantedPort, host: HostSight, *, name: str, plug: Plug) -> Iterator[Action]:
+    vmi = port.vmi
+    if not wanted.on:
+        if plug.up and vmi is not None:
+            yield SetLink(
+                port=port.id, host=host.id, address=host.address, vmi=vmi.uuid, up=False, reason="the VM is off"
+            )
+        yield Wait(state="ACTIVE_OFF", port=port.id, reason="the VM is off")
+        return
+    if vmi is None or vmi.network != wanted.network or wanted.mac not in vmi.macs:
+        yield Wait(state="PROVISIONING", port=port.id, reason="Contrail does not have the interface yet")
+        return
+    lacking = plan_contrail.lacking_address(port, wanted)
+    if lacking:
+        yield Wait(state="PROVISIONING", port=port.id, reason=lacking)
+        return
+    values = agent_port(port, wanted, vmi, vlan=plug.vlan, name=name)
+    if isinstance(values, str):
+        yield Wait(state="ERROR", port=port.id, reason=values)
+        return
+    digest = digest_of(values)
+    if digest != plug.digest:
+        yield PlugPort(
+            port=port.id,
+            host=host.id,
+            address=host.address,
+            values=values,
+            digest=digest,
+            replace=plug.attempted or bool(plug.digest),
+            reason=f"to be plugged at {host.name}" if not plug.digest else f"{host.name} has other values of it",
+        )
+    elif not plug.up:
+        yield SetLink(port=port.id, host=host.id, address=host.address, vmi=vmi.uuid, up=True, reason="the VM is on")
+
+
+def _claim(port: PortSight, wanted: WantedPort, host: HostSight, policy: PortPolicy) -> Claim:
+    elsewhere = next((plug.vlan for plug in reversed(port.record.plugs)), None) if port.record is not None else None
+    own = port.dv.vlan if port.dv is not None else None
+    return Claim(
+        port=port.id,
+        vmi=vmi_id(port, wanted, policy),
+        dvs=wanted.dvs,
+        key=wanted.key,
+        host=host.id,
+        prefer=own or elsewhere,
+        reason=f"a VLAN on {host.name}",
+    )
+
+
+def _leave_others(port: PortSight, wanted: WantedPort, sight: MachineSight) -> Iterator[Action]:
+    """The VM is not where the port was plugged before."""
+    for plug in port.record.plugs if port.record is not None else ():
+        if plug.host != wanted.host and (port.dv is None or port.dv.host != plug.host):
+            yield from _unplug(port, plug, sight, "the VM has left the host")
+
+
+# -- a card that is gone --------------------------------------------------------------------------------------------
+
+
+def _drain(port: PortSight, sight: MachineSight, policy: PortPolicy) -> Iterator[Action]:
+    """Close, unplug, delete, forget; nothing as long as absence proves nothing."""
+    if sight.blind:
+        yield Wait(state="DRAINING", port=port.id, reason=f"not seen, but {sight.blind}")
+        return
+    record = port.record
+    if record is not None:
+        if not port.fresh:
+            yield RefetchPort(dvs=record.dvs, key=record.key, reason="the card is gone")
+            return
+        yield from _close(port)
+        yield from _unplug_all(port, sight, "the card is gone")
+        if record.plugs:
+            return
+    if port.vmi is not None and policy.writes_contrail and may_touch(port.vmi.creator, adopted=record is not None):
+        if port.gone_for < policy.linger:
+            pause = policy.linger - port.gone_for
+            yield Wait(state="DRAINING", port=port.id, seconds=pause, reason="the card may come back")
+            return
+        yield from plan_contrail.drain(port, port.vmi)
+        return
+    if record is not None:
+        yield ForgetPort(port=port.id, reason="nothing is left of it")
+
+
+def _close(port: PortSight) -> Iterator[Action]:
+    """Give the port group's settings back to a port that has ours and nobody else's card."""
+    dv, record = port.dv, port.record
+    if dv is None or not port.fresh or (dv.vlan is None and dv.blocked is None):
+        return
+    ours = dv.nic is None or (dv.nic == port.id.nic and _is_mine(port, dv))
+    vlans = {plug.vlan for plug in record.plugs} if record is not None else set()
+    if ours and (dv.blocked is False or dv.vlan in vlans):
+        yield WritePort(
+            dvs=dv.dvs,
+            key=dv.key,
+            version=dv.version,
+            host=dv.host,
+            vlan=None,
+            blocked=None,
+            reason="nothing may pass there now",
+        )
+
+
+def _is_mine(port: PortSight, dv: DvPort) -> bool:
+    return port.wanted is None or port.wanted.vm == dv.vm
+
+
+def _unplug_all(port: PortSight, sight: MachineSight, reason: str) -> Iterator[Action]:
+    for plug in port.record.plugs if port.record is not None else ():
+        yield from _unplug(port, plug, sight, reason)
+
+
+def _unplug(port: PortSight, plug: Plug, sight: MachineSight, reason: str) -> Iterator[Action]:
+    record, host = port.record, sight.hosts.get(plug.host)
+    assert record is not None  # noqa: S101 - the plug is one of its
+    if not plug.attempted and not plug.digest:
+        yield Release(port=port.id, host=plug.host, reason=reason)
+    elif host is None:
+        # The host left the inventory and took its ContrailVM with it.
+        yield Release(port=port.id, host=plug.host, reason=f"{reason}; {plug.host} is no host any more")
+    elif not host.address or not host.reachable:
+        yield Wait(state="OWED", port=port.id, reason=f"to be unplugged at {host.name}, whose agent does not answer")
+    else:
+        yield Unplug(port=port.id, host=plug.host, address=host.address, vmi=record.vmi, reason=reason)
+
+
+# -- the VM in Contrail ---------------------------------------------------------------------------------------------
+
+
+def _ensure_vm(sight: MachineSight, port: PortSight, policy: PortPolicy) -> Iterator[Action]:
+    vm, wanted = sight.contrail_vm, port.wanted
+    assert wanted is not None  # noqa: S101 - the caller has chosen it so
+    if vm is not None and (vm.display_name == sight.name or not may_touch(vm.creator, adopted=policy.adopt)):
+        return
+    yield EnsureVm(
+        vm=policy.identity.vm(sight.id),
+        name=sight.name,
+        project=wanted.project,
+        annotations=plan_contrail.origin(policy.identity, sight.id),
+        exists=vm is not None,
+        reason="Contrail does not know the VM" if vm is None else "the VM has another name",
+    )
+
+
+def _farewell(sight: MachineSight, policy: PortPolicy) -> Iterator[Action]:
+    vm = sight.contrail_vm
+    if vm is None or not may_touch(vm.creator):
+        return
+    if sight.blind:
+        yield Wait(state="DRAINING", reason=f"the VM is not seen, but {sight.blind}")
+    elif vm.annotations.get("vcenter") == str(policy.identity.vcenter):
+        if sight.gone_for < policy.linger:
+            yield Wait(state="DRAINING", seconds=policy.linger - sight.gone_for, reason="the VM may come back")
+        else:
+            yield DeleteVm(vm=VirtualMachineId(sight.id), reason="the VM has no card in a network of Contrail")
+
+
+# -- values ---------------------------------------------------------------------------------------------------------
+
+
+def agent_port(port: PortSight, wanted: WantedPort, vmi: Vmi, *, vlan: int, name: str) -> VRouterPort | str:
+    """What the VRouterAgent is told, or why it must not be."""
+    first: dict[str, Address] = {}
+    for iip in sorted(port.iips, key=lambda each: str(each.uuid)):
+        if iip.address is not None and not iip.service and not iip.secondary:
+            first.setdefault("v4" if iip.address.version == 4 else "v6", iip.address)
+    v4, v6 = first.get("v4"), first.get("v6")
+    try:
+        return VRouterPort(
+            id=vmi.uuid,
+            vm=port.id.vm,
+            network=wanted.network,
+            project=wanted.project,
+            name=name,
+            mac=wanted.mac,
+            vlan=vlan,
+            ip=v4 if v4 is not None and v4.version == 4 else None,
+            ip6=v6 if v6 is not None and v6.version == 6 else None,
+        )
+    except InvalidArgument as error:
+        return str(error)
+
+
+def digest_of(values: VRouterPort) -> str:
+    """Of everything that needs a new plug when it changes; a name does not."""
+    body = {key: value for key, value in values.body().items() if key not in ("display-name", "link-state")}
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _no_host(wanted: WantedPort, host: HostSight | None) -> str:
+    if wanted.host is None:
+        return "the VM has no host"
+    return f"no VRouterAgent is known for {host.name if host is not None else wanted.host}"

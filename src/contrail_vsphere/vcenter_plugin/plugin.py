@@ -1,0 +1,298 @@
+"""The plugin for one vCenter as one object: its parts put together, its state restored, its loops started.
+
+Starting is observing first: nothing is decided before both inventories are whole, the DVPorts of all port groups of
+ours are read, and every VLAN that a switch or the ledger knows is claimed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from random import Random
+from uuid import UUID
+
+from contrail_vsphere.contrail.config_api import ConfigApi
+from contrail_vsphere.contrail.inventory import ContrailInventory
+from contrail_vsphere.engine.brake import DeletionBrake
+from contrail_vsphere.engine.health import HealthBook
+from contrail_vsphere.engine.journal import Journal
+from contrail_vsphere.engine.leader import Leader
+from contrail_vsphere.model.dvport import DvPort
+from contrail_vsphere.model.errors import ContrailVsphereError
+from contrail_vsphere.model.ids import DvsId, HostId, NetworkId
+from contrail_vsphere.model.inventory import Change, Network
+from contrail_vsphere.model.port_group import marked_network
+from contrail_vsphere.model.protocols import HostEntry, ReadinessState
+from contrail_vsphere.vcenter_plugin.apply import Applier
+from contrail_vsphere.vcenter_plugin.contrail_objects import ContrailWriter
+from contrail_vsphere.vcenter_plugin.controller import PluginController
+from contrail_vsphere.vcenter_plugin.desired import Selection, instance_of
+from contrail_vsphere.vcenter_plugin.doors import AgentDoor
+from contrail_vsphere.vcenter_plugin.hosts import HostBook
+from contrail_vsphere.vcenter_plugin.identity import Identity, PortId, Scheme
+from contrail_vsphere.vcenter_plugin.ledger import Ledger
+from contrail_vsphere.vcenter_plugin.observed import Observed
+from contrail_vsphere.vcenter_plugin.plan_networks import NetworkPolicy
+from contrail_vsphere.vcenter_plugin.port_book import PortBook
+from contrail_vsphere.vcenter_plugin.sights import PortPolicy
+from contrail_vsphere.vcenter_plugin.vlans import QUARANTINE, Capacity, VlanTable
+from contrail_vsphere.vsphere.dvports import DvPorts
+from contrail_vsphere.vsphere.events import Event
+from contrail_vsphere.vsphere.port_groups import PortGroups
+from contrail_vsphere.vsphere.vcenter import VCenter
+
+EVENTS = (
+    "DvsPortReconfiguredEvent", "DvsPortConnectedEvent", "DvsPortDisconnectedEvent", "DvsPortBlockedEvent",
+    "DvsPortUnblockedEvent", "DvsPortDeletedEvent", "DvsPortLeavePortgroupEvent", "DvsPortJoinPortgroupEvent",
+)  # fmt: skip
+"""Events after which the ports they name are read again."""
+ROLE_BLOB = "net.juniper.contrail.role"
+"""On the ContrailVMs' own trunk, whose range is everybody's."""
+WIDEST = 1000
+"""A trunk of more VLANs than that reserves nothing: it is a carrier, not a user."""
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PluginOptions:
+    """What the operator decides; times in seconds."""
+
+    selection: Selection = field(default_factory=Selection)
+    scheme: Scheme = "native"
+    adopt_existing: bool = False
+    rename: bool = True
+    linger: float = 10.0
+    reserved_vlans: frozenset[int] = field(default=frozenset())
+    quarantine: float = QUARANTINE
+    resync: float = 300.0
+    brake_absolute: int = 10
+    brake_fraction: float = 0.1
+    hosts: frozenset[HostId] = field(default=frozenset())
+    """Scope: only VMs on these hosts (one plugin per host); empty: all."""
+
+
+class VCenterPlugin:
+    """Give it its outside worlds, ``start`` it, ``stop`` it."""
+
+    def __init__(
+        self,
+        *,
+        vcenter: VCenter,
+        contrail: ContrailInventory,
+        api: ConfigApi,
+        agents: AgentDoor,
+        forwards: Callable[[str], Awaitable[bool]],
+        directory: Callable[[], Iterable[HostEntry]],
+        journal: Journal,
+        leader: Leader,
+        health: HealthBook,
+        now: Callable[[], datetime],
+        random: Random,
+        options: PluginOptions = PluginOptions(),
+    ) -> None:
+        self.options = options
+        self.vcenter = vcenter
+        self.contrail = contrail
+        self._now = now
+        clock = asyncio.get_running_loop().time
+        self._clock = clock
+        inventory = vcenter.inventory
+        self.hosts = HostBook(hosts=lambda: inventory.hosts, directory=directory, forwards=forwards)
+        ports = DvPorts(vcenter)
+        self.book = PortBook(ports)
+        self.ledger = Ledger(journal)
+        self.vlans = VlanTable(reserved=options.reserved_vlans, quarantine=options.quarantine)
+        self.brake = DeletionBrake(
+            "plugin",
+            journal=journal,
+            now=now,
+            absolute=options.brake_absolute,
+            fraction=options.brake_fraction,
+            window=timedelta(minutes=5),
+        )
+        identity = Identity(UUID(vcenter.about.instanceUuid), options.scheme)
+        self.observed = Observed(
+            vsphere=inventory,
+            contrail=contrail,
+            book=self.book,
+            ledger=self.ledger,
+            selection=options.selection,
+            identity=identity,
+            host=self.hosts.sight,
+            clock=clock,
+        )
+        self.applier = Applier(
+            ports=ports,
+            groups=PortGroups(vcenter),
+            contrail=ContrailWriter(api, contrail),
+            agents=agents,
+            book=self.book,
+            hosts=self.hosts,
+            ledger=self.ledger,
+            vlans=self.vlans,
+            brake=self.brake,
+            leader=leader,
+            domain=self._domain,
+            population=lambda: len(contrail.vmis),
+            clock=clock,
+        )
+        self.controller = PluginController(
+            observed=self.observed,
+            applier=self.applier,
+            networks=NetworkPolicy(adopt_existing=options.adopt_existing, rename=options.rename),
+            ports=PortPolicy(identity=identity, linger=options.linger),
+            health=health,
+            random=random,
+            now=now,
+        )
+        self._unsubscribe: list[Callable[[], None]] = []
+        self._task: asyncio.Task[None] | None = None
+        self.started = False
+
+    # -- life -------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Observe everything, then begin to act. Both inventories must have been started."""
+        await self.vcenter.inventory.ready()
+        await self.contrail.ready()
+        self._unsubscribe = [
+            self.vcenter.inventory.subscribe(self._vsphere_changed),
+            self.contrail.subscribe(self.controller.contrail_changed),
+            self.vcenter.events.subscribe(self._event),
+        ]
+        self.observed.rebuild()
+        self.book.on_change = self._port_changed
+        self.hosts.on_change = self.controller.host_changed
+        await self.hosts.first_answers()
+        self._reserve()
+        for record in self.ledger.all():
+            for plug in record.plugs:
+                self.vlans.observe(record.id, plug.host, plug.vlan)
+        await self._read_ports()
+        self.hosts.start()
+        self.controller.start()
+        self.started = True
+        self._task = asyncio.create_task(self._resync(), name="plugin-resync")
+
+    async def stop(self, deadline: float = 10.0) -> None:
+        """Act no more; what runs gets ``deadline`` seconds."""
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
+        self._unsubscribe = []
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+        await self.controller.stop(deadline)
+        await self.applier.close()
+        await self.hosts.stop()
+        self.ledger.close()
+        self.started = False
+
+    async def _resync(self) -> None:
+        """Whatever was not heard of is found here."""
+        while True:
+            await asyncio.sleep(self.options.resync)
+            try:
+                await self.resync()
+            except ContrailVsphereError as error:
+                _LOG.warning("the ports could not be read again: %s", error)
+
+    async def resync(self) -> None:
+        """Read the ports of all port groups of ours, and look at every key."""
+        self._reserve()
+        await self._read_ports()
+        self.controller.mark_all()
+
+    async def _read_ports(self) -> None:
+        groups: dict[DvsId, set[NetworkId]] = {}
+        for group in self.vcenter.inventory.networks.values():
+            if group.dvs is not None and marked_network(group) is not None:
+                groups.setdefault(group.dvs, set()).add(group.id)
+        for dvs, wanted in groups.items():
+            await self.book.fetch_groups(dvs, wanted, hosts=self.options.hosts)
+
+    # -- what is heard ----------------------------------------------------------------------------------------------
+
+    def _vsphere_changed(self, change: Change) -> None:
+        if isinstance(change.before or change.after, Network):
+            self._reserve()
+        self.controller.vsphere_changed(change)
+
+    def _event(self, event: Event) -> None:
+        for key in event.ports:
+            if event.dvs is not None:
+                self.book.doubt(event.dvs, key)
+                port = self.book.get(event.dvs, key)
+                self.controller.port_changed(port, port)
+
+    def _port_changed(self, before: DvPort | None, after: DvPort | None) -> None:
+        """Keep the VLAN table true to what switches show, then look at the VMs."""
+        for port in (before, after):
+            owner = self._owner(port)
+            if port is None or owner is None or self.ledger.get(owner) is not None:
+                continue
+            if port is after and port.vlan and port.blocked is False and port.host is not None:
+                self.vlans.observe(owner, port.host, port.vlan)
+            elif port is before and port.host is not None and (after is None or self._owner(after) != owner):
+                self.vlans.free(owner, port.host, at=self._clock())
+        self.controller.port_changed(before, after)
+
+    def _owner(self, port: DvPort | None) -> PortId | None:
+        vm = self.vcenter.inventory.vms.get(port.vm) if port is not None and port.vm is not None else None
+        instance = instance_of(vm) if vm is not None else None
+        if port is None or port.nic is None or instance is None:
+            return None
+        return PortId(instance, port.nic)
+
+    def _reserve(self) -> None:
+        """VLANs of port groups that are not ours are theirs, on every host."""
+        taken: set[int] = set()
+        for group in self.vcenter.inventory.networks.values():
+            if (
+                group.dvs is not None
+                and marked_network(group) is None
+                and not group.uplink
+                and not group.blob(ROLE_BLOB)
+            ):
+                taken |= vlans_in(group.vlan)
+        for host in self.vcenter.inventory.hosts:
+            self.vlans.reserve(host, taken)
+
+    def _domain(self, host: HostId) -> frozenset[HostId]:
+        value = self.vcenter.inventory.hosts.get(host)
+        cluster = self.vcenter.inventory.clusters.get(value.cluster) if value is not None and value.cluster else None
+        return frozenset(cluster.hosts) if cluster is not None else frozenset((host,))
+
+    # -- what is asked ----------------------------------------------------------------------------------------------
+
+    def readiness(self, host: HostId) -> ReadinessState:
+        """Of a host's vRouter; *synced* when no port is owed to it."""
+        sight = self.hosts.sight(host)
+        if sight is None or not sight.address:
+            return ReadinessState(forwards=False, synced=False, reason="no VRouterAgent is known for the host")
+        owed = self.controller.owes(host)
+        reason = sight.reason or (f"{len(owed)} ports are not plugged yet" if owed else "")
+        return ReadinessState(forwards=sight.forwards, synced=self.started and not owed, reason=reason)
+
+    def capacity(self, host: HostId) -> Capacity:
+        """VLANs of a host."""
+        return self.vlans.capacity(host, at=self._clock())
+
+    def not_ready(self) -> tuple[str, ...]:
+        """Why it does not do its work; empty when it does."""
+        found = [] if self.started else ["the plugin has not started"]
+        return (*found, self.observed.blind) if self.observed.blind else tuple(found)
+
+
+def vlans_in(text: str) -> set[int]:
+    """The VLANs that a port group's setting names ("12", "10-20,30", "none"); none for a wide trunk."""
+    found: set[int] = set()
+    for part in text.removeprefix("pvlan ").split(","):
+        first, _, last = part.strip().partition("-")
+        if first.isdigit() and (not last or last.isdigit()):
+            found |= set(range(int(first), int(last or first) + 1))
+    return found if len(found) <= WIDEST else set()

@@ -1,0 +1,90 @@
+"""What a plan for a VM is made from: one value that holds all that is seen of it, in every world at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from contrail_vsphere.model.contrail import ContrailVm, InstanceIp, VirtualNetwork, Vmi
+from contrail_vsphere.model.dvport import DvPort
+from contrail_vsphere.model.ids import HostId, VmiId
+from contrail_vsphere.vcenter_plugin.desired import WantedPort
+from contrail_vsphere.vcenter_plugin.identity import Identity, PortId
+from contrail_vsphere.vcenter_plugin.records import PortRecord
+
+
+@dataclass(frozen=True, slots=True)
+class HostSight:
+    """A host as the plugin sees it."""
+
+    id: HostId
+    name: str
+    address: str = ""
+    """Of its VRouterAgent; empty: the HostDirectory has none."""
+    forwards: bool = False
+    reachable: bool = False
+    """The VRouterAgent answered when it was last asked."""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PortSight:
+    """One port with all that is known of it."""
+
+    id: PortId
+    wanted: WantedPort | None = None
+    """None: the card is gone, or is not ours any more."""
+    missing: str = ""
+    """The card is in a port group of ours, but what it needs is not known."""
+    dv: DvPort | None = None
+    """The DVPort: the wanted one, else the recorded one."""
+    fresh: bool = False
+    """``dv`` was read since anything about the port was heard."""
+    record: PortRecord | None = None
+    vmi: Vmi | None = None
+    """The interface that stands for the card, or could be adopted for it."""
+    iips: tuple[InstanceIp, ...] = ()
+    network: VirtualNetwork | None = None
+    gone_for: float = 0.0
+    """Seconds since the card was last seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class MachineSight:
+    """One VM, by instance UUID, with everything its ports are judged by."""
+
+    id: UUID
+    name: str
+    ports: tuple[PortSight, ...]
+    contrail_vm: ContrailVm | None = None
+    other_vmis: bool = False
+    """Contrail has interfaces of this VM that are none of ``ports``."""
+    hosts: Mapping[HostId, HostSight] = field(default_factory=dict)
+    gone_for: float = 0.0
+    blind: str = ""
+    """Why absence proves nothing now; empty when all that is missing is really gone."""
+    twins: tuple[str, ...] = ()
+    """Other VMs that vCenter shows with the same instance UUID."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortPolicy:
+    """How ports are treated."""
+
+    identity: Identity
+    linger: float = 10.0
+    """Seconds after which the objects of a card that is gone are deleted; a VM that is registered again keeps them."""
+    adopt: bool = True
+    """Objects of the predecessors are taken over."""
+    writes_contrail: bool = True
+    """False where another orchestrator makes the objects (vcenter-as-compute)."""
+
+
+def vmi_id(port: PortSight, wanted: WantedPort, policy: PortPolicy) -> VmiId:
+    """The interface that stands, or will stand, for the card."""
+    if port.vmi is not None:
+        return port.vmi.uuid
+    if port.record is not None:
+        return port.record.vmi
+    return policy.identity.vmi(port.id, wanted.mac)

@@ -19,8 +19,9 @@ demo: $(VENV)/.base  ## the story, live: hosts get their ContrailVM, lose it, ge
 test: $(VENV)/.dev tools  ## everything in its short form
 	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term $(ARGS)
 
-tools:  ## build govc and vcsim for the conformance tests; without Go these skip
+tools: $(VENV)/.dev  ## govc, vcsim and Ansible's collections for the conformance tests; what cannot be had skips
 	@tests/conformance/referees/build.sh .tools/bin
+	@tests/conformance/ansible/fetch.sh .tools/collections $(BIN)/python
 
 soak: $(VENV)/.dev  ## the long form of walks and kills
 	@CONTRAIL_VSPHERE_SOAK=1 $(BIN)/pytest -n $(WORKERS) -m "soak" $(ARGS)

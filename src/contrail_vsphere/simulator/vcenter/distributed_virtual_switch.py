@@ -104,7 +104,8 @@ class DistributedVirtualSwitch(ManagedEntity):
     ip_address: str = ""
     discovery: Any = field(default_factory=dvs_projection.default_discovery)
     """LinkDiscoveryProtocolConfig."""
-    ipfix: Any = None
+    ipfix: Any = field(default_factory=dvs_projection.default_ipfix)
+    """VMwareIpfixConfig."""
     lacp_version: str = "multipleLag"
     multicast: str = "legacyFiltering"
     default_proxy_ports: int = 512

@@ -56,6 +56,14 @@ def default_setting(uplinks: tuple[str, ...]) -> Any:
             allowPromiscuous=False,
             macChanges=False,
             forgedTransmits=False,
+            macLearningPolicy=data_object(
+                vim.dvs.VmwareDistributedVirtualSwitch.MacLearningPolicy,
+                inherited=False,
+                enabled=False,
+                allowUnicastFlooding=True,
+                limit=4096,
+                limitPolicy="DROP",
+            ),
         ),
         uplinkTeamingPolicy=data_object(
             _VMWARE.UplinkPortTeamingPolicy,
@@ -70,6 +78,19 @@ def default_setting(uplinks: tuple[str, ...]) -> Any:
         ),
         ipfixEnabled=_bool(False),
         txUplink=_bool(False),
+    )
+
+
+def default_ipfix() -> Any:
+    """VMwareIpfixConfig of a new switch: no collector, seconds and rate of the API reference."""
+    return data_object(
+        _VMWARE.IpfixConfig,
+        collectorPort=0,
+        observationDomainId=0,
+        activeFlowTimeout=60,
+        idleFlowTimeout=15,
+        samplingRate=0,
+        internalFlowsOnly=False,
     )
 
 
@@ -105,7 +126,8 @@ def product_spec(version: str) -> Any:
 
 
 def _contact(dvs: DistributedVirtualSwitch) -> Any:
-    return data_object(vim.DistributedVirtualSwitch.ContactInfo, name=dvs.contact[0], contact=dvs.contact[1])
+    name, contact = dvs.contact
+    return data_object(vim.DistributedVirtualSwitch.ContactInfo, name=name or None, contact=contact or None)
 
 
 def switch_config(dvs: DistributedVirtualSwitch) -> Any:
@@ -128,7 +150,7 @@ def switch_config(dvs: DistributedVirtualSwitch) -> Any:
         configVersion=str(dvs.config_version),
         contact=_contact(dvs),
         createTime=dvs.created,
-        description=dvs.description,
+        description=dvs.description or None,
         networkResourceManagementEnabled=dvs.resource_management,
         networkResourceControlVersion="version3",
         maxMtu=dvs.max_mtu,

@@ -218,7 +218,21 @@ def _group_spec(name: str, group: StandardGroup) -> Any:
         name=name,
         vlanId=group.vlan,
         vswitchName=group.switch,
-        policy=group.policy or data_object(vim.host.NetworkPolicy),
+        policy=_own(group.policy),
+    )
+
+
+def _own(policy: Any) -> Any:
+    """The policy of a group: parts without values where it says nothing and follows its switch."""
+    kind = vim.host.NetworkPolicy
+    policy = policy or data_object(kind)
+    return data_object(
+        kind,
+        security=policy.security or data_object(kind.SecurityPolicy),
+        nicTeaming=policy.nicTeaming
+        or data_object(kind.NicTeamingPolicy, failureCriteria=data_object(kind.NicFailureCriteria)),
+        offloadPolicy=policy.offloadPolicy or data_object(vim.host.NetOffloadCapabilities),
+        shapingPolicy=policy.shapingPolicy or data_object(kind.TrafficShapingPolicy),
     )
 
 

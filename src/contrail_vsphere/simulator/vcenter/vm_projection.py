@@ -38,6 +38,10 @@ def config(vm: VirtualMachine) -> Any:
         annotation=vm.annotation,
         files=files(vm),
         flags=data_object(vim.vm.FlagInfo, enableLogging=True, diskUuidEnabled=False),
+        bootOptions=data_object(
+            vim.vm.BootOptions, bootDelay=0, enterBIOSSetup=False, bootRetryEnabled=False, bootRetryDelay=10_000
+        ),
+        firmware="bios",
         defaultPowerOps=data_object(vim.vm.DefaultPowerOpInfo, powerOffType="soft", suspendType="hard"),
         hardware=hardware(vm),
         cpuAllocation=cpu_allocation(vm),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from contrail_vsphere.contrail.config_api import ConfigApi
 from contrail_vsphere.contrail.inventory import ContrailInventory
 from contrail_vsphere.contrail.notifications import BusNotifications
+from contrail_vsphere.contrail.writer import ContrailWriter
 from contrail_vsphere.simulator.contrail.simulator import ContrailSimulator
 
 
@@ -19,6 +20,7 @@ class Stand:
     contrail: ContrailSimulator
     api: ConfigApi
     inventory: ContrailInventory
+    writer: ContrailWriter
 
     @property
     def world(self) -> dict[str, set[str]]:
@@ -44,12 +46,11 @@ async def contrail_stand(
     *, bus: bool = True, contrail: dict[str, Any] | None = None, inventory: dict[str, Any] | None = None, **api: Any
 ) -> AsyncIterator[Stand]:
     """Everything started; without ``bus`` the inventory polls."""
-    async with ContrailSimulator(**(contrail or {})) as simulator:
-        async with ConfigApi(simulator.ready["urls"], random=random.Random(3), **api) as client:
-            source = BusNotifications(simulator.bus, random=random.Random(4)) if bus else None
-            following = ContrailInventory(client, source, random=random.Random(5), **(inventory or {}))
-            following.start()
-            try:
-                yield Stand(simulator, client, following)
-            finally:
-                await following.stop()
+    async with AsyncExitStack() as stack:
+        simulator = await stack.enter_async_context(ContrailSimulator(**(contrail or {})))
+        client = await stack.enter_async_context(ConfigApi(simulator.ready["urls"], random=random.Random(3), **api))
+        source = BusNotifications(simulator.bus, random=random.Random(4)) if bus else None
+        following = ContrailInventory(client, source, random=random.Random(5), **(inventory or {}))
+        following.start()
+        stack.push_async_callback(following.stop)
+        yield Stand(simulator, client, following, ContrailWriter(client, following))

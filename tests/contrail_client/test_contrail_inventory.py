@@ -22,7 +22,7 @@ async def test_what_was_there_and_what_comes_is_known_within_a_second():
 
         changes = []
         stand.inventory.subscribe(changes.append)
-        vm, vmi, ip = stand.contrail.scenario.create_port(blue, mac="00:50:56:AA:00:01", creator="other")
+        _vm, vmi, ip = stand.contrail.scenario.create_port(blue, mac="00:50:56:AA:00:01", creator="other")
         await asyncio.sleep(1)
         assert stand.known == stand.world
         assert stand.inventory.vmis[UUID(vmi.uuid)].macs == ("00:50:56:aa:00:01",)

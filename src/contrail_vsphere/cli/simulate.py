@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from contrail_vsphere.cli import simulate_control
+from contrail_vsphere.cli import simulate_contrail, simulate_control
 from contrail_vsphere.cli.output import warn
 from contrail_vsphere.model.errors import ContrailVsphereError, UsageError
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Run a simulator in the foreground, or steer one.", no_args_is_help=True)
 app.add_typer(simulate_control.app, name="control")
+simulate_control.app.add_typer(simulate_contrail.app, name="contrail")
 
 Pace = Literal["instant", "demo", "real"]
 ControlPort = Annotated[
@@ -53,6 +54,9 @@ def vcenter(
         bool, typer.Option(help="Run the guests of powered-on VMs, and the VRouterAgents in them.")
     ] = True,
     control_port: ControlPort = 0,
+    tunnel_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the sdkTunnel proxy; 0 picks a free one.")
+    ] = 0,
     load: Annotated[
         Path | None, typer.Option(help="Begin with this inventory: a saved file, or a directory of govc object.save.")
     ] = None,
@@ -89,7 +93,8 @@ def vcenter(
     timings = {"instant": Timing.instant, "demo": Timing.demo, "real": Timing.real}
     simulator = VCenterSimulator(
         hosts=hosts, clusters=clusters, vms=vms, profile=profile, timing=timings[pace](), seed=seed, listen=listen,
-        ca_dir=ca_dir, username=username, guests=guests, control=True, control_port=control_port, **options,
+        ca_dir=ca_dir, username=username, guests=guests, control=True, control_port=control_port,
+        tunnel_port=tunnel_port, **options,
     )  # fmt: skip
     asyncio.run(_serve_vcenter(simulator, story, record))
 
@@ -161,6 +166,69 @@ def vrouter(
             await fleet.stop()
 
         await _serve(start, stop, lambda: ready)
+
+    asyncio.run(serve())
+
+
+@app.command()
+def contrail(
+    listen: Annotated[str, typer.Option(help="HOST:PORT to serve on; port 0 picks a free one.")] = "127.0.0.1:0",
+    profile: Annotated[str, typer.Option(help="Release of the API server to behave like.")] = "r1912",
+    amqp: Annotated[
+        str,
+        typer.Option(
+            envvar="CONTRAIL_VSPHERE_AMQP_URL",
+            help="URL of the RabbitMQ that gets the notifications; with a password, better in the variable.",
+        ),
+    ] = "",
+    servers: Annotated[int, typer.Option(min=1, max=8, help="API servers, each on an address of its own.")] = 1,
+    keystone: Annotated[bool, typer.Option(help="Ask for tokens, and serve a Keystone that gives them.")] = False,
+    password_file: Annotated[
+        Path | None,
+        typer.Option(help="File (mode 0600) with the password of admin; else contrail123, off loopback a random one."),
+    ] = None,
+    ca_dir: Annotated[
+        Path | None, typer.Option(help="Serve over TLS, by a CA that is kept here; plain HTTP without.")
+    ] = None,
+    networks: Annotated[int, typer.Option(min=0, max=250, help="Networks to begin with, in project vCenter.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    control_port: ControlPort = 0,
+) -> None:
+    """A Contrail config API with notifications.
+
+    Prints one JSON line when it serves; ends on Ctrl-C or SIGTERM.
+    """
+    from contrail_vsphere.config.settings import Address
+    from contrail_vsphere.pki.secrets import read_secret
+    from contrail_vsphere.simulator.contrail.profile import PROFILES
+    from contrail_vsphere.simulator.contrail.simulator import ContrailSimulator
+
+    try:
+        address = Address.parse(listen)
+    except ValueError as error:
+        raise UsageError(f"--listen: {error}", hint="for example 127.0.0.1:8082") from None
+    if profile not in PROFILES:
+        raise UsageError(f"--profile {profile}: no such release", hint=f"there are: {', '.join(PROFILES)}")
+    options: dict[str, Any] = {"auth": "keystone" if keystone else None}
+    if password_file is not None:
+        options["password"] = read_secret(password_file).reveal()
+    elif not address.is_loopback:
+        options["password"] = secrets.token_urlsafe(16)
+    if not address.is_loopback:
+        warn(f"{address} can be reached by other machines: this is a simulator, for networks you trust only")
+
+    async def serve() -> None:
+        simulator = ContrailSimulator(
+            listen=listen, profile=profile, amqp=amqp or None, servers=servers, ca_dir=ca_dir, seed=seed, control=True,
+            control_port=control_port, **options,
+        )  # fmt: skip
+
+        async def start() -> None:
+            await simulator.start()
+            for number in range(networks):
+                simulator.scenario.create_network(f"net-{number:03}", f"10.{number + 1}.0.0/16")
+
+        await _serve(start, simulator.stop, lambda: simulator.ready)
 
     asyncio.run(serve())
 

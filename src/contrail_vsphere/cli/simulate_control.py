@@ -38,7 +38,7 @@ VRouterVerb = Literal["xmpp-up", "xmpp-down", "kill", "restart", "hang", "unhang
 @app.command()
 def hosts(url: Url = "", as_json: AsJson = False) -> None:
     """List the hosts."""
-    _table(_ask(url, "GET", "/v1/hosts"), ("name", "id", "connection_state", "in_maintenance"), as_json=as_json)
+    table(ask(url, "GET", "/v1/hosts"), ("name", "id", "connection_state", "in_maintenance"), as_json=as_json)
 
 
 @app.command("add-host")
@@ -49,14 +49,14 @@ def add_host(
     as_json: AsJson = False,
 ) -> None:
     """Add a host to a cluster."""
-    _tell(_ask(url, "POST", "/v1/hosts", {"name": name, "cluster": cluster}), as_json=as_json)
+    tell(ask(url, "POST", "/v1/hosts", {"name": name, "cluster": cluster}), as_json=as_json)
 
 
 @app.command("remove-host")
 def remove_host(name: HostName, url: Url = "", as_json: AsJson = False) -> None:
     """Remove a host; disconnected or in maintenance only."""
-    _ask(url, "DELETE", f"/v1/hosts/{quote(name, safe='')}")
-    _tell({"removed": name}, as_json=as_json)
+    ask(url, "DELETE", f"/v1/hosts/{quote(name, safe='')}")
+    tell({"removed": name}, as_json=as_json)
 
 
 @host.command()
@@ -106,7 +106,7 @@ def boot(name: HostName, url: Url = "", as_json: AsJson = False) -> None:
 @app.command()
 def vms(url: Url = "", as_json: AsJson = False) -> None:
     """List the virtual machines."""
-    _table(_ask(url, "GET", "/v1/vms"), ("name", "id", "power_state", "host"), as_json=as_json)
+    table(ask(url, "GET", "/v1/vms"), ("name", "id", "power_state", "host"), as_json=as_json)
 
 
 @vm.command()
@@ -120,14 +120,14 @@ def create(
 ) -> None:
     """Create a tenant VM."""
     body = {"name": name, "host": on, "nics": nics, "power_on": power_on}
-    _tell(_ask(url, "POST", "/v1/vms", body), as_json=as_json)
+    tell(ask(url, "POST", "/v1/vms", body), as_json=as_json)
 
 
 @vm.command()
 def delete(name: VmName, url: Url = "", as_json: AsJson = False) -> None:
     """Power it off if need be and delete it with its files."""
-    _ask(url, "DELETE", f"/v1/vms/{quote(name, safe='')}")
-    _tell({"deleted": name}, as_json=as_json)
+    ask(url, "DELETE", f"/v1/vms/{quote(name, safe='')}")
+    tell({"deleted": name}, as_json=as_json)
 
 
 @vm.command()
@@ -135,13 +135,13 @@ def move(
     name: VmName, to: Annotated[str, typer.Option("--host", help="Where to.")], url: Url = "", as_json: AsJson = False
 ) -> None:
     """Move it to another host."""
-    _tell(_ask(url, "POST", f"/v1/vms/{quote(name, safe='')}/move", {"host": to}), as_json=as_json)
+    tell(ask(url, "POST", f"/v1/vms/{quote(name, safe='')}/move", {"host": to}), as_json=as_json)
 
 
 @vm.command()
 def rename(name: VmName, new_name: str, url: Url = "", as_json: AsJson = False) -> None:
     """Give it another name."""
-    _tell(_ask(url, "POST", f"/v1/vms/{quote(name, safe='')}/rename", {"name": new_name}), as_json=as_json)
+    tell(ask(url, "POST", f"/v1/vms/{quote(name, safe='')}/rename", {"name": new_name}), as_json=as_json)
 
 
 @vm.command()
@@ -153,7 +153,7 @@ def power(
 ) -> None:
     """Power it on or off, suspend or reset it."""
     wire = f"power-{verb}" if verb in ("on", "off") else verb
-    _tell(_ask(url, "POST", f"/v1/vms/{quote(name, safe='')}/{wire}"), as_json=as_json)
+    tell(ask(url, "POST", f"/v1/vms/{quote(name, safe='')}/{wire}"), as_json=as_json)
 
 
 # -- VRouterAgents ------------------------------------------------------------------------------------------------
@@ -162,8 +162,8 @@ def power(
 @app.command()
 def vrouters(url: Url = "", as_json: AsJson = False) -> None:
     """List the VRouterAgents."""
-    found = _ask(url, "GET", "/v1/vrouters")
-    _table(found, ("name", "life", "forwards", "port_url", "introspect_url"), as_json=as_json)
+    found = ask(url, "GET", "/v1/vrouters")
+    table(found, ("name", "life", "forwards", "port_url", "introspect_url"), as_json=as_json)
 
 
 @app.command()
@@ -174,7 +174,7 @@ def vrouter(
     as_json: AsJson = False,
 ) -> None:
     """Break or mend a VRouterAgent."""
-    _tell(_ask(url, "POST", f"/v1/vrouters/{quote(agent, safe='')}/{verb}"), as_json=as_json)
+    tell(ask(url, "POST", f"/v1/vrouters/{quote(agent, safe='')}/{verb}"), as_json=as_json)
 
 
 # -- faults -------------------------------------------------------------------------------------------------------
@@ -189,13 +189,13 @@ def add_fault(
     as_json: AsJson = False,
 ) -> None:
     """Put a rule in force; the fields are in the reference."""
-    _tell(_ask(url, "POST", "/v1/faults", dict(_field(each) for each in rule)), as_json=as_json)
+    tell(ask(url, "POST", "/v1/faults", dict(_field(each) for each in rule)), as_json=as_json)
 
 
 @fault.command("list")
 def list_faults(url: Url = "", as_json: AsJson = False) -> None:
     """The rules in force, and how often each acted."""
-    found = _ask(url, "GET", "/v1/faults")
+    found = ask(url, "GET", "/v1/faults")
     if as_json:
         print_json(found)
         return
@@ -209,15 +209,15 @@ def list_faults(url: Url = "", as_json: AsJson = False) -> None:
 @fault.command("remove")
 def remove_fault(key: int, url: Url = "", as_json: AsJson = False) -> None:
     """Take one rule out."""
-    _ask(url, "DELETE", f"/v1/faults/{key}")
-    _tell({"removed": key}, as_json=as_json)
+    ask(url, "DELETE", f"/v1/faults/{key}")
+    tell({"removed": key}, as_json=as_json)
 
 
 @fault.command("clear")
 def clear_faults(url: Url = "", as_json: AsJson = False) -> None:
     """Take all rules out."""
-    _ask(url, "DELETE", "/v1/faults")
-    _tell({"removed": "all rules"}, as_json=as_json)
+    ask(url, "DELETE", "/v1/faults")
+    tell({"removed": "all rules"}, as_json=as_json)
 
 
 # -- the service --------------------------------------------------------------------------------------------------
@@ -232,15 +232,15 @@ def clock(
 ) -> None:
     """Show the simulated time, or change it."""
     if advance or rate is not None:
-        _tell(_ask(url, "POST", "/v1/clock", {"advance": advance, "rate": rate}), as_json=as_json)
+        tell(ask(url, "POST", "/v1/clock", {"advance": advance, "rate": rate}), as_json=as_json)
     else:
-        _tell(_ask(url, "GET", "/v1/clock"), as_json=as_json)
+        tell(ask(url, "GET", "/v1/clock"), as_json=as_json)
 
 
 @app.command()
 def stats(url: Url = "", as_json: AsJson = False) -> None:
     """Calls per method, sessions, objects, defects."""
-    found = _ask(url, "GET", "/v1/stats")
+    found = ask(url, "GET", "/v1/stats")
     if as_json:
         print_json(found)
         return
@@ -253,40 +253,40 @@ def stats(url: Url = "", as_json: AsJson = False) -> None:
 @app.command()
 def snapshot(url: Url = "") -> None:
     """The whole inventory as one JSON object."""
-    print_json(_ask(url, "GET", "/v1/snapshot"))
+    print_json(ask(url, "GET", "/v1/snapshot"))
 
 
 @app.command()
 def reset(url: Url = "", as_json: AsJson = False) -> None:
     """Begin anew, at the same addresses."""
-    _ask(url, "POST", "/v1/reset")
-    _tell({"reset": True}, as_json=as_json)
+    ask(url, "POST", "/v1/reset")
+    tell({"reset": True}, as_json=as_json)
 
 
 @app.command("eam-restart")
 def eam_restart(url: Url = "", as_json: AsJson = False) -> None:
     """EAM goes down and comes back."""
-    _ask(url, "POST", "/v1/eam/restart")
-    _tell({"eam": "restarting"}, as_json=as_json)
+    ask(url, "POST", "/v1/eam/restart")
+    tell({"eam": "restarting"}, as_json=as_json)
 
 
 @app.command("sessions-expire")
 def sessions_expire(url: Url = "", as_json: AsJson = False) -> None:
     """End every session."""
-    _tell(_ask(url, "POST", "/v1/sessions/expire"), as_json=as_json)
+    tell(ask(url, "POST", "/v1/sessions/expire"), as_json=as_json)
 
 
 @app.command("drop-connections")
 def drop_connections(url: Url = "", as_json: AsJson = False) -> None:
     """Reset every open connection."""
-    _tell(_ask(url, "POST", "/v1/connections/drop"), as_json=as_json)
+    tell(ask(url, "POST", "/v1/connections/drop"), as_json=as_json)
 
 
 # -- inside -------------------------------------------------------------------------------------------------------
 
 
 def _host(name: str, verb: str, url: str, *, as_json: bool) -> None:
-    _tell(_ask(url, "POST", f"/v1/hosts/{quote(name, safe='')}/{verb}"), as_json=as_json)
+    tell(ask(url, "POST", f"/v1/hosts/{quote(name, safe='')}/{verb}"), as_json=as_json)
 
 
 def _field(text: str) -> tuple[str, Any]:
@@ -306,7 +306,8 @@ def _said(rule: dict[str, Any]) -> list[tuple[str, Any]]:
     return [(name, value) for name, value in rule.items() if value != nothing.get(name) and (value or name in nothing)]
 
 
-def _ask(url: str, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+def ask(url: str, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    """One request to a control port. Raises what its answer means: UsageError, NotFound, InvalidState, Unreachable."""
     if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
         raise UsageError(
             f"{url!r} is no control URL" if url else "no simulator is named",
@@ -348,14 +349,16 @@ def _refusal(status: int, document: Any) -> NotFound | UsageError | InvalidState
     return InvalidState(f"{document.get('error', status)}: {document.get('message', detail)}")
 
 
-def _tell(document: dict[str, Any], *, as_json: bool) -> None:
+def tell(document: dict[str, Any], *, as_json: bool) -> None:
+    """Print what became of something."""
     if as_json:
         print_json(document)
         return
     typer.echo("  ".join(f"{name} {value}" for name, value in document.items() if not isinstance(value, dict)))
 
 
-def _table(found: list[dict[str, Any]], columns: tuple[str, ...], *, as_json: bool) -> None:
+def table(found: list[dict[str, Any]], columns: tuple[str, ...], *, as_json: bool) -> None:
+    """Print a listing."""
     if as_json:
         print_json(found)
         return

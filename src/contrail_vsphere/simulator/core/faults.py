@@ -12,12 +12,11 @@ import itertools
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from pyVmomi import VmomiSupport
 
 from contrail_vsphere.simulator.core.clock import Clock
-from contrail_vsphere.simulator.core.entity import Entity
 from contrail_vsphere.wire.soap.encode import encode_fault
 from contrail_vsphere.wire.soap.fault import SoapFault
 from contrail_vsphere.wire.soap.metadata import EAM, VERSIONS, VIM, properties_of
@@ -70,6 +69,18 @@ class FaultRule:
     """Act that often, then no more; None for always."""
     probability: float = 1.0
     """Of acting on a match, 0 to 1."""
+
+
+class Subject(Protocol):
+    """The object a call or a point is about; its ``name``, if it has one, is looked at too."""
+
+    @property
+    def wsdl(self) -> str:
+        """Name of its type."""
+
+    @property
+    def moid(self) -> str:
+        """Its id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,20 +160,20 @@ class FaultBook:
         """Key -> rule and how often it acted."""
         return {key: (active.rule, active.acted) for key, active in self._rules.items()}
 
-    def check(self, *, method: str, entity: Entity | None, user: str = "", args: Mapping[str, Any]) -> Effect | None:
+    def check(self, *, method: str, entity: Subject | None, user: str = "", args: Mapping[str, Any]) -> Effect | None:
         """Asked by the server before an operation runs."""
         if not self._rules:
             return None
         return self._first(method=method, point="", entity=entity, user=user, facts=args)
 
-    def point(self, name: str, entity: Entity | None = None, **facts: Any) -> Effect | None:
+    def point(self, name: str, entity: Subject | None = None, **facts: Any) -> Effect | None:
         """Asked at an inner point: ``if effect := faults.point("guest.boot", vm): await effect.apply(clock)``."""
         if not self._rules:
             return None
         return self._first(method="", point=name, entity=entity, user="", facts=facts)
 
     def _first(
-        self, *, method: str, point: str, entity: Entity | None, user: str, facts: Mapping[str, Any]
+        self, *, method: str, point: str, entity: Subject | None, user: str, facts: Mapping[str, Any]
     ) -> Effect | None:
         for active in list(self._rules.values()):
             rule = active.rule
@@ -179,7 +190,7 @@ class FaultBook:
 
 
 def _matches(
-    rule: FaultRule, *, method: str, point: str, entity: Entity | None, user: str, facts: Mapping[str, Any]
+    rule: FaultRule, *, method: str, point: str, entity: Subject | None, user: str, facts: Mapping[str, Any]
 ) -> bool:
     if point:
         if not rule.point or not fnmatch.fnmatchcase(point, rule.point):

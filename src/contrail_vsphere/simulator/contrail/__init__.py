@@ -1,0 +1,1 @@
+"""The simulated Contrail: config API with notifications, and a Keystone stand-in."""

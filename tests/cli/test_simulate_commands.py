@@ -59,6 +59,7 @@ def test_faults(desk, control):
     control("fault", "clear")
     assert control("fault", "list") == []
     assert "no fault Nope" in desk.refused(1, "simulate", "control", "fault", "add", "method=X", "fault=Nope")
+    assert "did you mean eam.deploy?" in desk.refused(1, "simulate", "control", "fault", "add", "point=eam.deplyo")
     assert "colour" in desk.refused(2, "simulate", "control", "fault", "add", "colour=red")
     assert "FIELD=VALUE" in desk.refused(2, "simulate", "control", "fault", "add", "colour")
 
@@ -122,6 +123,20 @@ def test_vrouter_agents_alone(desk):
         process.send_signal(signal.SIGTERM)
         assert process.wait(15) == 0
         assert process.stderr.read() == ""
+
+
+@pytest.mark.process
+def test_a_vcenter_where_it_was_asked_to_be(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    where = ("--ca-dir", "ca", "--tunnel-port", str(port))
+    with started("vcenter", "--hosts", "0", "--pace", "instant", *where) as process:
+        ready = json.loads(process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        assert process.wait(15) == 0
+    assert ready["tunnel"] == f"127.0.0.1:{port}"
+    assert ready["ca_file"] == str(tmp_path / "ca" / "ca.crt")
 
 
 @pytest.mark.process

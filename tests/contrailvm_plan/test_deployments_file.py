@@ -71,6 +71,7 @@ def test_all_mistakes_are_told_at_once_with_the_nearest_names():
         resolve(text, world=world)
     assert "no cluster 'C1'; there is C0" in str(error.value)
     assert "no package '1.0.1', did you mean '1.0.0'?" in str(error.value)
+    assert "no network 'mgnt', did you mean 'mgmt'?" in str(error.value)
     with pytest.raises(DesiredStateError) as error:
         resolve(text.replace('"C1"', '"C0"').replace('"1.0.1"', '"1.0.0"'), world=world)
     assert "no network 'mgnt', did you mean 'mgmt'?" in str(error.value)

@@ -252,3 +252,12 @@ async def test_metrics_are_read_when_asked_for(client, tokens, health, metrics, 
         'contrail_vsphere_vcenter_calls_total{method="RetrieveProperties",vcenter="lab"} 4.0',
         'contrail_vsphere_units{state="healthy"} 4.0',
     } <= lines, answer.text
+
+
+async def test_what_would_change_is_not_logged_as_changed(client, tokens, caplog):
+    headers = bearer(tokens, "operator")
+    with caplog.at_level("INFO", logger="contrail_vsphere.app.control"):
+        await client.post("/v1/apply", json={"document": "x", "dry_run": True}, headers=headers)
+        assert "apply by" not in caplog.text
+        await client.post("/v1/apply", json={"document": "x"}, headers=headers)
+        assert "apply by operator: done" in caplog.text

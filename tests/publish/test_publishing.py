@@ -219,6 +219,19 @@ async def test_an_interrupted_import_leaves_nothing(tmp_path, package):
     assert (await store.add(package)).digest == package.digest
 
 
+async def test_an_import_of_another_process_is_left_alone(tmp_path, package):
+    """`package publish` fills the shelf while the manager starts, or loads it anew for an apply."""
+    ours, theirs = PackageStore(tmp_path / "shelf"), PackageStore(tmp_path / "shelf")
+    importing = asyncio.create_task(theirs.add(package))
+    await asyncio.sleep(0)
+    assert list((tmp_path / "shelf").glob(".partial-*")) and not importing.done()
+    ours.load()
+    assert await importing
+    ours.load()
+    assert list(ours.packages) == [package.digest]
+    assert not list((tmp_path / "shelf").glob(".partial-*"))
+
+
 async def test_files_that_changed_since_verification_are_refused(tmp_path):
     package = make_demo_package(tmp_path / "package")
     (tmp_path / "package" / "contrailvm.mf").write_text("x" * package.files[1].size)

@@ -145,7 +145,8 @@ def _commands(target: ControlTarget, tokens: TokenFile) -> APIRouter:
 
     @router.post("/apply", summary="Make a deployments file the desired state")
     async def apply(application: schema.Application, caller: operator) -> schema.Outcome:
-        return _told(caller, "apply", await target.apply(application, by=caller.name))
+        outcome = await target.apply(application, by=caller.name)
+        return outcome if application.dry_run else _told(caller, "apply", outcome)
 
     @router.post("/deployments/{deployment}/remove", summary="Take a deployment and its ContrailVMs off its clusters")
     async def remove(deployment: str, removal: schema.Removal, caller: operator) -> schema.Outcome:

@@ -52,6 +52,7 @@ def resolve_deployments(
             resolver = _Resolver(name, table, inventory, problems)
             cluster = resolver.cluster(given)
             if cluster is None:
+                resolver.unknown_anywhere()
                 continue
             key = Key(name, cluster.id)
             owner = taken.get(cluster.id, name)
@@ -91,6 +92,25 @@ class _Resolver:
         else:
             self._complain("clusters", _unknown("cluster", given, (each.name for each in clusters.values())))
         return None
+
+    def unknown_anywhere(self) -> None:
+        """The cluster is not known, so neither is what its hosts reach; names that nothing has are wrong anyway."""
+        inventory = self._inventory
+        for role, given in _given_networks(self._table).items():
+            if isinstance(given, str):
+                usable = [(each.id, each.name) for each in inventory.networks.values() if not each.uplink]
+                self._anywhere(f"networks.{role}", "network", given, usable)
+            else:
+                switches = [(each.id, each.name) for each in inventory.dvss.values()]
+                self._anywhere("networks.overlay.switch", "distributed switch", given.switch, switches)
+        stores = [(each.id, each.name) for each in inventory.datastores.values()]
+        for pattern in self._table.datastores:
+            self._anywhere("datastores", "datastore", pattern, stores)
+
+    def _anywhere(self, field: str, kind: str, given: str, known: Iterable[tuple[str, str]]) -> None:
+        known = list(known)
+        if not any(given == moid or fnmatch.fnmatchcase(name, given) or name == given for moid, name in known):
+            self._complain(field, _unknown(kind, given, (name for _, name in known)))
 
     def desired(self, key: Key, cluster: Cluster, package: PackageFacts) -> Desired:
         table = self._table

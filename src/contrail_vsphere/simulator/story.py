@@ -31,6 +31,7 @@ from typing import Any
 
 import contrail_vsphere.simulator.scenario  # noqa: F401 - its methods are the verbs a file may name
 from contrail_vsphere.model.errors import UsageError
+from contrail_vsphere.simulator.core.fault_points import check_point
 from contrail_vsphere.simulator.core.faults import FaultRule, make_fault
 from contrail_vsphere.simulator.verbs import VERBS
 
@@ -186,10 +187,13 @@ def _rule_problems(fields: Mapping[str, Any]) -> tuple[list[str], FaultRule | No
         return problems, None
     rule = FaultRule(**fields)
     try:
+        check_point(rule.point)
         if rule.fault:
             make_fault(rule.fault, rule.fields)
     except KeyError:
         return [f"the API has no fault {rule.fault}"], None
+    except LookupError as error:
+        return [str(error)], None
     except TypeError as error:
         return [f"the fault {rule.fault} cannot be made: {error}"], None
     return [], rule

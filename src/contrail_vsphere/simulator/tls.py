@@ -40,6 +40,8 @@ def make_identity(directory: Path, host: str) -> ServerIdentity:
     def now() -> datetime:
         return datetime.now(UTC)
 
+    # The ready line is read by programs that run elsewhere.
+    directory = directory.absolute()
     authority = CertificateAuthority.load_or_create(directory, name="Simulated vCenter CA", now=now)
     names = dict.fromkeys(["localhost", "127.0.0.1", host, TUNNEL_NAME])
     names.pop("0.0.0.0", None)  # noqa: S104 - an address to listen on, not one to be called

@@ -1,17 +1,20 @@
 """Published packages on disk: copied in, checked while copied, renamed into place, and found again after a restart.
 
 ``<data_dir>/<digest>/`` holds the files of one package and ``package.json``, which says what they are. A directory
-without a complete record is rubbish of an interrupted import and is removed at the next start.
+without a complete record is rubbish of an interrupted import and is removed at the next start. An import holds a lock
+on its directory: another process, which may load at any time, can tell one under way from rubbish.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -56,7 +59,7 @@ class PackageStore:
         self._packages, self._damaged = {}, {}
         for entry in entries:
             if entry.name.startswith(_PARTIAL):
-                shutil.rmtree(entry)
+                _sweep(entry)
             elif entry.is_dir():
                 try:
                     package = _read(entry)
@@ -74,14 +77,14 @@ class PackageStore:
             if package.digest in self._packages:
                 return self._packages[package.digest]
             final = self.data_dir / package.digest
-            partial = self.data_dir / f"{_PARTIAL}{package.digest}"
+            partial = self.data_dir / f"{_PARTIAL}{package.digest}-{os.getpid()}"
             try:
-                shutil.rmtree(partial, ignore_errors=True)
                 partial.mkdir(parents=True)
-                await self._fill(package, partial)
-                if final.exists():
-                    shutil.rmtree(final)
-                partial.rename(final)
+                with _held(partial):
+                    await self._fill(package, partial)
+                    if final.exists():
+                        shutil.rmtree(final)
+                    partial.rename(final)
                 _sync(self.data_dir)
             except OSError as error:
                 raise PackageError(f"{error.filename}: {error.strerror}", hint="check path and free space") from error
@@ -118,6 +121,26 @@ class PackageStore:
                 shutil.rmtree(rubbish)
                 gone.append(digest)
         return tuple(gone)
+
+
+@contextmanager
+def _held(directory: Path) -> Iterator[None]:
+    """Hold a lock on a directory, which ends with the process; BlockingIOError where another has it."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _sweep(partial: Path) -> None:
+    """Remove rubbish; what somebody is filling just now is not."""
+    try:
+        with _held(partial):
+            shutil.rmtree(partial)
+    except (BlockingIOError, FileNotFoundError):
+        return
 
 
 async def _copy(source: BinaryIO, target: BinaryIO) -> str:

@@ -33,10 +33,10 @@ def create(site: Site, caller: Caller, kind: ResourceType, body: Mapping[str, An
     properties = _read_properties(kind, body, operation="create")
     references = _read_references(site, kind, body, operation="create")
     parent_type, parent = _find_parent(site, kind, body, fq_name)
-    uuid = _read_uuid(site, body)
     taken = site.store.find(kind.name, fq_name)
-    if taken is not None:
+    if taken is not None:  # asked before the uuid: who repeats a create hears of the name
         raise RefusedError(409, errors.name_taken(fq_name, taken.uuid))
+    uuid = _read_uuid(site, body)
     _check_quota(site, kind, parent)
     made = ApiObject(
         uuid=uuid,

@@ -49,9 +49,9 @@ class Notification:
             "fq_name": list(self.fq_name),
         }
         if self.obj_dict is not None:
-            body["obj_dict"] = self.obj_dict
+            body["obj_dict"] = dict(self.obj_dict)
         if self.extra_dict is not None:
-            body["extra_dict"] = self.extra_dict
+            body["extra_dict"] = dict(self.extra_dict)
         return json.dumps(body).encode()
 
     @classmethod

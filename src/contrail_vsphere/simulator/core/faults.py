@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from pyVmomi import VmomiSupport
 
 from contrail_vsphere.simulator.core.clock import Clock
+from contrail_vsphere.simulator.core.fault_points import check_point
 from contrail_vsphere.wire.soap.encode import encode_fault
 from contrail_vsphere.wire.soap.fault import SoapFault
 from contrail_vsphere.wire.soap.metadata import EAM, VERSIONS, VIM, properties_of
@@ -141,7 +142,8 @@ class FaultBook:
         self._keys = itertools.count(1)
 
     def add(self, rule: FaultRule) -> int:
-        """Put a rule in force; returns its key. Raises what ``make_fault`` raises."""
+        """Put a rule in force; returns its key. Raises what ``make_fault`` and ``check_point`` raise."""
+        check_point(rule.point)
         if rule.fault:
             make_fault(rule.fault, rule.fields)
         key = next(self._keys)

@@ -1,8 +1,7 @@
 """Who may do what: one function decides, every operation and property read goes through it.
 
 Callers are nobody, extensions (they have all privileges), and users: with all privileges, with a given set everywhere,
-or with what the permissions on the object and above it grant. Any user may see everything: objects without System.View
-are not hidden.
+or with what the permissions on the object and above it grant. Which objects the last kind sees at all is in ``sight``.
 """
 
 from __future__ import annotations
@@ -103,11 +102,17 @@ def allowed(call: Call, privilege: str, entity: Entity | None) -> bool:
         return True
     if call.session is None:
         return False
-    if call.session.extension or privilege in BASIC:
+    if call.session.extension:
         return True
     account = call.world.service(Accounts).find(call.user)
+    if privilege in BASIC and (account is None or not account.by_permissions or entity is None):
+        return True
     if account is None:
         return False
+    if privilege in BASIC and entity is not None:
+        from contrail_vsphere.simulator.vcenter import sight
+
+        return sight.sees(account, entity)
     if account.privileges is None and not account.by_permissions:
         return True
     held = account.privileges

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from contrail_vsphere.simulator.core.calls import Call
 from contrail_vsphere.simulator.core.entity import Entity, managed_property, operation
 from contrail_vsphere.simulator.vcenter import authorization
-from contrail_vsphere.simulator.vcenter.authorization import ADMINISTRATORS, Account, Accounts
+from contrail_vsphere.simulator.vcenter.authorization import ADMINISTRATORS, VIEW, Account, Accounts
 from contrail_vsphere.simulator.vcenter.data_object import data_object
 from contrail_vsphere.simulator.vcenter.managed_entity import ManagedEntity, fault, found
 from contrail_vsphere.simulator.vcenter.roles import (
@@ -18,6 +18,7 @@ from contrail_vsphere.simulator.vcenter.roles import (
     Permission,
     Role,
     all_privileges,
+    chains,
     principal,
     privileges_on,
     system_roles,
@@ -63,6 +64,15 @@ class AuthorizationManager(Entity):
             return frozenset()
         names = frozenset({principal(account.name).lower(), account.name.lower(), *map(str.lower, account.groups)})
         return privileges_on(target, names, roles=self.roles, granted=self.granted)
+
+    def leading_to(self, account: Account) -> set[str]:
+        """Ids of what lies above the objects on which the account has a permission that lets it see them."""
+        found: set[str] = set()
+        for moid in self.granted:
+            entity = self.world.get(moid)
+            if isinstance(entity, ManagedEntity) and VIEW in self.privileges(account, entity):
+                found.update(above.moid for chain in chains(entity) for above in chain)
+        return found
 
     # -- properties ---------------------------------------------------------------------------------------------
 

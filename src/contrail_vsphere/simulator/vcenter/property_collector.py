@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 from contrail_vsphere.simulator.core.calls import Call, current_call
 from contrail_vsphere.simulator.core.entity import Entity, managed_property, operation
 from contrail_vsphere.simulator.core.world import World
-from contrail_vsphere.simulator.vcenter import authorization
+from contrail_vsphere.simulator.vcenter import authorization, sight
 from contrail_vsphere.simulator.vcenter.property_filter import PropertyFilter
 from contrail_vsphere.simulator.vcenter.property_wire import contents
-from contrail_vsphere.simulator.vcenter.selection import Resolve, Selection
+from contrail_vsphere.simulator.vcenter.selection import Selection
 from contrail_vsphere.simulator.vcenter.session import Session, SessionObject, session_of
 from contrail_vsphere.simulator.vcenter.update_stream import UpdateStream
 from contrail_vsphere.wire.soap.fault import SoapFault
@@ -33,16 +33,22 @@ class Paging:
     page: int = 100
 
 
-def resolver(world: World, session: Session | None) -> Resolve:
+class Resolver:
     """How references of a client in this session are resolved: its own views and collectors, then the inventory."""
 
-    def resolve(reference: Any) -> Entity | None:
-        moid = reference._moId
-        found: Entity | None = session.objects.get(moid) if session is not None else None
-        found = found or world.get(moid)
-        return found if found is not None and found.namespace == VIM else None
+    def __init__(self, world: World, session: Session | None) -> None:
+        self._world, self._session = world, session
 
-    return resolve
+    def __call__(self, reference: Any) -> Entity | None:
+        """None too for what the user does not see."""
+        moid = reference._moId
+        found: Entity | None = self._session.objects.get(moid) if self._session is not None else None
+        found = found or self._world.get(moid)
+        return found if found is not None and found.namespace == VIM and self.sees(found) else None
+
+    def sees(self, entity: Entity) -> bool:
+        """Permissions are asked each time: they may change while a filter lives."""
+        return sight.sight(self._world, self._session)(entity)
 
 
 @dataclass(slots=True)
@@ -107,7 +113,7 @@ class PropertyCollector(Entity):
         self._pages(call).take(token)
 
     def _select(self, call: Call, specs: list[Any]) -> list[tuple[Entity, tuple[str, ...]]]:
-        resolve = resolver(call.world, call.session)
+        resolve = Resolver(call.world, call.session)
         found: dict[str, tuple[Entity, dict[str, None]]] = {}
         for spec in specs:
             selection = Selection(spec)
@@ -129,7 +135,7 @@ class PropertyCollector(Entity):
     def _page(self, call: Call, found: list[tuple[Entity, tuple[str, ...]]], size: int) -> Any:
         if not found:
             return None
-        resolve = resolver(call.world, call.session)
+        resolve = Resolver(call.world, call.session)
         objects = [
             contents(entity, paths, call.version) for entity, paths in found[:size] if resolve(entity.ref) is entity
         ]
@@ -149,7 +155,7 @@ class PropertyCollector(Entity):
             selection=Selection(spec),
             partial_updates=bool(partialUpdates),
             stream=stream,
-            _resolve=resolver(self.world, session),
+            _resolve=Resolver(self.world, session),
         )
         made.open()
         session.add(made)

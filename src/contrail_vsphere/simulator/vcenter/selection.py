@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from pyVmomi import VmomiSupport
 
@@ -22,8 +22,15 @@ from contrail_vsphere.wire.soap.fault import SoapFault
 from contrail_vsphere.wire.soap.metadata import VIM, property_type
 from contrail_vsphere.wire.soap.types import managed_class, vmodl, wsdl_name
 
-Resolve = Callable[[Any], Entity | None]
-"""Reference -> object as the calling session sees it."""
+
+class Resolve(Protocol):
+    """How the calling session finds objects, and which it sees."""
+
+    def __call__(self, reference: Any) -> Entity | None:
+        """Reference -> object; None for one that is not there for this session."""
+
+    def sees(self, entity: Entity) -> bool:
+        """Whether an object is there for this session."""
 
 
 @dataclass(slots=True)
@@ -171,7 +178,7 @@ def _targets(entity: Entity, path: str, resolve: Resolve) -> Iterator[Entity]:
     value = read(entity, path)
     for item in value if isinstance(value, list | tuple) else (value,):
         found = item if isinstance(item, Entity) else resolve(item) if hasattr(item, "_moId") else None
-        if found is not None:
+        if found is not None and resolve.sees(found):
             yield found
 
 

@@ -14,6 +14,7 @@ from contrail_vsphere.simulator.core.calls import Call
 from contrail_vsphere.simulator.core.entity import Entity, managed_property, operation
 from contrail_vsphere.simulator.core.types import conforms, is_managed_entity
 from contrail_vsphere.simulator.core.world import Committed, JournalEntry
+from contrail_vsphere.simulator.vcenter import sight
 from contrail_vsphere.simulator.vcenter.session import Session, SessionObject, session_of
 from contrail_vsphere.wire.soap.fault import SoapFault
 from contrail_vsphere.wire.soap.types import managed_class, vim, vmodl, wsdl_name
@@ -128,15 +129,21 @@ class ContainerView(View):
     def _on_entry(self, entry: JournalEntry) -> None:
         entity = entry.entity
         if entry.kind == "modify":
+            if entry.path == "permission" and sight.restricted(self.world, self.session):
+                self._review_all(entry.seq)
+                return
             if entry.path not in MOVES or not is_managed_entity(entity):
                 return
             if conforms(entity, vim.VirtualMachine) or not self.recursive:
                 self._review(entry.seq, entity)
             else:  # a whole branch moved
-                for other in list(self.world.of_type(Entity)):
-                    self._review(entry.seq, other)
+                self._review_all(entry.seq)
         else:
             self._review(entry.seq, entity)
+
+    def _review_all(self, seq: int) -> None:
+        for other in list(self.world.of_type(Entity)):
+            self._review(seq, other)
 
     def _review(self, seq: int, entity: Entity) -> None:
         inside = self.world.get(entity.moid) is entity and self._holds(entity)
@@ -147,6 +154,8 @@ class ContainerView(View):
 
     def _holds(self, entity: Entity) -> bool:
         if not is_managed_entity(entity) or entity is self.container:
+            return False
+        if not sight.sight(self.world, self.session)(entity):
             return False
         if self._wanted and not any(conforms(entity, wanted) for wanted in self._wanted):
             return False

@@ -150,16 +150,12 @@ def _role_document(step: RoleStep) -> dict[str, Any]:
     }
 
 
-def deployed_document(step: RoleStep) -> dict[str, Any]:
-    """What is remembered of a role that was put on its server, for the next plan."""
+def deployed_document(step: Mapping[str, Any]) -> dict[str, Any]:
+    """What is remembered of a role that was put on its server, from its part of a plan's document."""
+    container = step["container"]
     return {
-        "files": {file.path: {"fingerprint": file.fingerprint, "shown": file.shown} for file in step.files},
-        "container": {
-            "name": step.container.name,
-            "image": step.container.image,
-            "spec_hash": step.container.spec_hash,
-            "spec": dict(step.container.spec),
-        },
+        "files": {file["path"]: {"fingerprint": file["fingerprint"], "shown": file["shown"]} for file in step["files"]},
+        "container": {key: container[key] for key in ("name", "image", "spec_hash", "spec")},
     }
 
 

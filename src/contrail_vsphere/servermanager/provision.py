@@ -1,0 +1,286 @@
+"""Provisioning: what is asked for becomes a plan, the plan a run, and the run's reports states of servers.
+
+The plan is stored before anything is done, and the run's row before the Ansible server hears of it: whatever dies, the
+next start finds the row and asks. A server's end is its own: one that completed stays so whatever becomes of the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import uuid4
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from contrail_vsphere.model.errors import (
+    Conflict,
+    ContrailVsphereError,
+    InvalidState,
+    NotFound,
+    TransientError,
+)
+from contrail_vsphere.servermanager.objects import found
+from contrail_vsphere.servermanager.plan import deployed_document
+from contrail_vsphere.servermanager.planner import Order, Planner, Prepared
+from contrail_vsphere.servermanager.records import SYSTEM, Actor, audit, born, move
+from contrail_vsphere.servermanager.runs import (
+    AnsibleServer,
+    HostReport,
+    RegistryToPull,
+    RunReport,
+    RunRequest,
+)
+from contrail_vsphere.servermanager.states import RunState, ServerState
+from contrail_vsphere.servermanager.store import Store
+from contrail_vsphere.servermanager.tables import Cluster, Run, Server
+from contrail_vsphere.servermanager.tables import Plan as PlanRow
+
+_LOG = logging.getLogger(__name__)
+
+POLL: Final = 1.0
+"""Seconds between two looks at a run that is under way; none are taken while nothing runs."""
+LOST_AFTER: Final = 120.0
+"""Seconds without an answer of the Ansible server after which a run counts as interrupted."""
+
+_HOST_STATES: Final = {
+    "completed": ServerState.PROVISIONED,
+    "failed": ServerState.FAILED,
+    "canceled": ServerState.FAILED,
+    "unreachable": ServerState.UNREACHABLE,
+}
+
+
+class Provisioner:
+    """Starts runs and follows them to their end."""
+
+    def __init__(self, store: Store, *, planner: Planner, ansible: AnsibleServer, registry: RegistryToPull) -> None:
+        self._store = store
+        self._planner = planner
+        self._ansible = ansible
+        self._registry = registry
+        self._following: dict[str, asyncio.Task[None]] = {}
+
+    def plan(self, actor: Actor, order: Order) -> dict[str, Any]:
+        """Make and store the plan; blocks, for a thread."""
+        with self._store.writing() as session:
+            return self._stored(session, actor, self._planner.prepare(session, order))
+
+    async def provision(self, actor: Actor, order: Order, *, plan_hash: str = "") -> str:
+        """Start a run and return its id; ``Conflict`` if ``plan_hash`` is not what would be done now.
+
+        The Ansible server must take it now: if it does not answer, the run ends as failed, and the caller hears why.
+        """
+        run_id, prepared = await asyncio.to_thread(self._begin, actor, order, plan_hash)
+        request = RunRequest(
+            id=run_id, cluster=prepared.plan.cluster, plan=prepared.document["hash"], hosts=prepared.request_hosts,
+            registry=self._registry,
+        )  # fmt: skip
+        try:
+            report = await self._ansible.run(request)
+        except ContrailVsphereError as error:
+            await asyncio.to_thread(self._end, run_id, RunState.FAILED, str(error))
+            raise
+        await asyncio.to_thread(self._take, run_id, report)
+        self._follow(run_id)
+        return run_id
+
+    async def cancel(self, actor: Actor, run_id: str) -> None:
+        """Ask the Ansible server to end a run."""
+        await asyncio.to_thread(self._note_cancel, actor, run_id)
+        try:
+            report = await self._ansible.cancel(run_id)
+        except NotFound:
+            await asyncio.to_thread(self._end, run_id, RunState.INTERRUPTED, "the Ansible server does not know the run")
+            return
+        await asyncio.to_thread(self._take, run_id, report)
+
+    def retry_order(self, run_id: str) -> Order:
+        """The servers of a run that did not complete; blocks, for a thread."""
+        with self._store.reading() as session:
+            run = session.get(Run, run_id)
+            if run is None:
+                raise NotFound(f"no run {run_id!r}", hint="server-manager status provision")
+            if not RunState(run.state).final:
+                raise InvalidState(f"run {run_id} is {run.state}", hint="wait for its end, or cancel it")
+            left = [each for each in run.servers if run.hosts.get(each, {}).get("state") != "completed"]
+            if not left:
+                raise InvalidState(f"run {run_id} left nothing to do")
+            return Order(servers=tuple(left), image=session.get_one(PlanRow, run.plan_hash).image_id)
+
+    async def resume(self) -> list[str]:
+        """Follow the runs that a former process left under way."""
+        left = await asyncio.to_thread(self._unfinished)
+        for run_id in left:
+            self._follow(run_id)
+        return left
+
+    async def stop(self) -> None:
+        """Stop following; the runs go on, and ``resume`` finds them."""
+        tasks = [task for task in self._following.values() if not task.done()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def settled(self, run_id: str) -> None:
+        """Wait for the end of a run."""
+        if run_id in self._following:
+            await asyncio.wait({self._following[run_id]})
+
+    # -- following ------------------------------------------------------------------------------------------------
+
+    def _follow(self, run_id: str) -> None:
+        self._following[run_id] = asyncio.create_task(self._to_its_end(run_id), name=f"run {run_id}")
+
+    async def _to_its_end(self, run_id: str) -> None:
+        loop = asyncio.get_running_loop()
+        heard = loop.time()
+        while True:
+            try:
+                report = await self._ansible.report(run_id)
+                heard = loop.time()
+                if await asyncio.to_thread(self._take, run_id, report):
+                    return
+            except NotFound:
+                await asyncio.to_thread(self._end, run_id, RunState.INTERRUPTED, "the Ansible server lost the run")
+                return
+            except (TransientError, Conflict) as error:
+                if loop.time() - heard > LOST_AFTER:
+                    await asyncio.to_thread(self._end, run_id, RunState.INTERRUPTED, str(error))
+                    return
+            except ContrailVsphereError as error:
+                await asyncio.to_thread(self._end, run_id, RunState.INTERRUPTED, str(error))
+                return
+            await asyncio.sleep(POLL)
+
+    # -- units of work, on threads --------------------------------------------------------------------------------
+
+    def _stored(self, session: Session, actor: Actor, prepared: Prepared) -> dict[str, Any]:
+        document = prepared.document
+        if session.get(PlanRow, document["hash"]) is None:
+            session.add(
+                PlanRow(
+                    hash=document["hash"], cluster_id=document["cluster"], image_id=document["image"],
+                    document=document, made=actor.at, who=actor.name,
+                )
+            )  # fmt: skip
+            session.flush()
+        return document
+
+    def _begin(self, actor: Actor, order: Order, plan_hash: str) -> tuple[str, Prepared]:
+        with self._store.writing() as session:
+            prepared = self._planner.prepare(session, order)
+            if plan_hash and plan_hash != prepared.document["hash"]:
+                raise Conflict("the plan is not what would be done now", hint="plan again, look, then provision")
+            document = self._stored(session, actor, prepared)
+            run = Run(
+                id=f"run-{uuid4().hex[:16]}", cluster_id=document["cluster"], plan_hash=document["hash"], remote_id="",
+                servers=sorted(prepared.request_hosts), state=RunState.QUEUED, reason="asked for", since=actor.at,
+                started=actor.at, hosts={}, who=actor.name,
+            )  # fmt: skip
+            session.add(run)
+            born(session, actor, run, reason="asked for")
+            for server_id in run.servers:
+                server = found(session, Server, server_id)
+                if server.state == ServerState.PROVISIONING:
+                    raise Conflict(f"server {server_id} is in another run", hint="wait for its end, or cancel it")
+                move(session, actor, server, ServerState.PROVISIONING, reason=run.id)
+                server.progress = dict.fromkeys(
+                    (step.role for step in prepared.request_hosts[server_id].roles), "pending"
+                )
+            audit(session, actor, "provision", kind="cluster", object_id=run.cluster_id, detail={"run": run.id,
+                  "plan": run.plan_hash, "servers": run.servers})  # fmt: skip
+            return run.id, prepared
+
+    def _note_cancel(self, actor: Actor, run_id: str) -> None:
+        with self._store.writing() as session:
+            run = session.get(Run, run_id)
+            if run is None:
+                raise NotFound(f"no run {run_id!r}", hint="server-manager status provision")
+            if RunState(run.state).final:
+                raise InvalidState(f"run {run_id} is over: {run.state}")
+            audit(session, actor, "cancel", kind="run", object_id=run_id)
+
+    def _unfinished(self) -> list[str]:
+        with self._store.reading() as session:
+            return list(session.scalars(select(Run.id).where(Run.state.in_([RunState.QUEUED, RunState.RUNNING]))))
+
+    def _take(self, run_id: str, report: RunReport) -> bool:
+        """Write what a report says; True when the run is over."""
+        with self._store.writing() as session:
+            run = session.get_one(Run, run_id)
+            if RunState(run.state).final:
+                return True
+            actor = Actor(SYSTEM, self._store.now())
+            run.remote_id = report.id
+            hosts = {name: each.model_dump() for name, each in report.hosts.items() if name in run.servers}
+            if hosts != run.hosts:
+                run.hosts = {**run.hosts, **hosts}
+            plan_row = session.get_one(PlanRow, run.plan_hash)
+            for name, host in report.hosts.items():
+                if name in run.servers:
+                    self._take_host(session, actor, run=run, plan_row=plan_row, name=name, host=host)
+            if report.state != run.state:
+                move(session, actor, run, report.state, reason=report.reason or report.state)
+            if report.state.final:
+                self._close(session, actor, run, plan_row)
+            return report.state.final
+
+    def _take_host(
+        self, session: Session, actor: Actor, *, run: Run, plan_row: PlanRow, name: str, host: HostReport
+    ) -> None:
+        server = session.get(Server, name)
+        if server is None or server.state != ServerState.PROVISIONING or server.reason != run.id:
+            return
+        if host.roles and host.roles != server.progress:
+            server.progress = {**server.progress, **host.roles}
+        _remember(server, plan_row, [role for role, state in host.roles.items() if state == "completed"])
+        state = _HOST_STATES.get(host.state)
+        if state is None:
+            return
+        if state is ServerState.PROVISIONED:
+            _remember(server, plan_row, None)
+            server.provisioned_id = plan_row.image_id
+        reason = run.id if state is ServerState.PROVISIONED else " ".join(f"{host.task}: {host.message}".split())
+        move(session, actor, server, state, reason=reason.removeprefix(": ") or str(host.state))
+
+    def _end(self, run_id: str, state: RunState, reason: str) -> None:
+        with self._store.writing() as session:
+            run = session.get_one(Run, run_id)
+            if RunState(run.state).final:
+                return
+            actor = Actor(SYSTEM, self._store.now())
+            move(session, actor, run, state, reason=reason)
+            self._close(session, actor, run, session.get_one(PlanRow, run.plan_hash))
+
+    def _close(self, session: Session, actor: Actor, run: Run, plan_row: PlanRow) -> None:
+        """No server of a run that is over stays in provisioning."""
+        for name in run.servers:
+            server = session.get(Server, name)
+            if server is not None and server.state == ServerState.PROVISIONING and server.reason == run.id:
+                move(session, actor, server, ServerState.FAILED, reason=f"{run.id} {run.state}: {run.reason}")
+        ended = [session.get(Server, name) for name in run.servers]
+        if run.state == RunState.SUCCEEDED and all(s is not None and s.state == ServerState.PROVISIONED for s in ended):
+            cluster = session.get(Cluster, run.cluster_id)
+            if cluster is not None:
+                cluster.provisioned_id = plan_row.image_id
+
+
+def _remember(server: Server, plan_row: PlanRow, roles: Sequence[str] | None) -> None:
+    """What the server bears now: the plan's roles, or those of them that completed."""
+    deployed = dict(server.deployed)
+    for host in plan_row.document["hosts"]:
+        if host["server"] != server.id:
+            continue
+        for step in host["roles"]:
+            if roles is not None and step["role"] not in roles:
+                continue
+            if step["container"]["action"] == "remove":
+                deployed.pop(step["role"], None)
+            else:
+                deployed[step["role"]] = deployed_document(step)
+    if deployed != server.deployed:
+        server.deployed = deployed

@@ -138,6 +138,7 @@ def _action(planned: PlannedAction) -> schema.ActionDocument:
         deployment=planned.key.deployment,
         cluster=planned.key.cluster,
         host=action.host,
+        host_name=planned.host_name,
         action=action.verb,
         reason=action.reason,
         effect=action.disturbs if isinstance(action, Resolve) else action.effect,

@@ -120,6 +120,7 @@ class ActionDocument(Document):
     cluster: str
     host: str | None = None
     """None: the whole agency."""
+    host_name: str = ""
     action: str
     """What will be done, e.g. ``resolve``."""
     reason: str

@@ -41,9 +41,12 @@ def register(config: ConfigFile = DEFAULT_FILE, vcenter: VCenterName = "", as_js
 
     done = asyncio.run(do(_settings(config), vcenter=vcenter))
     if as_json:
-        print_json({"outcome": done.outcome, "key": done.key, "version": done.version})
+        print_json(
+            {"outcome": done.outcome, "key": done.key, "version": done.version, "certificate_sha256": done.certificate}
+        )
     else:
         typer.echo(f"extension {done.key} {done.version}: {done.outcome}")
+        typer.echo(f"  its certificate was set: SHA-256 {done.certificate}")
 
 
 @app.command()
@@ -146,6 +149,12 @@ def unit_rows(units: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
         )  # fmt: skip
 
 
+def _host_of(action: dict[str, Any]) -> str:
+    if not action["host"]:
+        return "-"
+    return f"{action['host_name']} ({action['host']})" if action["host_name"] else str(action["host"])
+
+
 @app.command()
 def plan(config: ConfigFile = DEFAULT_FILE, as_json: AsJson = False) -> None:
     """What would be done now, why, and at what cost."""
@@ -154,7 +163,7 @@ def plan(config: ConfigFile = DEFAULT_FILE, as_json: AsJson = False) -> None:
         print_json(document)
         return
     rows = (
-        (f"{each['deployment']}/{each['cluster']}", each["host"] or "-", each["action"], each["effect"], each["reason"])
+        (f"{each['deployment']}/{each['cluster']}", _host_of(each), each["action"], each["effect"], each["reason"])
         for each in document["actions"]
     )
     print_table("", ("where", "host", "action", "effect", "reason"), rows, empty="nothing is to be done")

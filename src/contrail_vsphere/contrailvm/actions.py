@@ -97,6 +97,23 @@ class EnsureResourcePool(BaseAction):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveTrunkPortGroup(BaseAction):
+    """Destroy our overlay trunk after a removal; one that somebody still uses stays."""
+
+    effect: ClassVar[Effect] = "removal"
+    port_group: NetworkId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveResourcePool(BaseAction):
+    """Destroy our resource pool of that name under the root pool after a removal; one that is not empty stays."""
+
+    effect: ClassVar[Effect] = "removal"
+    root: ResourcePoolId
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetHostAgentSettings(BaseAction):
     """Write the host's EsxAgentHostManager settings; the call overwrites both, so both are given."""
 
@@ -205,6 +222,8 @@ Action = (
     | DestroyAgency
     | EnsureTrunkPortGroup
     | EnsureResourcePool
+    | RemoveTrunkPortGroup
+    | RemoveResourcePool
     | SetHostAgentSettings
     | ReconfigureVm
     | MarkAsAvailable

@@ -6,6 +6,7 @@ point leaves at worst an action that the next plan repeats harmlessly. Errors ar
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ from contrail_vsphere.contrailvm.actions import (
     MarkAsAvailable,
     ReconfigureVm,
     Refetch,
+    RemoveResourcePool,
+    RemoveTrunkPortGroup,
     Resolve,
     RestartContrailVm,
     SetHostAgentSettings,
@@ -36,13 +39,22 @@ from contrail_vsphere.contrailvm.observed import InventoryView
 from contrail_vsphere.contrailvm.plan_agency import config_digest
 from contrail_vsphere.contrailvm.readings import Readings
 from contrail_vsphere.contrailvm.records import Attempt, AttemptKind, ConfigSent, HoldRecord, HookWork
-from contrail_vsphere.contrailvm.vm_spec import READ, pool_spec, reconfigure_spec, trunk_spec
+from contrail_vsphere.contrailvm.vm_spec import (
+    POOL_READ,
+    READ,
+    pool_spec,
+    reconfigure_spec,
+    same_allocations,
+    trunk_spec,
+)
 from contrail_vsphere.engine.batcher import Batcher
 from contrail_vsphere.engine.brake import DeletionBrake
 from contrail_vsphere.model.eam import Agency
 from contrail_vsphere.model.errors import AlreadyExists, Busy, InvalidState, NotFound, TransientError
-from contrail_vsphere.model.ids import AgencyId, HostId
+from contrail_vsphere.model.ids import AgencyId, HostId, ResourcePoolId
 from contrail_vsphere.wire.soap.types import vim
+
+_LOG = logging.getLogger(__name__)
 
 TASK_DEADLINE = 120.0
 """Seconds a task of vCenter may take before it is given up (and looked at again)."""
@@ -90,6 +102,10 @@ class Applier:
                 await self._trunk(action)
             case EnsureResourcePool():
                 await self._pool(key, action)
+            case RemoveTrunkPortGroup():
+                await self._remove_trunk(action)
+            case RemoveResourcePool():
+                await self._remove_pool(action)
             case SetHostAgentSettings():
                 with self._attempt(key, action.host, "settings", "EsxAgent settings"):
                     await self._settings(action)
@@ -188,16 +204,42 @@ class Applier:
                 pool = await self._find_pool(action)
                 if pool is None:
                     raise
-        else:
+        elif not same_allocations(await self.vcenter.read(pool, *POOL_READ), spec):
             await self.vcenter.call(pool, "UpdateConfig", name=None, config=spec)
         self.notebook.set_pool(key, pool._moId)
 
     async def _find_pool(self, action: EnsureResourcePool) -> Any:
-        children = (await self.vcenter.read(vim.ResourcePool(action.root), "resourcePool")).get("resourcePool") or ()
+        return await self._child_pool(action.root, action.pool.name)
+
+    async def _child_pool(self, root: ResourcePoolId, name: str) -> Any:
+        children = (await self.vcenter.read(vim.ResourcePool(root), "resourcePool")).get("resourcePool") or ()
         for child in children:
-            if (await self.vcenter.read(child, "name")).get("name") == action.pool.name:
+            if (await self.vcenter.read(child, "name")).get("name") == name:
                 return child
         return None
+
+    async def _remove_trunk(self, action: RemoveTrunkPortGroup) -> None:
+        group = vim.dvs.DistributedVirtualPortgroup(action.port_group)
+        try:
+            await self.vcenter.wait_task(await self.vcenter.call(group, "Destroy_Task"), deadline=TASK_DEADLINE)
+        except NotFound:
+            return
+        except Busy as used:
+            # Somebody put a VM of his own on it: that is his to resolve, and the removal is done all the same.
+            _LOG.warning("our port group %s stays: %s", action.port_group, used)
+
+    async def _remove_pool(self, action: RemoveResourcePool) -> None:
+        pool = await self._child_pool(action.root, action.name)
+        if pool is None:
+            return
+        inside = await self.vcenter.read(pool, "vm", "resourcePool")
+        if inside.get("vm") or inside.get("resourcePool"):
+            _LOG.warning("our resource pool %s stays: it is not empty", action.name)
+            return
+        try:
+            await self.vcenter.wait_task(await self.vcenter.call(pool, "Destroy_Task"), deadline=TASK_DEADLINE)
+        except NotFound:
+            return
 
     async def _settings(self, action: SetHostAgentSettings) -> None:
         host = vim.HostSystem(action.host)
@@ -229,7 +271,11 @@ class Applier:
         await self.vcenter.wait_task(task, deadline=TASK_DEADLINE)
         if action.hook is not None:
             work = HookWork(vm=action.vm, hook=action.hook, at=self.now())
-            self.notebook.update_host(key, action.host, prepared=work)
+            record = replace(self.notebook.host(key, action.host), prepared=work)
+            offer = self.notebook.offers.get(key)
+            if action.hook == "provisioned" and offer is not None:
+                record = record.with_built(action.vm, offer.version)
+            self.notebook.put_host(key, action.host, record)
 
     def _identity(self, key: Key, action: ReconfigureVm, config: Any) -> dict[str, str]:
         """The properties that are this VM's own: its instance UUID, and a fresh token bound to it."""

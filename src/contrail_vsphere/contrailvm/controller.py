@@ -161,6 +161,16 @@ class ContrailVmController:
         if key is not None:
             self.engine.mark(key)
 
+    def name_of(self, host: HostId | None) -> str:
+        """What people call the host; empty for none and for one that is gone."""
+        found = self._inventory.hosts.get(host) if host is not None else None
+        return found.name if found is not None else ""
+
+    def _words(self, host: HostId | None) -> str:
+        """A host (None: the agency) as the log names it."""
+        name = self.name_of(host)
+        return f"{name} ({host})" if name else str(host or "agency")
+
     # -- a pass -------------------------------------------------------------------------------------------------
 
     def observe(self, key: Key) -> Observed:
@@ -226,13 +236,13 @@ class ContrailVmController:
         except (ContrailVsphereError, TimeoutError) as error:
             self._failed(key, host, what=what, error=error)
         except Exception as error:  # noqa: BLE001 - the boundary of all jobs; logged with its traceback and retried
-            _LOG.exception("%s %s: unexpected failure of %s", key, host or "agency", what)
+            _LOG.exception("%s %s: unexpected failure of %s", key, self._words(host), what)
             self._failed(key, host, what=what, error=error)
         else:
             self._notebook.set_failure(key, host, None)
             if not all(isinstance(action, Refetch) for action in actions):
                 self._look_again(key)
-                _LOG.info("%s %s: %s (%s)", key, host or "agency", what, actions[0].reason)
+                _LOG.info("%s %s: %s (%s)", key, self._words(host), what, actions[0].reason)
         finally:
             self.jobs_done += 1
             del self._jobs[key, host]
@@ -251,7 +261,7 @@ class ContrailVmController:
         text = str(error) or type(error).__name__
         self._notebook.set_failure(key, host, Failure(what=what, error=text, count=count, until=self._now() + delay))
         _LOG.log(
-            logging.INFO if transient else logging.WARNING, "%s %s: %s failed: %s", key, host or "agency", what, text
+            logging.INFO if transient else logging.WARNING, "%s %s: %s failed: %s", key, self._words(host), what, text
         )
 
     # -- publishing ---------------------------------------------------------------------------------------------
@@ -291,10 +301,10 @@ class ContrailVmController:
         before = {(alarm.host, alarm.cause): alarm for alarm in self._alarms.get(key, frozenset())}
         after = {(alarm.host, alarm.cause): alarm for alarm in alarms}
         for mark in after.keys() - before.keys():
-            _LOG.warning("alarm: %s %s: %s", key, mark[0] or "agency", after[mark].reason)
+            _LOG.warning("alarm: %s %s: %s", key, self._words(mark[0]), after[mark].reason)
             self.on_alarm(key, after[mark], True)
         for mark in before.keys() - after.keys():
-            _LOG.info("alarm over: %s %s: %s", key, mark[0] or "agency", before[mark].reason)
+            _LOG.info("alarm over: %s %s: %s", key, self._words(mark[0]), before[mark].reason)
             self.on_alarm(key, before[mark], False)
         self._alarms[key] = alarms
 

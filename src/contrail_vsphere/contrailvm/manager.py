@@ -98,6 +98,8 @@ class PlannedAction:
     key: Key
     action: Action
     needs_approval: bool = False
+    host_name: str = ""
+    """Empty where the action concerns no host, or one that is gone."""
 
 
 class ContrailVmManager:
@@ -347,13 +349,15 @@ class ContrailVmManager:
     def plan_preview(self) -> tuple[PlannedAction, ...]:
         """What would be done now, and what is waited for; nothing is done (``contrailvm plan``)."""
         return tuple(
-            PlannedAction(key, action, needs_approval=_needs_approval(action))
+            PlannedAction(
+                key, action, needs_approval=_needs_approval(action), host_name=self.controller.name_of(action.host)
+            )
             for key in self.keys()
             for action in self.controller.preview(key)[2]
         )
 
     def converged(self) -> bool:
-        """Nothing is left to do and every host in reach is served."""
+        """Nothing is left to do and every host that is not in maintenance is served."""
         return (
             not self.blind()
             and self.status().converged

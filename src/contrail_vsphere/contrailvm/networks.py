@@ -9,7 +9,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from contrail_vsphere.contrailvm.actions import Action, Alarm, EnsureResourcePool, EnsureTrunkPortGroup, NicChange, Wait
+from contrail_vsphere.contrailvm.actions import (
+    Action,
+    Alarm,
+    EnsureResourcePool,
+    EnsureTrunkPortGroup,
+    NicChange,
+    RemoveResourcePool,
+    RemoveTrunkPortGroup,
+    Wait,
+)
 from contrail_vsphere.contrailvm.desired import Desired, OverlayTrunk, marked_name
 from contrail_vsphere.contrailvm.observed import Observed
 from contrail_vsphere.model.ids import NetworkId
@@ -90,6 +99,21 @@ def plan_pool(desired: Desired, observed: Observed) -> tuple[Action, ...]:
             reason=f"resource pool {desired.pool.name} was not looked up yet",
         ),
     )
+
+
+def plan_clearing(desired: Desired, observed: Observed) -> tuple[Action, ...]:
+    """After a removal: take away the port group and the pool that bear our mark and that nobody else stands on."""
+    actions: list[Action] = []
+    trunk = find_trunk(desired.trunk, observed) if desired.trunk is not None else None
+    if trunk is not None and is_ours(trunk, observed.solution_id) and not observed.trunk_shared:
+        reason = f"port group {trunk.name} bears our mark and no deployment needs it any more"
+        actions.append(RemoveTrunkPortGroup(port_group=trunk.id, reason=reason))
+    root = observed.cluster.root_pool if observed.cluster is not None else None
+    if desired.pool is not None and root is not None:
+        name = marked_name(observed.solution_id, desired.key, desired.pool.name)
+        reason = f"resource pool {name} is ours and the deployment was removed"
+        actions.append(RemoveResourcePool(root=root, name=name, reason=reason))
+    return tuple(actions)
 
 
 def wanted_networks(desired: Desired, observed: Observed) -> tuple[tuple[str, NetworkId | None], ...]:

@@ -86,7 +86,16 @@ class Notebook:
             failures=self._failures.get(key, {}),
             pool=self._pools.get(key),
             offer=self.offers.get(key),
+            trunk_shared=self._trunk_shared(key),
         )
+
+    def _trunk_shared(self, key: Key) -> bool:
+        """One that is itself being removed counts: the last one to go takes the trunk along."""
+        own = self._desired.get(key)
+        trunk = own.trunk if own is not None else None
+        place = (trunk.switch, trunk.name) if trunk is not None else None
+        others = (each.trunk for other, each in self._desired.items() if other != key and each.trunk is not None)
+        return any((each.switch, each.name) == place for each in others)
 
     def host(self, key: Key, host: HostId) -> HostRecord:
         """The record of a host, empty if there is none."""

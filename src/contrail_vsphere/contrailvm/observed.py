@@ -176,6 +176,8 @@ class Observed:
     dvss: Mapping[DvsId, Dvs] = field(default_factory=dict)
     pool: ResourcePoolId | None = None
     """Our resource pool, once ``apply`` found or made it."""
+    trunk_shared: bool = False
+    """Another cluster or deployment stands on the same overlay trunk."""
     offer: PackageOffer | None = None
     failure: Failure | None = None
     record: KeyRecord = field(default_factory=KeyRecord)
@@ -195,6 +197,7 @@ class Memory:
     failures: Mapping[HostId | None, Failure] = field(default_factory=dict)
     pool: ResourcePoolId | None = None
     offer: PackageOffer | None = None
+    trunk_shared: bool = False
 
 
 def observe(
@@ -235,6 +238,7 @@ def observe(
         datastores=inventory.datastores,
         dvss=inventory.dvss,
         pool=memory.pool,
+        trunk_shared=memory.trunk_shared,
         offer=memory.offer,
         failure=memory.failures.get(None),
         record=memory.record,

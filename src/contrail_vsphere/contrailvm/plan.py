@@ -40,7 +40,7 @@ def plan(desired: Desired | None, observed: Observed) -> tuple[Action, ...]:
     if observed.record.paused:
         return (Wait(reason=f"paused by {observed.record.paused}"),)
     if desired.removed:
-        return (*plan_removal(observed), *_unblock_removal(desired, observed))
+        return (*plan_removal(desired, observed), *_unblock_removal(desired, observed))
     if observed.cluster is None:
         reason = (
             f"cluster {desired.cluster_name} ({desired.key.cluster}) no longer exists; remove it from the deployment"

@@ -16,7 +16,7 @@ from contrail_vsphere.contrailvm.actions import (
     Wait,
 )
 from contrail_vsphere.contrailvm.desired import Desired, agency_name, to_record
-from contrail_vsphere.contrailvm.networks import missing_networks
+from contrail_vsphere.contrailvm.networks import missing_networks, plan_clearing
 from contrail_vsphere.contrailvm.observed import Observed, PackageOffer
 from contrail_vsphere.contrailvm.policy import policy_for
 from contrail_vsphere.model.eam import Agency, AgencyConfig, EsxAgentConfig, Trust
@@ -180,14 +180,14 @@ def plan_duplicates(observed: Observed) -> tuple[Action, ...]:
     )
 
 
-def plan_removal(observed: Observed) -> tuple[Action, ...]:
-    """The operator wants it gone: uninstall, wait until empty, destroy, forget."""
+def plan_removal(desired: Desired, observed: Observed) -> tuple[Action, ...]:
+    """The operator wants it gone: uninstall, wait until empty, destroy, clear the ground, forget."""
     agencies = (*((observed.agency,) if observed.agency else ()), *observed.duplicates)
-    if not agencies:
-        return (Forget(reason="the agency is gone"),)
     if observed.failure is not None and observed.now < observed.failure.until:
         failure = observed.failure
         return (Wait(reason=f"{failure.what} failed: {failure.error}", until=failure.until),)
+    if not agencies:
+        return (*plan_clearing(desired, observed), Forget(reason="the agency is gone"))
     return tuple(
         action for agency in agencies for action in _remove(agency, observed, reason="the deployment was removed")
     )

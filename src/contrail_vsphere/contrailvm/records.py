@@ -46,6 +46,14 @@ class HookWork:
 
 
 @dataclass(frozen=True, slots=True)
+class BuiltFrom:
+    """Of which version of the package a VM was deployed."""
+
+    vm: VmId
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class HostRecord:
     """Memory of one host within one key."""
 
@@ -53,6 +61,8 @@ class HostRecord:
     hold: HoldRecord | None = None
     prepared: HookWork | None = None
     released: HookWork | None = None
+    built: tuple[BuiltFrom, ...] = ()
+    """The newest VMs; two while one replaces the other."""
     enrolled: VmId | None = None
     """The VM that redeemed its bootstrap token: it has a client certificate and needs no token to restart."""
     enrolled_key: str = ""
@@ -73,6 +83,15 @@ class HostRecord:
     def counted(self, *kinds: AttemptKind, since: float, what: str = "") -> tuple[Attempt, ...]:
         """Of those ``tried``, the ones that came to an end: only they may put a ContrailVM on hold."""
         return tuple(each for each in self.tried(*kinds, since=since, what=what) if not each.open)
+
+    def version_of(self, vm: VmId) -> str | None:
+        """The package that VM was deployed from; None when that was not noted."""
+        return next((each.version for each in self.built if each.vm == vm), None)
+
+    def with_built(self, vm: VmId, version: str) -> HostRecord:
+        """With one more VM noted, old ones forgotten."""
+        kept = tuple(each for each in self.built if each.vm != vm)
+        return replace(self, built=(*kept[-1:], BuiltFrom(vm, version)))
 
     def ended(self, attempt: Attempt) -> HostRecord:
         """With that attempt at its end."""

@@ -7,6 +7,8 @@ ContrailVM, so it is never a step of an update, and says beforehand what it woul
 
 from __future__ import annotations
 
+import hashlib
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -55,6 +57,8 @@ class Registered:
     outcome: Literal["registered", "updated", "unchanged"]
     key: str
     version: str
+    certificate: str = ""
+    """SHA-256 of the certificate that was set; vCenter does not tell which one it had before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,9 @@ class Registration:
             extensionKey=key,
             certificatePem=_leaf(self._facts.certificate_pem),
         )
-        return Registered(outcome=outcome, key=key, version=self._facts.version)
+        leaf = ssl.PEM_cert_to_DER_cert(_leaf(self._facts.certificate_pem))
+        digest = hashlib.sha256(leaf).hexdigest()
+        return Registered(outcome=outcome, key=key, version=self._facts.version, certificate=digest)
 
     async def heartbeat(self) -> None:
         """Tell vCenter that we are alive (``lastHeartbeatTime``); NotFound when somebody unregistered us."""

@@ -14,6 +14,7 @@ from contrail_vsphere.contrailvm.desired import Desired
 from contrail_vsphere.contrailvm.observed import HostView, Observed
 from contrail_vsphere.contrailvm.policy import policy_for
 from contrail_vsphere.model.eam import Status
+from contrail_vsphere.model.inventory import VirtualMachine
 from contrail_vsphere.model.protocols import UnitState
 
 
@@ -85,9 +86,9 @@ class ManagerStatus:
 
     @property
     def converged(self) -> bool:
-        """Every host is healthy, in maintenance or not reachable, and no deployment is unfinished."""
+        """Every host is healthy or in maintenance, no deployment is unfinished; of one out of reach nobody knows."""
         return all(
-            not each.next and all(host.state in ("healthy", "maintenance", "unreachable") for host in each.hosts)
+            not each.next and all(host.state in ("healthy", "maintenance") for host in each.hosts)
             for each in self.deployments
         )
 
@@ -136,7 +137,7 @@ def host_status(desired: Desired | None, observed: Observed, view: HostView, act
         vm_name=vm.name if vm else "",
         address=vm.ip_address if vm else "",
         instance_uuid=vm.instance_uuid if vm else "",
-        version=observed.offer.version if observed.offer and vm and _is_current(observed) else "",
+        version=_version(observed, view, vm),
         forwards=bool(view.vrouter and view.vrouter.forwards),
         issues=tuple(
             IssueStatus(seen.issue.type, seen.issue.description or policy_for(seen.issue.type).advice, seen.seen.since)
@@ -180,6 +181,16 @@ def colour_of(states: Iterable[UnitState]) -> Status:
     if seen & {"degraded", "held", "blocked"}:
         return "red"
     return "green" if seen <= {"healthy", "maintenance"} else "yellow"
+
+
+def _version(observed: Observed, view: HostView, vm: VirtualMachine | None) -> str:
+    """Of the package the VM was deployed from: as noted then, else (an adopted one) the agency's."""
+    if vm is None:
+        return ""
+    noted = view.record.version_of(vm.id)
+    if noted is not None:
+        return noted
+    return observed.offer.version if observed.offer and _is_current(observed) else ""
 
 
 def _is_current(observed: Observed) -> bool:

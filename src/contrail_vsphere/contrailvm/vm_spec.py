@@ -17,6 +17,8 @@ from contrail_vsphere.wire.soap.types import vim
 
 READ = ("config.hardware.device", "config.vAppConfig.property", "config.changeVersion", "config.instanceUuid")
 """Property paths that ``reconfigure_spec`` needs."""
+POOL_READ = ("config.cpuAllocation", "config.memoryAllocation")
+"""Property paths that ``same_allocations`` needs."""
 
 
 def reconfigure_spec(
@@ -130,4 +132,18 @@ def pool_spec(*, cpu_mhz: int, memory_mb: int) -> Any:
         memoryAllocation=vim.ResourceAllocationInfo(
             reservation=memory_mb, expandableReservation=True, limit=-1, shares=shares
         ),
+    )
+
+
+def same_allocations(config: Mapping[str, Any], spec: Any) -> bool:
+    """Whether a pool's ``POOL_READ`` values are those of ``pool_spec`` already."""
+
+    def settings(allocation: Any) -> tuple[Any, ...] | None:
+        if allocation is None:
+            return None
+        level = str(allocation.shares.level) if allocation.shares is not None else ""
+        return allocation.reservation, bool(allocation.expandableReservation), allocation.limit, level
+
+    return all(
+        settings(config.get(path)) == settings(getattr(spec, path.removeprefix("config."))) for path in POOL_READ
     )

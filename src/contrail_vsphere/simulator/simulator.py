@@ -29,6 +29,7 @@ from contrail_vsphere.simulator.guest.runtime import GuestRuntime
 from contrail_vsphere.simulator.profile import RELEASES
 from contrail_vsphere.simulator.scenario import Scenario
 from contrail_vsphere.simulator.server import VimServer
+from contrail_vsphere.simulator.system_vm.rest import RestDoor
 from contrail_vsphere.simulator.vcenter.authorization import Account, Accounts
 from contrail_vsphere.simulator.vcenter.background import Background
 from contrail_vsphere.simulator.vcenter.build import build_inventory, prepare
@@ -297,7 +298,10 @@ class VCenterSimulator:
         host, _, port = listen.rpartition(":")
         identity = tls.make_identity(directory, host)
         self.server.thumbprint = identity.thumbprint
-        taken = await self.server.listen(self.server.application(), host, int(port), identity.plain)
+        application = self.server.application()
+        if self.eam.profile.rest:
+            RestDoor(self.world, self.eam.profile, version=self.release.newest).add_routes(application)
+        taken = await self.server.listen(application, host, int(port), identity.plain)
         inner = await self.server.listen(self.server.application(), host, 0, identity.tunnel)
         self.tunnel_url = f"https://{host}:{inner}/sdk"
         self._tunnel = Tunnel(target=("127.0.0.1" if host == "0.0.0.0" else host, inner))  # noqa: S104
@@ -305,7 +309,7 @@ class VCenterSimulator:
         self.ready = {
             "url": f"https://{host}:{taken}/sdk",
             "eam_url": f"https://{host}:{taken}/eam/sdk",
-            "rest_url": None,
+            "rest_url": f"https://{host}:{taken}/api" if self.eam.profile.rest else None,
             "tunnel": f"{host}:{tunnel}",
             "username": self.options.username,
             "password": self.options.password,

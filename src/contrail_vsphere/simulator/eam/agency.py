@@ -89,6 +89,11 @@ class Agency(EamObject):
         return False
 
     @property
+    def is_over(self) -> bool:
+        """Nothing is left of it, and nothing is to come."""
+        return self.destroying and not self.agents
+
+    @property
     def has_pre_power_on(self) -> bool:
         """Whether an upgrade may stop at ``prePowerOn``."""
         return True

@@ -58,6 +58,10 @@ class EsxAgent(EamObject):
     status: str = "yellow"
     applied: Any = None
     """AgencyConfigInfo that was last applied to this host, where an apply decides (System VMs)."""
+    applied_revision: int = 0
+    """Which desired state of the solution that was; 0: none of vLCM's."""
+    dismissed: bool = False
+    """The solution is deleted, and that was applied here."""
     hook_since: datetime | None = None
     vibs: tuple[Vib, ...] = ()
     """Brought by this EsxAgent and there (some only from the next boot on)."""
@@ -102,7 +106,8 @@ class EsxAgent(EamObject):
     def leaving(self) -> bool:
         """Not wanted on this host any more."""
         agency = self.agency
-        return agency.destroying or agency.goal == "uninstalled" or not agency.has_in_scope(self.host)
+        wanted = agency.goal != "uninstalled" and not agency.destroying and not self.dismissed
+        return not wanted or not agency.has_in_scope(self.host)
 
     @property
     def available(self) -> bool:

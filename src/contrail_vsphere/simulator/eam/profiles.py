@@ -64,6 +64,8 @@ class Profile:
     """Hosts of this version and later get VIBs through their cluster's image only (9.0)."""
     shows_vcls: bool = False
     """The agencies of vCLS are in EAM, for every user to see (7.0 U1 up to 8.0 U2)."""
+    rest: bool = True
+    """VCenter's REST API is below ``/api`` (7.0 U2)."""
     system_vm_rest: bool = False
     """vLCM's System VM API is served (9.0)."""
     dynamic_updates: bool = False
@@ -110,6 +112,7 @@ PROFILES: Final[Mapping[str, Profile]] = {
             shows_hook=False,
             minds_place=True,
             uses_update_manager=True,
+            rest=False,
         ),
         Profile(
             name="vc67",
@@ -119,6 +122,7 @@ PROFILES: Final[Mapping[str, Profile]] = {
             maintenance_issue="always",
             minds_place=True,
             uses_update_manager=True,
+            rest=False,
         ),
         Profile(name="vc70", eam_version="7.6", verifies_tls=False, shows_vcls=True),
         Profile(name="vc80u2", eam_version="8.2", shows_vcls=True),

@@ -51,6 +51,7 @@ from contrail_vsphere.wire.soap.types import eam, vmodl
 
 if TYPE_CHECKING:
     from contrail_vsphere.simulator.core.calls import Call
+    from contrail_vsphere.simulator.core.world import Transaction
 
 ORPHANS = "orphans"
 
@@ -233,6 +234,13 @@ class EamService:
             self.worker.settle_agency(tx, agency)
         self.refresh(agency)
 
+    def enlist(self, tx: Transaction, agent: EsxAgent) -> None:
+        """Inside a commit: an agency gets an EsxAgent."""
+        tx.add(agent)
+        self._agents_by_host[agent.host.moid].append(agent)
+        tx.set(agent.agency, agents=(*agent.agency.agents, agent))
+        agent_event(tx, agent, "agent.created", f"created for host {agent.host.name}")
+
     def forget(self, agent: EsxAgent) -> None:
         """The last step of an EsxAgent."""
         agency = agent.agency
@@ -328,14 +336,14 @@ class EamService:
     def _reconcile_scope(self, agency: Agency) -> None:
         """EsxAgents for hosts that have none; the agency itself goes with its last one when it is being destroyed."""
         world = self.world
-        if agency.destroying and not agency.agents:
+        if agency.is_over:
             with world.commit(USER) as tx:
                 agency_event(tx, agency, "destroyed", "destroyed")
                 tx.remove(agency)
             return
         known = {agent.host.moid for agent in agency.agents}
         new = [
-            EsxAgent(world=world, moid=self._agent_id(), agency=agency, host=host)
+            EsxAgent(world=world, moid=self.new_agent_id(), agency=agency, host=host)
             for host in agency.wanted_hosts
             if host.moid not in known
         ]
@@ -343,17 +351,14 @@ class EamService:
             self._forget_lost_clusters(tx, agency)
             self._settle_disabled(tx, agency)
             for agent in new:
-                tx.add(agent)
-                self._agents_by_host[agent.host.moid].append(agent)
-            tx.set(agency, agents=(*agency.agents, *new))
-            for agent in new:
-                agent_event(tx, agent, "agent.created", f"created for host {agent.host.name}")
+                self.enlist(tx, agent)
             self.worker.settle_agency(tx, agency)
         for agent in agency.agents:
             if agent in new or agent.leaving:
                 self.mark(agent)
 
-    def _agent_id(self) -> str:
+    def new_agent_id(self) -> str:
+        """As EAM makes them."""
         return str(uuid.UUID(int=self.world.random.getrandbits(128), version=4))
 
     def _forget_lost_clusters(self, tx: Any, agency: Agency) -> None:

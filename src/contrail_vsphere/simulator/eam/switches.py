@@ -35,6 +35,8 @@ class Switches:
     """An extension is unregistered: its agencies are destroyed, or get the issue OrphanedAgency."""
     maintenance_deadline: float = 1800.0
     """Seconds after which EAM gives up putting a host into maintenance mode for a VIB; 0: never."""
+    system_vm_set_checks_url: bool = True
+    """Whether setting the desired state of System VMs is refused while the package's URL cannot be read."""
     folder_name: str = "ESX Agents"
     """Top-level folder that EAM makes per datacenter where the agency names none."""
     pool_name: str = "ESX Agents"

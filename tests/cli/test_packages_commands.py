@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import pytest
+
+from contrail_vsphere.app.data_dir import DataDirectory
+from contrail_vsphere.contrailvm.desired import Desired, Key, PackageRef
+from contrail_vsphere.contrailvm.notebook import Notebook
 
 
 @pytest.fixture
@@ -85,3 +90,21 @@ def test_a_published_package_that_was_damaged_is_named(desk, package):
     said = desk.do("contrailvm", "package", "list")
     assert said.code == 0
     assert "is not served" in said.err
+
+
+def test_a_package_is_taken_off_the_shelf_by_version_or_digest(desk, package):
+    for name in (lambda facts: facts["version"], lambda facts: facts["digest"][:12]):
+        facts = desk.do("contrailvm", "package", "publish", package, "--json").json
+        assert desk.do("contrailvm", "package", "remove", name(facts), "--json").json["digest"] == facts["digest"]
+        assert desk.do("contrailvm", "package", "list", "--json").json == []
+    assert "no package '1.0.0'" in desk.refused(1, "contrailvm", "package", "remove", "1.0.0")
+
+
+def test_a_package_that_a_deployment_uses_stays(desk, package):
+    facts = desk.do("contrailvm", "package", "publish", package, "--json").json
+    with DataDirectory(desk.data, now=lambda: datetime.now(UTC)).journal() as journal:
+        key = Key("dc1", "domain-c8")
+        desired = Desired(key, "C0", PackageRef(facts["version"], facts["digest"]), ())
+        Notebook(journal).write_desired({key: desired}, sources={})
+    assert "is used by dc1 on C0" in desk.refused(1, "contrailvm", "package", "remove", facts["version"])
+    assert len(desk.do("contrailvm", "package", "list", "--json").json) == 1

@@ -18,13 +18,14 @@ import aiohttp
 
 import contrail_vsphere
 from contrail_vsphere.app.access import TokenFile
+from contrail_vsphere.app.certificates import CertificateWatch
 from contrail_vsphere.app.connect import choose_vcenter, endpoint
 from contrail_vsphere.app.contrailvm_control import ContrailVmControl
 from contrail_vsphere.app.control import create_app
 from contrail_vsphere.app.control_server import ControlServer
 from contrail_vsphere.app.data_dir import DataDirectory
 from contrail_vsphere.app.metrics import Metrics
-from contrail_vsphere.config.settings import Address, Settings
+from contrail_vsphere.config.settings import Address, PublishSettings, Settings
 from contrail_vsphere.contrail.introspect import Introspect
 from contrail_vsphere.contrailvm.bootstrap import BootstrapServer
 from contrail_vsphere.contrailvm.deeds import DEED_EVENTS
@@ -81,6 +82,7 @@ class ContrailVmService:
         self.manager: ContrailVmManager
         self.vcenter: VCenter
         self.publisher: Publisher
+        self.certificates: CertificateWatch
 
     async def __aenter__(self) -> ContrailVmService:
         """Start everything, or nothing."""
@@ -106,8 +108,13 @@ class ContrailVmService:
         journal = stack.enter_context(data.journal())
         authority = data.authority()
         publish, bootstrap = settings.publish, settings.bootstrap
-        publish_identity = data.server_identity("publish", _hosts(publish.listen, publish.advertise), authority)
-        bootstrap_identity = data.server_identity("bootstrap", _hosts(bootstrap.listen, bootstrap.advertise), authority)
+        publish_identity, renew_publish = _publish_identity(publish, data, authority)
+        bootstrap_hosts = _hosts(bootstrap.listen, bootstrap.advertise)
+        bootstrap_identity = data.server_identity("bootstrap", bootstrap_hosts, authority)
+        self.certificates = CertificateWatch(
+            {"publish": publish_identity, "bootstrap": bootstrap_identity},
+            renew=(*renew_publish, lambda: data.server_identity("bootstrap", bootstrap_hosts, authority)),
+        )
         self.publisher = Publisher(
             data.path / "packages",
             listen=publish.listen,
@@ -170,6 +177,8 @@ class ContrailVmService:
         await self.manager.start()
         stack.push_async_callback(self.manager.stop)
         control = await self._start_control(stack)
+        self.certificates.start()
+        stack.push_async_callback(self.certificates.stop)
         self.ready = {
             "control_url": control,
             "publish_url": self.publisher.base_url,
@@ -208,7 +217,9 @@ class ContrailVmService:
         self.metrics.gauge("hosts", "Hosts by the state of their ContrailVM.", ("state",), self._hosts_by_state)
         tls = None
         if control.cert_file is not None and control.key_file is not None:
-            tls = Identity(control.key_file, control.cert_file).server_context()
+            identity = Identity(control.key_file, control.cert_file)
+            self.certificates.add("control", identity)
+            tls = identity.server_context()
         target = ContrailVmControl(self.manager, reload_packages=self.publisher.reload)
         app = create_app(
             target=target, tokens=TokenFile(self.settings.token_file), health=self.health, metrics=self.metrics
@@ -236,6 +247,18 @@ def extension_facts(settings: Settings, identity: Identity) -> ExtensionFacts:
         manager_url=bootstrap_url,
         version=contrail_vsphere.__version__,
         admin_email=settings.manager.admin_email,
+    )
+
+
+def _publish_identity(
+    publish: PublishSettings, data: DataDirectory, authority: CertificateAuthority
+) -> tuple[Identity, tuple[Callable[[], object], ...]]:
+    """The operator's own certificate, or ours with the way to renew it."""
+    if publish.cert_file is not None and publish.key_file is not None:
+        return Identity(publish.key_file, publish.cert_file), ()
+    hosts = _hosts(publish.listen, publish.advertise)
+    return data.server_identity("publish", hosts, authority), (
+        lambda: data.server_identity("publish", hosts, authority),
     )
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from contrail_vsphere.contrailvm.notebook import Notebook
 from contrail_vsphere.contrailvm.publish import PackageStore
 from contrail_vsphere.engine.journal import Journal
 from contrail_vsphere.model.errors import InvalidState, SettingsError
@@ -71,6 +72,16 @@ class DataDirectory:
         if store.data_dir.exists():
             store.load()
         return store
+
+    def users_of(self, digest: str) -> tuple[str, ...]:
+        """Deployments on clusters that want a package, in words; read from the journal, a manager may run beside."""
+        if not (self.path / "journal.sqlite").exists():
+            return ()
+        with self.journal() as journal:
+            desired = Notebook(journal).desired.values()
+        return tuple(
+            f"{each.key.deployment} on {each.cluster_name}" for each in desired if each.package.digest == digest
+        )
 
     def server_identity(self, name: str, hosts: Sequence[str], authority: CertificateAuthority) -> Identity:
         """The identity a listener presents, issued anew when the hosts changed or it is about to expire."""

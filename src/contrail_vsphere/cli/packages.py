@@ -13,12 +13,15 @@ import typer
 
 from contrail_vsphere.cli.config import DEFAULT_FILE, ConfigFile
 from contrail_vsphere.cli.output import print_json, print_table, say, warn
-from contrail_vsphere.model.errors import PackageError, UsageError
+from contrail_vsphere.model.errors import InvalidState, NotFound, PackageError, UsageError
 
 if TYPE_CHECKING:
     from contrail_vsphere.app.data_dir import DataDirectory
 
 app = typer.Typer(help="ContrailVM packages: OVF descriptor, disks, manifest.", no_args_is_help=True)
+
+LEAST_DIGITS = 12
+"""Of a digest, to name a package by it."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
 
@@ -109,6 +112,42 @@ def list_packages(config: ConfigFile = DEFAULT_FILE, as_json: AsJson = False) ->
         ((e["name"], e["version"], e["digest"][:12], str(e["bytes"])) for e in found),
         empty="none; publish one: contrail-vsphere contrailvm package publish PATH",
     )
+
+
+@app.command()
+def remove(
+    package: Annotated[str, typer.Argument(help="Its version, or the first 12 digits or more of its digest.")],
+    config: ConfigFile = DEFAULT_FILE,
+    as_json: AsJson = False,
+) -> None:
+    """Take a package off the shelf.
+
+    Refused while a deployment uses it. A running manager sees it with the next apply.
+    """
+    data = _data(config)
+    store = data.packages()
+    by_digest = len(package) >= LEAST_DIGITS
+    found = [
+        each
+        for each in store.packages.values()
+        if each.version == package or (by_digest and each.digest.startswith(package))
+    ]
+    if not found:
+        raise NotFound(f"no package {package!r} is published", hint="contrail-vsphere contrailvm package list")
+    if len(found) > 1:
+        digests = ", ".join(each.digest[:12] for each in found)
+        raise UsageError(f"{package!r} is the version of several packages", hint=f"name one by its digest: {digests}")
+    users = data.users_of(found[0].digest)
+    if users:
+        raise InvalidState(
+            f"package {found[0].version} is used by {', '.join(users)}",
+            hint="apply another version there, or remove the deployment",
+        )
+    store.remove([found[0].digest])
+    if as_json:
+        print_json({"version": found[0].version, "digest": found[0].digest})
+    else:
+        typer.echo(f"package {found[0].version} ({found[0].digest[:12]}): removed")
 
 
 @contextmanager

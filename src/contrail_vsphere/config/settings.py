@@ -126,6 +126,16 @@ class PublishSettings(Table):
     """Where it binds."""
     advertise: BaseUrl = Field(default="", examples=["https://manager.example.com:8443"])
     """Base URL under which vCenter reaches it; empty: the address it binds."""
+    cert_file: File | None = Field(default=None, examples=["publish.crt"])
+    """Certificate (PEM) of your own, presented again when renewed; without it the manager's CA issues one."""
+    key_file: File | None = Field(default=None, examples=["publish.key"])
+    """Its key, mode 0600."""
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file go together")
+        return self
 
 
 class BootstrapSettings(Table):

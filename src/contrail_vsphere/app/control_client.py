@@ -8,7 +8,7 @@ from typing import Any, Self
 import aiohttp
 
 from contrail_vsphere.app.access import Role, TokenFile
-from contrail_vsphere.config.settings import Settings
+from contrail_vsphere.config.settings import Address, Settings
 from contrail_vsphere.model.errors import (
     AuthenticationFailed,
     ContrailVsphereError,
@@ -38,12 +38,12 @@ _ERRORS: dict[int, type[ContrailVsphereError]] = {
 
 
 class ControlClient:
-    """``async with`` it; every answer is the API's document as plain values."""
+    """``async with`` it; every answer is the API's document as plain values. ``listen``: of another role's API."""
 
-    def __init__(self, settings: Settings, *, role: Role) -> None:
+    def __init__(self, settings: Settings, *, role: Role, listen: Address | None = None) -> None:
         control = settings.control
         secure = control.cert_file is not None
-        self.url = f"{'https' if secure else 'http'}://{control.listen}"
+        self.url = f"{'https' if secure else 'http'}://{listen or control.listen}"
         self._tls: ssl.SSLContext | bool = client_context(ca_file=control.cert_file) if secure else True
         if not settings.token_file.exists():
             raise SettingsError(

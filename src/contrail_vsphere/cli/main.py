@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from contrail_vsphere.cli import config, contrailvm, demo, simulate
+from contrail_vsphere.cli import config, contrailvm, demo, plugin, simulate
 from contrail_vsphere.cli.run import run as run_command
 from contrail_vsphere.model.errors import ContrailVsphereError, NotConverged, UsageError
 
@@ -27,6 +27,7 @@ app.command("demo")(demo.demo)
 app.command("run")(run_command)
 app.add_typer(simulate.app, name="simulate")
 app.add_typer(contrailvm.app, name="contrailvm")
+app.add_typer(plugin.app, name="plugin")
 app.add_typer(config.app, name="config")
 
 

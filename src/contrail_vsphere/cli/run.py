@@ -7,6 +7,9 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,31 +18,57 @@ from contrail_vsphere.cli.config import DEFAULT_FILE, ConfigFile
 
 if TYPE_CHECKING:
     from contrail_vsphere.app.contrailvm import ContrailVmService
+    from contrail_vsphere.app.plugin import PluginService
+    from contrail_vsphere.config.settings import Settings
+
+    Service = ContrailVmService | PluginService
+
+
+class Role(StrEnum):
+    """What a process does."""
+
+    CONTRAILVM = "contrailvm"
+    PLUGIN = "plugin"
 
 
 def run(
     config: ConfigFile = DEFAULT_FILE,
     vcenter: Annotated[str, typer.Option(help="Name of the vCenter's table, where the settings have several.")] = "",
+    role: Annotated[
+        list[Role] | None, typer.Option(help="What to run; repeat for several in one process. Default: contrailvm.")
+    ] = None,
 ) -> None:
     """Run the controllers in the foreground.
 
-    Prints one JSON line when they serve; ends on Ctrl-C or SIGTERM.
+    Prints one JSON line when they serve, of several roles one line each; ends on Ctrl-C or SIGTERM.
     """
-    from contrail_vsphere.app.contrailvm import ContrailVmService
     from contrail_vsphere.app.logs import configure
     from contrail_vsphere.config.load import load
 
     settings = load(config, os.environ)
     configure(level=settings.log.level, style=settings.log.format)
-    asyncio.run(_serve(ContrailVmService(settings, vcenter=vcenter)))
+    chosen = dict.fromkeys(role or [Role.CONTRAILVM])
+    asyncio.run(_serve([_service(each, settings, vcenter) for each in chosen]))
 
 
-async def _serve(service: ContrailVmService) -> None:
+def _service(role: Role, settings: Settings, vcenter: str) -> Service:
+    if role is Role.PLUGIN:
+        from contrail_vsphere.app.plugin import PluginService
+
+        return PluginService(settings, vcenter=vcenter)
+    from contrail_vsphere.app.contrailvm import ContrailVmService
+
+    return ContrailVmService(settings, vcenter=vcenter)
+
+
+async def _serve(services: Sequence[Service]) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
-    async with service:
-        sys.stdout.write(json.dumps(service.ready) + "\n")
-        sys.stdout.flush()
+    async with AsyncExitStack() as stack:
+        for service in services:
+            await stack.enter_async_context(service)
+            sys.stdout.write(json.dumps(service.ready) + "\n")
+            sys.stdout.flush()
         await ended.wait()

@@ -168,6 +168,114 @@ class ControlSettings(Table):
         return self
 
 
+class ContrailSettings(Table):
+    """Contrail's config API and its message broker, for the vCenter plugin."""
+
+    servers: str = Field(default="", examples=["http://10.0.0.11:8082, http://10.0.0.12:8082"])
+    """URLs of the config API servers, with commas between them."""
+    ca_file: File | None = Field(default=None, examples=["contrail-ca.pem"])
+    """CA certificates (PEM) of the API servers, Keystone and the broker where they speak TLS."""
+    keystone_url: str = Field(default="", examples=["http://10.0.0.10:5000/v3"])
+    """Keystone v3; empty: the config API asks for no token."""
+    username: str = "admin"
+    """Keystone user."""
+    password_file: File | None = Field(default=None, examples=["contrail.password"])
+    """File with its password, mode 0600."""
+    password: SecretStr = SecretStr("")
+    """The password itself; from the environment only."""
+    project: str = "admin"
+    """Keystone project."""
+    user_domain: str = "Default"
+    """Keystone domain of the user."""
+    project_domain: str = "Default"
+    """Keystone domain of the project."""
+    brokers: str = Field(default="", examples=["amqps://10.0.0.11:5671"])
+    """URLs of RabbitMQ, with commas between them; empty: the API is polled every ten seconds."""
+    broker_username: str = "guest"
+    """RabbitMQ user."""
+    broker_password_file: File | None = Field(default=None, examples=["rabbitmq.password"])
+    """File with its password, mode 0600."""
+    broker_password: SecretStr = SecretStr("")
+    """The password itself; from the environment only."""
+
+
+class PluginSettings(Table):
+    """The vCenter plugin. Patterns are as in a shell, with commas between them."""
+
+    listen: Listen = Address("127.0.0.1", 8234)
+    """Where its control API binds; other than loopback only with the certificate of [control]."""
+    projects: str = "*"
+    """Projects (domain:project) whose networks get port groups."""
+    exclude_projects: str = "default-domain:default-project"
+    """Projects whose networks get none; the default one has Contrail's own."""
+    switches: str = "*"
+    """Distributed switches that carry the port groups."""
+    hosts_file: File | None = Field(default=None, examples=["ESXiToVRouterIp.map"])
+    """Which VRouterAgent serves which host: a line ESXI:VROUTER per host."""
+    hosts_url: BaseUrl = Field(default="", examples=["http://127.0.0.1:8080"])
+    """Control API of the ContrailVM Manager that knows the hosts, instead of `hosts_file`."""
+    hosts_token_file: File | None = Field(default=None, examples=["viewer.token"])
+    """File with a viewer's token for it, mode 0600."""
+    compat_ids: Literal["native", "cvm"] = "native"
+    """How ids of new interfaces are made; cvm: as contrail-vcenter-manager does."""
+    adopt_existing: bool = False
+    """Take over unmarked port groups that have exactly a network's name and settings."""
+    rename: bool = True
+    """Rename port groups after their network."""
+    linger: float = Field(default=10.0, ge=0, le=3600)
+    """Seconds until the objects of a VM that is gone are deleted; one that is registered again keeps them."""
+    reserved_vlans: str = Field(default="", examples=["1-99, 4000"])
+    """VLANs that no port gets, beside those of other port groups."""
+
+    @model_validator(mode="after")
+    def _one_directory(self) -> Self:
+        if self.hosts_file is not None and self.hosts_url:
+            raise ValueError("give hosts_file or hosts_url, not both")
+        return self
+
+
+class ServerManagerSettings(Table):
+    """Server Manager: its API, database, registry and Ansible server."""
+
+    data_dir: File = Path("/var/lib/contrail-server-manager")
+    """Database, keys, certificates, uploads, and the embedded registry's data."""
+    listen: Listen = Address("127.0.0.1", 9001)
+    """Where the REST API binds; HTTPS, with a certificate of our own CA."""
+    insecure_seed_era: bool = False
+    """Speak plain HTTP and serve the seed era's routes without a token, for clients that know no better."""
+    database: str = Field(default="", examples=["postgresql://manager@db.example.com/manager"])
+    """Database URL without password; empty: SQLite in `data_dir`."""
+    database_password_file: File | None = Field(default=None, examples=["database.password"])
+    """File with the database's password, mode 0600."""
+    conf_dir: str = Field(default="/etc/contrail", pattern=r"^/[A-Za-z0-9._/-]+$")
+    """Directory on the servers that gets `<role>.conf`."""
+    registry: str = Field(default="", examples=["registry.example.com:5000"])
+    """HOST:PORT of the Docker registry to use; empty: the embedded one."""
+    registry_listen: Listen = Address("127.0.0.1", 5100)
+    """Where the embedded registry binds; servers pull from this address."""
+    registry_ca_file: File | None = Field(default=None, examples=["registry-ca.pem"])
+    """CA certificates (PEM) of `registry`; without it the system's apply."""
+    registry_username: str = Field(default="", examples=["server-manager"])
+    """Account for `registry`."""
+    registry_password_file: File | None = Field(default=None, examples=["registry.password"])
+    """Its password, mode 0600."""
+    ansible_url: BaseUrl = "http://127.0.0.1:9003"
+    """The Ansible server; plain HTTP on loopback only."""
+    ansible_token_file: File | None = Field(default=None, examples=["ansible.token"])
+    """Token for the Ansible server, mode 0600. Without it: `ansible.token` in `data_dir`, made on the first start."""
+    ansible_ca_file: File | None = Field(default=None, examples=["ansible-ca.pem"])
+    """CA certificates (PEM) of the Ansible server."""
+    upload_limit: int = Field(default=20 * 2**30, gt=0)
+    """Bytes that one uploaded image may have."""
+
+    @model_validator(mode="after")
+    def _nothing_in_the_clear(self) -> Self:
+        url = urlsplit(self.ansible_url)
+        if url.scheme == "http" and not Address(url.hostname or "", 0).is_loopback:
+            raise ValueError(f"{self.ansible_url}: secrets would go there in the clear; use https")
+        return self
+
+
 class LogSettings(Table):
     """What is logged; always to standard error."""
 
@@ -185,6 +293,9 @@ class Settings(Table):
     publish: PublishSettings = PublishSettings()
     bootstrap: BootstrapSettings = BootstrapSettings()
     control: ControlSettings = ControlSettings()
+    contrail: ContrailSettings = ContrailSettings()
+    plugin: PluginSettings = PluginSettings()
+    server_manager: ServerManagerSettings = ServerManagerSettings()
     log: LogSettings = LogSettings()
 
     @property

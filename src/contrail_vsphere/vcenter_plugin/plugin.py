@@ -207,6 +207,10 @@ class VCenterPlugin:
         await self._read_ports()
         self.controller.mark_all()
 
+    async def refresh(self) -> None:
+        """Read the ports of all port groups of ours."""
+        await self._read_ports()
+
     async def _read_ports(self) -> None:
         groups: dict[DvsId, set[NetworkId]] = {}
         for group in self.vcenter.inventory.networks.values():

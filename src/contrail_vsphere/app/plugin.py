@@ -1,0 +1,225 @@
+"""The vCenter plugin of one vCenter as a running service: put together, started in order, stopped in reverse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
+from datetime import datetime
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import aiohttp
+
+from contrail_vsphere.app.access import TokenFile
+from contrail_vsphere.app.connect import administrator, choose_vcenter, endpoint
+from contrail_vsphere.app.contrailvm import utc_now
+from contrail_vsphere.app.control_server import ControlServer
+from contrail_vsphere.app.data_dir import DataDirectory
+from contrail_vsphere.app.host_directory import RemoteDirectory, StaticDirectory
+from contrail_vsphere.app.metrics import Metrics
+from contrail_vsphere.app.plugin_control import create_app
+from contrail_vsphere.config.settings import ContrailSettings, PluginSettings, Settings
+from contrail_vsphere.contrail.config_api import ConfigApi
+from contrail_vsphere.contrail.introspect import Introspect
+from contrail_vsphere.contrail.inventory import ContrailInventory
+from contrail_vsphere.contrail.keystone import Auth, KeystoneUser, KeystoneV3, NoAuth
+from contrail_vsphere.contrail.notifications import AmqpNotifications, Notifications
+from contrail_vsphere.contrail.vrouter_agent import VRouterAgentClient
+from contrail_vsphere.engine.health import HealthBook
+from contrail_vsphere.engine.leader import AlwaysLeader, Leader
+from contrail_vsphere.model.errors import SettingsError
+from contrail_vsphere.model.protocols import HostEntry
+from contrail_vsphere.pki.identity import Identity, client_context
+from contrail_vsphere.pki.secrets import Secret, read_secret
+from contrail_vsphere.vcenter_plugin.desired import Selection
+from contrail_vsphere.vcenter_plugin.plugin import EVENTS, PluginOptions, VCenterPlugin, vlans_in
+from contrail_vsphere.vsphere.endpoint import Credentials, ExtensionLogin
+from contrail_vsphere.vsphere.vcenter import VCenter
+
+
+class PluginService:
+    """One plugin for one vCenter. ``async with`` runs it; ``ready`` then says where it serves."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        vcenter: str = "",
+        now: Callable[[], datetime] = utc_now,
+        seed: int | None = None,
+        leader: Leader | None = None,
+    ) -> None:
+        self.settings = settings
+        self.vcenter_name, self._table = choose_vcenter(settings, vcenter)
+        self._now = now
+        self._random = Random(seed)
+        self._leader = leader or AlwaysLeader()
+        self._stack = AsyncExitStack()
+        self.ready: dict[str, Any] = {}
+        self.health = HealthBook(now=now)
+        self.metrics = Metrics()
+        self.plugin: VCenterPlugin
+
+    async def __aenter__(self) -> PluginService:
+        """Start everything, or nothing."""
+        async with AsyncExitStack() as stack:
+            await self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop, last started first."""
+        await self._stack.aclose()
+
+    async def _start(self, stack: AsyncExitStack) -> None:
+        settings, now = self.settings, self._now
+        data = DataDirectory(settings.manager.data_dir / "plugin", now=now)
+        login = self._login()
+        stack.enter_context(data.held())
+        journal = stack.enter_context(data.journal())
+        vcenter = VCenter(endpoint(self._table), login, now=now, random=self._random)
+        await stack.enter_async_context(vcenter)
+        tls = client_context(ca_file=settings.contrail.ca_file) if settings.contrail.ca_file else None
+        api = ConfigApi(
+            words(settings.contrail.servers), auth=_auth(settings.contrail, tls), tls=tls, random=self._random
+        )
+        await stack.enter_async_context(api)
+        inventory = ContrailInventory(api, _notifications(settings.contrail, self._random), random=self._random)
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        directory = await self._directory(settings.plugin, vcenter, http, stack)
+        vcenter.inventory.start()
+        vcenter.events.start(EVENTS)
+        inventory.start()
+        stack.push_async_callback(inventory.stop)
+        self.plugin = VCenterPlugin(
+            vcenter=vcenter,
+            contrail=inventory,
+            api=api,
+            agents=VRouterAgentClient(http),
+            forwards=Introspect(http).forwards,
+            directory=directory,
+            journal=journal,
+            leader=self._leader,
+            health=self.health,
+            now=now,
+            random=self._random,
+            options=options(settings.plugin),
+        )
+        stack.push_async_callback(self.plugin.stop)
+        control = await self._start_control(api, vcenter, stack)
+        await self._leader.wait_until_leader()
+        await self.plugin.start()
+        self.ready = {"control_url": control, "vcenter": self.vcenter_name, "role": "plugin"}
+
+    def _login(self) -> Credentials:
+        """The account of the settings, else our extension's certificate."""
+        if self._table.username:
+            return administrator(self._table)
+        manager = self.settings.manager
+        data = DataDirectory(manager.data_dir, now=self._now)
+        return ExtensionLogin(key=manager.extension_key, identity=data.extension_identity(manager.extension_key))
+
+    async def _directory(
+        self, plugin: PluginSettings, vcenter: VCenter, http: aiohttp.ClientSession, stack: AsyncExitStack
+    ) -> Callable[[], Iterable[HostEntry]]:
+        if plugin.hosts_file is not None:
+            return StaticDirectory(plugin.hosts_file, lambda: vcenter.inventory.hosts).hosts
+        if not plugin.hosts_url or plugin.hosts_token_file is None:
+            raise SettingsError(
+                "the plugin does not know its hosts",
+                hint="set hosts_file, or hosts_url and hosts_token_file in [plugin]",
+            )
+        remote = RemoteDirectory(plugin.hosts_url, read_secret(plugin.hosts_token_file), http)
+        await remote.start()
+        stack.push_async_callback(remote.stop)
+        return remote.hosts
+
+    async def _start_control(self, api: ConfigApi, vcenter: VCenter, stack: AsyncExitStack) -> str:
+        control, plugin, metrics = self.settings.control, self.plugin, self.metrics
+        metrics.watch_health(self.health)
+        metrics.watch_controller(plugin.controller.networks)
+        metrics.watch_controller(plugin.controller.machines)
+        metrics.watch_brake(plugin.brake)
+        metrics.counter(
+            "vcenter_calls", "Calls to vCenter by method.", ("method",),
+            lambda: {(method,): float(number) for method, number in vcenter.calls.items()},
+        )  # fmt: skip
+        metrics.counter(
+            "contrail_calls", "Calls to Contrail by verb and type.", ("verb", "type"),
+            lambda: {key: float(number) for key, number in api.calls.items()},
+        )  # fmt: skip
+        metrics.gauge("ports", "Ports by state.", ("state",), self._ports_by_state)
+        metrics.gauge("vlans_free", "VLANs that a host has left.", ("host",), self._capacity)
+        tls = None
+        if control.cert_file is not None and control.key_file is not None:
+            tls = Identity(control.key_file, control.cert_file).server_context()
+        tokens = TokenFile(self.settings.token_file)
+        app = create_app(plugin=plugin, tokens=tokens, health=self.health, metrics=metrics)
+        server = ControlServer(app, self.settings.plugin.listen, tls=tls)
+        await server.start()
+        stack.push_async_callback(server.stop)
+        return server.url
+
+    def _ports_by_state(self) -> dict[tuple[str], float]:
+        counted: dict[tuple[str], float] = {}
+        for port in self.plugin.controller.ports():
+            counted[(port.state,)] = counted.get((port.state,), 0.0) + 1
+        return counted
+
+    def _capacity(self) -> dict[tuple[str], float]:
+        return {(host.name,): float(self.plugin.capacity(host.id).free) for host in self.plugin.hosts.sights()}
+
+
+def options(settings: PluginSettings) -> PluginOptions:
+    """What the plugin takes, from its table."""
+    return PluginOptions(
+        selection=Selection(
+            projects=words(settings.projects),
+            exclude_projects=words(settings.exclude_projects),
+            switches=words(settings.switches),
+        ),
+        scheme=settings.compat_ids,
+        adopt_existing=settings.adopt_existing,
+        rename=settings.rename,
+        linger=settings.linger,
+        reserved_vlans=frozenset(vlans_in(settings.reserved_vlans)),
+    )
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The parts between commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _auth(contrail: ContrailSettings, tls: Any) -> Auth:
+    if not contrail.keystone_url:
+        return NoAuth()
+    password = _password(contrail.password_file, contrail.password.get_secret_value(), what="contrail")
+    user = KeystoneUser(
+        contrail.keystone_url,
+        contrail.username,
+        password,
+        project=contrail.project,
+        user_domain=contrail.user_domain,
+        project_domain=contrail.project_domain,
+    )
+    return KeystoneV3(user, tls=tls)
+
+
+def _notifications(contrail: ContrailSettings, random: Random) -> Notifications | None:
+    brokers = words(contrail.brokers)
+    if not brokers:
+        return None
+    tls = client_context(ca_file=contrail.ca_file) if any(url.startswith("amqps:") for url in brokers) else None
+    password = _password(
+        contrail.broker_password_file, contrail.broker_password.get_secret_value(), what="contrail.broker"
+    )
+    return AmqpNotifications(*brokers, username=contrail.broker_username, password=password, tls=tls, random=random)
+
+
+def _password(file: Path | None, value: str, *, what: str) -> Secret:
+    secret = read_secret(file) if file is not None else Secret(value)
+    if not secret:
+        raise SettingsError(f"{what} has no password", hint="set its password_file, or the password in the environment")
+    return secret

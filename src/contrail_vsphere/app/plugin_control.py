@@ -1,0 +1,174 @@
+"""The control API of a running plugin: what it sees, what it would do, and why a VM is not connected."""
+
+# No postponed annotations here: FastAPI reads them, and they name things that are local to the functions below.
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException as AnyHttpError
+
+from contrail_vsphere.app.access import TokenFile
+from contrail_vsphere.app.control import _on_error, _on_http_error, _on_invalid, _require
+from contrail_vsphere.app.metrics import CONTENT_TYPE, Metrics
+from contrail_vsphere.engine.health import HealthBook
+from contrail_vsphere.model.errors import ContrailVsphereError, NotFound
+from contrail_vsphere.model.ids import HostId
+from contrail_vsphere.model.inventory import VirtualMachine
+from contrail_vsphere.vcenter_plugin.audit import audit
+from contrail_vsphere.vcenter_plugin.desired import instance_of
+from contrail_vsphere.vcenter_plugin.explain import explain
+from contrail_vsphere.vcenter_plugin.plan_networks import plan_network
+from contrail_vsphere.vcenter_plugin.plan_ports import plan_machine
+from contrail_vsphere.vcenter_plugin.plugin import VCenterPlugin
+
+
+def create_app(*, plugin: VCenterPlugin, tokens: TokenFile, health: HealthBook, metrics: Metrics) -> FastAPI:
+    """The ASGI application; serve it with ``control_server.ControlServer``."""
+    app = FastAPI(title="contrail-vsphere plugin API", version="1", docs_url=None, redoc_url=None)
+    app.include_router(_probes(plugin))
+    app.include_router(_readings(plugin, tokens, health, metrics))
+    app.include_router(_commands(plugin, tokens))
+    app.add_exception_handler(ContrailVsphereError, _on_error)
+    app.add_exception_handler(AnyHttpError, _on_http_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    return app
+
+
+def _probes(plugin: VCenterPlugin) -> APIRouter:
+    router = APIRouter(tags=["probes"])
+
+    @router.get("/healthz", summary="The process is alive")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @router.get("/readyz", summary="The plugin does its work")
+    async def readyz(response: Response) -> dict[str, Any]:
+        missing = plugin.not_ready()
+        response.status_code = 503 if missing else 200
+        return {"ready": not missing, "missing": missing}
+
+    return router
+
+
+def _readings(plugin: VCenterPlugin, tokens: TokenFile, health: HealthBook, metrics: Metrics) -> APIRouter:
+    router = APIRouter(tags=["read"], dependencies=[Depends(_require(tokens, "viewer"))])
+
+    @router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
+    async def get_metrics() -> Response:
+        return Response(metrics.render(), media_type=CONTENT_TYPE)
+
+    @router.get("/v1/status", summary="Networks, ports and hosts, and what is wrong with them")
+    async def status() -> dict[str, Any]:
+        return status_of(plugin, health)
+
+    @router.get("/v1/plan", summary="What the plugin would do now, with reasons")
+    async def plan() -> dict[str, Any]:
+        return plan_of(plugin)
+
+    @router.get("/v1/audit", summary="Whether vCenter, Contrail and the ledger agree")
+    async def get_audit() -> dict[str, Any]:
+        await plugin.refresh()
+        found = audit(plugin.observed)
+        return {"findings": [asdict(each) for each in found], "good": not found}
+
+    @router.get("/v1/explain", summary="Why a VM is not connected")
+    async def get_explain(vm: Annotated[str, Query(description="Name, moid or instance UUID")]) -> dict[str, Any]:
+        return explain_of(plugin, vm)
+
+    @router.get("/v1/hosts/{host}/readiness", summary="Whether the host's vRouter forwards, and has all its ports")
+    async def readiness(host: str) -> dict[str, Any]:
+        if plugin.hosts.sight(HostId(host)) is None:
+            raise NotFound(f"vCenter has no host {host}")
+        return asdict(plugin.readiness(HostId(host)))
+
+    return router
+
+
+def _commands(plugin: VCenterPlugin, tokens: TokenFile) -> APIRouter:
+    router = APIRouter(prefix="/v1", tags=["change"], dependencies=[Depends(_require(tokens, "operator"))])
+
+    @router.post("/resync", summary="Read everything again and look at every key")
+    async def resync() -> dict[str, Any]:
+        await plugin.resync()
+        return {"changes": ["everything is looked at again"]}
+
+    @router.post("/brakes/plugin/release", summary="Approve the deletions that the brake refused")
+    async def release(reason: Annotated[str, Query()] = "") -> dict[str, Any]:
+        if not plugin.brake.state.engaged:
+            raise HTTPException(409, "the brake is not engaged")
+        released = plugin.brake.release(by="operator", reason=reason)
+        plugin.controller.mark_all()
+        return {"changes": [f"may be deleted: {key}" for key in released]}
+
+    return router
+
+
+def status_of(plugin: VCenterPlugin, health: HealthBook) -> dict[str, Any]:
+    """The whole picture, as the command line shows it."""
+    observed, controller = plugin.observed, plugin.controller
+    networks = []
+    for network in sorted(observed.networks(), key=str):
+        sight = observed.network(network)
+        value = sight.network
+        name = ":".join(value.fq_name) if value is not None else str(network)
+        groups = [group.name for group in sight.groups]
+        ports = sum(len(users) for users in sight.users.values())
+        reason = controller.pending_deletes.get(network, "")
+        networks.append({"uuid": str(network), "name": name, "port_groups": groups, "vms": ports, "waits_for": reason})
+    ports_shown = [
+        {**asdict(port), "id": str(port.id), "vlan": _vlan(plugin, port.id, port.host)} for port in controller.ports()
+    ]
+    hosts = [
+        {**asdict(host), "vlans_free": plugin.capacity(host.id).free, **asdict(plugin.readiness(host.id))}
+        for host in plugin.hosts.sights()
+    ]
+    brake = plugin.brake.state
+    return {
+        "networks": networks,
+        "ports": ports_shown,
+        "hosts": hosts,
+        "brake": {"engaged": brake.engaged, "reason": brake.reason, "refused": list(brake.refused)},
+        "problems": [f"{each.source} {each.key}: {each.reason}" for each in health.bad()],
+        "done": dict(plugin.applier.tally.done),
+        "missing": list(plugin.not_ready()),
+    }
+
+
+def _vlan(plugin: VCenterPlugin, port: Any, host: HostId | None) -> int | None:
+    return plugin.vlans.of(port).get(host) if host is not None else None
+
+
+def plan_of(plugin: VCenterPlugin) -> dict[str, Any]:
+    """Every action that is due now, and every wait."""
+    observed, controller = plugin.observed, plugin.controller
+    rows: list[dict[str, Any]] = []
+    for network in sorted(observed.networks(), key=str):
+        for action in plan_network(observed.network(network), controller.network_policy):
+            rows.append({"key": f"network {network}", "verb": action.verb, "reason": action.reason})
+    for machine in sorted(observed.machines(), key=str):
+        sight = observed.machine(machine)
+        for each in plan_machine(sight, controller.port_policy) if sight is not None else ():
+            rows.append({"key": f"vm {sight.name if sight else machine}", "verb": each.verb, "reason": each.reason})
+    return {
+        "actions": [row for row in rows if row["verb"] != "Wait"],
+        "waits": [r for r in rows if r["verb"] == "Wait"],
+    }
+
+
+def explain_of(plugin: VCenterPlugin, name: str) -> dict[str, Any]:
+    """The chain of checks of every card. NotFound for a VM that vCenter does not have."""
+    vms: Callable[[], Any] = plugin.vcenter.inventory.vms.values
+    found = [vm for vm in vms() if name in (vm.id, vm.name, vm.instance_uuid)]
+    if not found:
+        raise NotFound(f"vCenter has no VM {name}", hint="give its name, moid or instance UUID")
+    return {"vms": [_explained(plugin, vm) for vm in found]}
+
+
+def _explained(plugin: VCenterPlugin, vm: VirtualMachine) -> dict[str, Any]:
+    instance = instance_of(vm)
+    sight = plugin.observed.machine(instance) if instance is not None else None
+    cards = [{**asdict(card), "broken": card.broken} for card in explain(vm, sight)]
+    return {"vm": vm.id, "name": vm.name, "host": vm.host, "cards": cards}

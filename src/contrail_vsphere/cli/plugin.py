@@ -1,0 +1,163 @@
+"""``contrail-vsphere plugin ...``: what the vCenter plugin sees and would do, asked of the one that runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Annotated, Any
+
+import typer
+
+from contrail_vsphere.cli.config import DEFAULT_FILE, ConfigFile
+from contrail_vsphere.cli.output import print_json, print_table, say
+from contrail_vsphere.model.errors import InvalidState, UsageError
+
+app = typer.Typer(help="The vCenter plugin: Contrail networks as port groups.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
+
+
+@app.command()
+def status(config: ConfigFile = DEFAULT_FILE, as_json: AsJson = False) -> None:
+    """Networks, ports and hosts, and what is wrong."""
+    document = _ask(config, "/v1/status")
+    if as_json:
+        print_json(document)
+        return
+    print_table(
+        "networks",
+        ("name", "port groups", "VMs", "waits for"),
+        [(n["name"], ", ".join(n["port_groups"]), str(n["vms"]), n["waits_for"]) for n in document["networks"]],
+    )
+    print_table(
+        "ports",
+        ("VM", "port", "host", "VLAN", "state", "reason"),
+        [
+            (p["vm"], p["id"].partition("/")[2], p["host"] or "", str(p["vlan"] or ""), p["state"], p["reason"])
+            for p in document["ports"]
+        ],
+    )
+    print_table(
+        "hosts",
+        ("name", "VRouterAgent", "forwards", "synced", "VLANs free", "reason"),
+        [
+            (h["name"], h["address"], _yes(h["forwards"]), _yes(h["synced"]), str(h["vlans_free"]), h["reason"])
+            for h in document["hosts"]
+        ],
+    )
+    if document["brake"]["engaged"]:
+        say(f"the deletion brake is engaged: {document['brake']['reason']}")
+    for problem in document["problems"]:
+        say(problem)
+
+
+@app.command()
+def plan(config: ConfigFile = DEFAULT_FILE, as_json: AsJson = False) -> None:
+    """What it would do now, and what waits for what."""
+    document = _ask(config, "/v1/plan")
+    if as_json:
+        print_json(document)
+        return
+    rows = [(row["key"], row["verb"], row["reason"]) for row in (*document["actions"], *document["waits"])]
+    print_table("", ("for", "what", "why"), rows, empty="nothing to do")
+
+
+@app.command()
+def audit(config: ConfigFile = DEFAULT_FILE, as_json: AsJson = False) -> None:
+    """Check that vCenter, Contrail and VRouterAgents agree.
+
+    Reads all ports again; exit code 1 when something does not fit.
+    """
+    document = _ask(config, "/v1/audit")
+    if as_json:
+        print_json(document)
+    else:
+        rows = [(row["what"], row["subject"], row["detail"]) for row in document["findings"]]
+        print_table("", ("finding", "where", "detail"), rows, empty="everything agrees")
+    if not document["good"]:
+        raise InvalidState(f"{len(document['findings'])} findings", hint="the plugin repairs what it can by itself")
+
+
+@app.command()
+def explain(
+    vm: Annotated[str, typer.Argument(help="Name, moid or instance UUID of the VM.")],
+    config: ConfigFile = DEFAULT_FILE,
+    as_json: AsJson = False,
+) -> None:
+    """Why a VM is not connected.
+
+    A chain of checks for each card, with the first broken one marked.
+    """
+    from urllib.parse import quote
+
+    document = _ask(config, f"/v1/explain?vm={quote(vm, safe='')}")
+    if as_json:
+        print_json(document)
+        return
+    for found in document["vms"]:
+        for card in found["cards"]:
+            rows = [(_mark(check["ok"]), check["name"], check["found"]) for check in card["checks"]]
+            print_table(f"{found['name']} card {card['nic']} {card['mac']}", ("", "check", "found"), rows)
+        if not found["cards"]:
+            typer.echo(f"{found['name']} has no network card")
+
+
+@app.command()
+def resync(config: ConfigFile = DEFAULT_FILE, as_json: AsJson = False) -> None:
+    """Read everything again now and look at every VM."""
+    _print_changes(_tell(config, "/v1/resync"), as_json=as_json)
+
+
+@app.command()
+def release(
+    config: ConfigFile = DEFAULT_FILE,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Approve deletions that the brake refused.
+
+    Without --yes, say which they are.
+    """
+    if not yes:
+        brake = _ask(config, "/v1/status")["brake"]
+        for key in brake["refused"]:
+            say(f"  {key}")
+        raise UsageError(
+            f"{len(brake['refused'])} deletions wait: {brake['reason'] or 'none'}",
+            hint="repeat with --yes if they may go",
+        )
+    _print_changes(_tell(config, "/v1/brakes/plugin/release"), as_json=as_json)
+
+
+def _print_changes(document: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(document)
+    else:
+        for change in document["changes"]:
+            typer.echo(change)
+
+
+def _ask(config: Any, path: str) -> Any:
+    return asyncio.run(_exchange(config, path, change=False))
+
+
+def _tell(config: Any, path: str) -> Any:
+    return asyncio.run(_exchange(config, path, change=True))
+
+
+async def _exchange(config: Any, path: str, *, change: bool) -> Any:
+    from contrail_vsphere.app.control_client import ControlClient
+    from contrail_vsphere.config.load import load
+
+    settings = load(config, os.environ)
+    listen = settings.plugin.listen
+    async with ControlClient(settings, role="operator" if change else "viewer", listen=listen) as client:
+        return await (client.post(path, {}) if change else client.get(path))
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _mark(ok: bool | None) -> str:
+    return {True: "ok", False: "BROKEN", None: "-"}[ok]

@@ -1,0 +1,63 @@
+"""Does everything agree? The invariants of the plugin, checked over all that was read. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from contrail_vsphere.model.ids import HostId
+from contrail_vsphere.model.port_group import marked_network
+from contrail_vsphere.vcenter_plugin.identity import CREATOR
+from contrail_vsphere.vcenter_plugin.observed import Observed
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it must be."""
+
+    what: str
+    """``vlan-twice``, ``open-without-vlan``, ``vlan-differs`` or ``no-card``."""
+    subject: str
+    detail: str
+
+
+def audit(observed: Observed) -> tuple[Finding, ...]:
+    """All findings; none is good."""
+    return (*_ports(observed), *_records(observed), *_interfaces(observed))
+
+
+def _ports(observed: Observed) -> list[Finding]:
+    found: list[Finding] = []
+    used: dict[tuple[HostId, int], str] = {}
+    ours = {group.id for group in observed.vsphere.networks.values() if marked_network(group) is not None}
+    for port in observed.book.ports():
+        if port.group not in ours or port.vm is None:
+            continue
+        vm = observed.vsphere.vms.get(port.vm)
+        name = f"{vm.name if vm is not None else port.vm} port {port.key}"
+        if port.blocked is False and not port.vlan:
+            found.append(Finding("open-without-vlan", name, "it is open and has the port group's VLAN"))
+        if port.vlan and port.host is not None and vm is not None and vm.power == "poweredOn":
+            other = used.setdefault((port.host, port.vlan), name)
+            if other != name:
+                found.append(Finding("vlan-twice", name, f"{other} has VLAN {port.vlan} on {port.host} too"))
+    return found
+
+
+def _records(observed: Observed) -> list[Finding]:
+    found = []
+    for record in observed.ledger.all():
+        port = observed.book.get(record.dvs, record.key)
+        plug = record.plug(port.host) if port is not None else None
+        if port is not None and plug is not None and plug.digest and port.vlan not in (None, plug.vlan):
+            detail = f"the switch has VLAN {port.vlan}, the VRouterAgent {plug.vlan}"
+            found.append(Finding("vlan-differs", str(record.id), detail))
+    return found
+
+
+def _interfaces(observed: Observed) -> list[Finding]:
+    found = []
+    for vmi in observed.contrail.vmis.values():
+        mine = vmi.creator == CREATOR and vmi.annotations.get("vcenter") == str(observed.identity.vcenter)
+        if mine and vmi.vm is not None and not observed.index.vms_of.get(vmi.vm):
+            found.append(Finding("no-card", f"interface {vmi.uuid}", f"vCenter has no VM {vmi.vm}"))
+    return found

@@ -8,7 +8,7 @@ ARGS   ?=
 # Tests run on both cores; each worker has its own loopback addresses.
 WORKERS ?= 2
 
-.PHONY: demo test tools soak check format bench docs clean help
+.PHONY: demo test tools parts soak check format bench docs clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,14 +16,17 @@ help:  ## list the targets
 demo: $(VENV)/.base  ## the story, live: hosts get their ContrailVM, lose it, get it back
 	@$(BIN)/contrail-vsphere demo $(ARGS)
 
-test: $(VENV)/.dev tools  ## everything in its short form
+test: $(VENV)/.dev tools parts  ## everything in its short form
 	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term $(ARGS)
 
 tools: $(VENV)/.dev  ## govc, vcsim and Ansible's collections for the conformance tests; what cannot be had skips
 	@tests/conformance/referees/build.sh .tools/bin
 	@tests/conformance/ansible/fetch.sh .tools/collections $(BIN)/python
 
-soak: $(VENV)/.dev  ## the long form of walks and kills
+parts:  ## RabbitMQ, ZooKeeper and others for the tests, as root on Debian; tests of what is missing skip
+	@tests/real_parts/install.sh
+
+soak: $(VENV)/.dev parts  ## the long form of walks and kills
 	@CONTRAIL_VSPHERE_SOAK=1 $(BIN)/pytest -n $(WORKERS) -m "soak" $(ARGS)
 
 check: $(VENV)/.dev  ## ruff, mypy --strict, import-linter

@@ -1,9 +1,14 @@
-"""Shared by all tests: virtual time for those marked ``looptime``, and the switch for the long form."""
+"""Shared by all tests: virtual time for those marked ``looptime``, real servers, and the switch for the long form."""
 
 import asyncio
 import os
+import sys
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "real_parts"))
+pytest_plugins = ("real_part_fixtures",)
 
 SOAK = bool(os.environ.get("CONTRAIL_VSPHERE_SOAK"))
 

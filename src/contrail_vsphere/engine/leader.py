@@ -27,6 +27,13 @@ class Leader(Protocol):
         """Return once the present reign is over; at once if there is none."""
         ...
 
+    async def confirm(self) -> int:
+        """The epoch, if the reign stands at this moment; asked before a batch of writes. Conflict if it does not.
+
+        May raise Unreachable: then nobody knows, and nothing may be written.
+        """
+        ...
+
 
 class AlwaysLeader:
     """A single process: leads from its first moment and never loses it."""
@@ -51,3 +58,7 @@ class AlwaysLeader:
     async def lost(self) -> None:
         """Never returns; ends by cancellation."""
         await asyncio.get_running_loop().create_future()
+
+    async def confirm(self) -> int:
+        """The one reign."""
+        return self._epoch

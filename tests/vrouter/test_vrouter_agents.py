@@ -25,6 +25,15 @@ def port(**changes):
     return VRouterPort(**{**values, "vlan": 1204, **changes})
 
 
+class Nothing:
+    """A control node that knows of nothing."""
+
+    delay = 0.0
+
+    def facts(self, vmi):
+        return None
+
+
 @pytest.fixture
 async def fleet():
     fleet = VRouterFleet()
@@ -138,7 +147,7 @@ async def test_read_is_no_proof_of_absence(fleet, http):
     agent = await fleet.add("vm-1")
     client = VRouterAgentClient(http)
     await client.add(agent.address, port())
-    agent.resolved = lambda _port: False
+    agent.control_node = Nothing()
     assert await client.read(agent.address, VMI) is None
     assert str(VMI) in agent.table.ports
 

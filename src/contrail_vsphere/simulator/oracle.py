@@ -301,8 +301,8 @@ def _subscription(agent: VRouterAgent, wire: _Wire) -> Port:
     """The subscription that the VLAN belongs to."""
     if not agent.forwards:
         raise _StoppedError("the vRouter does not forward")
-    for port in reversed(list(agent.table.ports.values())):  # the last one that was made has the VLAN
-        if port.rx_vlan == wire.vlan and port.link_up:
+    for port in reversed(agent.active_ports()):  # the last one that was made has the VLAN
+        if port.rx_vlan == wire.vlan:
             if port.mac.lower() != wire.frame.source_mac:
                 raise _StoppedError(f"VLAN {wire.vlan} is subscribed for another address")
             return port
@@ -314,8 +314,8 @@ def _outputs(
 ) -> Iterator[tuple[VmNic, Port]]:
     """Where the vRouters send it: trunk card and subscription."""
     for nic, agent in _trunks(world, vrouters, None, None):
-        for port in agent.table.ports.values() if agent.forwards else ():
-            if port.id == came_from.id or port.network != came_from.network or not port.link_up:
+        for port in agent.active_ports():
+            if port.id == came_from.id or port.network != came_from.network:
                 continue
             by_address = frame.destination_mac == GATEWAY_MAC and frame.destination_ip in (port.ip, port.ip6)
             if frame.to_many or by_address or port.mac.lower() == frame.destination_mac:

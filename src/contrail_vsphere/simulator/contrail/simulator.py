@@ -23,6 +23,7 @@ from contrail_vsphere.simulator.contrail import defaults
 from contrail_vsphere.simulator.contrail.builder import Builder
 from contrail_vsphere.simulator.contrail.bus import Broker, Bus, Outbox
 from contrail_vsphere.simulator.contrail.context import Site
+from contrail_vsphere.simulator.contrail.control_node import ContrailControlNode
 from contrail_vsphere.simulator.contrail.door import ApiDoor, ContrailFaults, FaultyService
 from contrail_vsphere.simulator.contrail.keystone import Keystone, User
 from contrail_vsphere.simulator.contrail.keystone_door import KeystoneDoor
@@ -81,6 +82,8 @@ class ContrailSimulator:
         self.site = Site(store=self._new_store(), profile=PROFILES[profile])
         self.service = ApiService(self.site, self.outbox, keystone=self.keystone)
         self._faulty = FaultyService(self.service, self.faults, self.clock)
+        self.control_node = ContrailControlNode(self.site, self.clock)
+        """Give it to a ``VRouterFleet``, and its agents forward only for what this Contrail knows."""
         self.scenario = Scenario(self)
         self.builder = Builder(self.site)
         host = listen.rpartition(":")[0]
@@ -183,6 +186,7 @@ class ContrailSimulator:
         return store
 
     def _committed(self, committed: Committed) -> None:
+        self.control_node.heard(committed)
         for message in committed.notifications:
             self.outbox.send(message)
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from contrail_vsphere.simulator.core.clock import Clock
-from contrail_vsphere.simulator.vrouter.introspect import Xmpp, XmppState, port_subscriptions, xmpp_status
-from contrail_vsphere.simulator.vrouter.ports import PATH_ID, AgentAborts, PortTable
+from contrail_vsphere.simulator.vrouter.delivery import ControlNode, PortFacts, SubnetFacts
+from contrail_vsphere.simulator.vrouter.introspect import Xmpp, XmppState, interfaces, port_subscriptions, xmpp_status
+from contrail_vsphere.simulator.vrouter.ports import PATH_ID, AgentAborts, Port, PortTable
+from contrail_vsphere.wire.contrail.port_api import STALE_SECONDS, UNKNOWN_REQUEST
 
-STALE_SYNC = 60.0
-"""Seconds from POST /syncports until ports that were not posted again are dropped."""
-
+_ANY_SUBNET = SubnetFacts(24, "0.0.0.0", "0.0.0.0")  # noqa: S104 - the agent's "none"
 _PORT_PATH = re.compile(rf"/(port|enable-port|disable-port)/({PATH_ID.pattern})")
 
 Life = Literal["stopped", "running", "dead"]
@@ -33,12 +33,13 @@ class VRouterAgent:
     life: Life = "stopped"
     aborted: str = ""
     """The assertion it died of."""
-    resolved: Callable[[str], bool] = field(default=lambda _port: True, repr=False)
-    """Whether VM, network and IPAM of a port have come from the controller (GET answers 404 until then)."""
+    control_node: ControlNode | None = field(default=None, repr=False)
+    """Where the configuration of ports comes from; None: everything counts as delivered."""
     table: PortTable = field(default_factory=PortTable)
     _channels: list[Xmpp] = field(default_factory=list)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _run: int = 0
+    _connected_at: float = 0.0
 
     @property
     def forwards(self) -> bool:
@@ -50,10 +51,31 @@ class VRouterAgent:
         """The channels to the first two control nodes; the agent takes no more."""
         return tuple(self._channels)
 
+    def delivered(self, port_id: str) -> PortFacts | None:
+        """What has come of a port from the control node; None until VM, network and IPAM are there."""
+        port = self.table.ports.get(port_id)
+        if port is None:
+            return None
+        if self.control_node is None:
+            return PortFacts(vm=port.vm, network=port.network, v4=_ANY_SUBNET)
+        facts = self.control_node.facts(port_id)
+        if facts is None or facts.vm != port.vm or not self._connected_at:
+            return None  # the agent asks for the VM that was posted, and sees the interfaces of that VM only
+        begin = max(facts.since, port.since, self._connected_at)
+        return facts if self.clock.time() >= begin + self.control_node.delay else None
+
+    def active_ports(self) -> list[Port]:
+        """The ports it moves frames for: linked up and delivered, while a control node is there."""
+        if not self.forwards:
+            return []
+        return [port for port in self.table.ports.values() if port.link_up and self.delivered(port.id) is not None]
+
     def start(self) -> None:
         """The process starts: port files are read, control nodes are called."""
         self.life, self.aborted = "running", ""
         self._run += 1
+        self._connected_at = 0.0
+        self.table.stamp(self.clock.time())
         self._channels = [Xmpp(controller, since=self._now()) for controller in self.controllers[:2]]
         try:
             self.table.reload()
@@ -79,6 +101,8 @@ class VRouterAgent:
 
     def set_xmpp(self, state: XmppState, *, controller: str = "") -> None:
         """Set the channel to one control node, or all of them."""
+        if state == "established" and not self._connected_at:
+            self._connected_at = self.clock.time()
         for number, channel in enumerate(self._channels):
             if controller and channel.controller != controller:
                 continue
@@ -91,15 +115,18 @@ class VRouterAgent:
             return 200, xmpp_status(self._channels)
         if path == "/Snh_FetchVmiPortSubscriptionReq":
             return 200, port_subscriptions(self.table.ports.values())
+        if path == "/Snh_ItfReq":
+            return 200, interfaces((port, self.delivered(port.id)) for port in self.table.ports.values())
         return 404, "<error>not found</error>"
 
     def answer_port(self, method: str, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
         """Port API on 9091. Raises AgentAborts; the caller then ends the process."""
+        self.table.stamp(self.clock.time())
         if (method, path) == ("POST", "/port"):
             return self.table.post(body)
         if (method, path) == ("POST", "/syncports"):
             version = self.table.begin_sync()
-            self._later(STALE_SYNC, lambda: self.table.end_sync(version))
+            self._later(STALE_SECONDS, lambda: self.table.end_sync(version))
             return 200, {}
         match = _PORT_PATH.fullmatch(path)
         if match is not None:
@@ -107,10 +134,10 @@ class VRouterAgent:
             if kind == "port" and method == "DELETE":
                 return self.table.delete(port)
             if kind == "port" and method == "GET":
-                return self.table.get(port, resolved=self.resolved(port))
+                return self.table.get(port, self.delivered(port))
             if kind != "port" and method == "PUT":
                 return self.table.link(port, up=kind == "enable-port")
-        return 404, {"error": "Unknown Request"}
+        return 404, dict(UNKNOWN_REQUEST)
 
     def _later(self, seconds: float, action: Callable[[], None]) -> None:
         run = self._run

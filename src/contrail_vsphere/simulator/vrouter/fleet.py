@@ -20,29 +20,43 @@ from aiohttp import web
 
 from contrail_vsphere.simulator.core.clock import Clock
 from contrail_vsphere.simulator.vrouter.agent import VRouterAgent
+from contrail_vsphere.simulator.vrouter.delivery import ControlNode
 from contrail_vsphere.simulator.vrouter.introspect import XmppState
 from contrail_vsphere.simulator.vrouter.ports import AgentAborts
+from contrail_vsphere.wire.contrail import port_api
 
-PORT_API, INTROSPECT = 9091, 8085
+PORT_API, INTROSPECT = port_api.PORT, port_api.INTROSPECT
 
 
 class VRouterFleet:
     """The agents by name, and their sockets."""
 
-    def __init__(self, *, clock: Clock | None = None, port_api: int = PORT_API, introspect: int = INTROSPECT) -> None:
+    def __init__(self, *, clock: Clock | None = None, port: int = PORT_API, introspect: int = INTROSPECT) -> None:
         self._clock = clock or Clock()
-        self._ports = {"port": port_api, "introspect": introspect}
+        self._ports = {"port": port, "introspect": introspect}
         self._agents: dict[str, VRouterAgent] = {}
         self._by_address: dict[str, VRouterAgent] = {}
         self._sites: dict[str, list[web.SockSite]] = {}
         self._runner: web.ServerRunner | None = None
         self._hung: set[str] = set()
+        self._control_node: ControlNode | None = None
         self._random = random.Random(os.urandom(8))
 
     @property
     def agents(self) -> Mapping[str, VRouterAgent]:
         """All agents that were ever added and not removed, by name."""
         return self._agents
+
+    @property
+    def control_node(self) -> ControlNode | None:
+        """Where all agents, present and future, get the configuration of their ports; None: they need none."""
+        return self._control_node
+
+    @control_node.setter
+    def control_node(self, node: ControlNode | None) -> None:
+        self._control_node = node
+        for agent in self._agents.values():
+            agent.control_node = node
 
     @property
     def ready(self) -> dict[str, dict[str, str]]:
@@ -133,6 +147,7 @@ class VRouterFleet:
         if agent is None:
             address = next(self._free_addresses())
             agent = self._agents[name] = self._by_address[address] = VRouterAgent(name, address, self._clock)
+            agent.control_node = self._control_node
         return agent
 
     def _free_addresses(self) -> Iterator[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 from xml.sax.saxutils import escape
 
+from contrail_vsphere.simulator.vrouter.delivery import PortFacts
 from contrail_vsphere.simulator.vrouter.ports import Port
 
 XmppState = Literal["established", "down", "connecting"]
@@ -81,6 +82,38 @@ def port_subscriptions(ports: Iterable[Port]) -> str:
         for port in ports
     ]
     return _page("VmiPortSubscriptionRsp", "port_list", "VmiPortSubscription", entries)
+
+
+def interfaces(ports: Iterable[tuple[Port, PortFacts | None]]) -> str:
+    """``/Snh_ItfReq``: the interfaces of ports, active or with the reason why not.
+
+    Of the many fields of an entry those that tell ports apart; their numbers are those of this list.
+    """
+    entries = []
+    for port, facts in ports:
+        why_not = "" if facts is not None else "no-vn/no-vm-config"
+        if not port.link_up:
+            why_not = "admin-down"
+        fields = [
+            _field("name", 1, port.system_name),
+            _field("uuid", 2, port.id),
+            _field(
+                "vrf_name", 3, f"{facts.network_name}:{facts.network_name.rpartition(':')[2]}" if facts else "--ERROR--"
+            ),
+            _field("active", 4, f"Inactive <{why_not}>" if why_not else "Active"),
+            _field("type", 5, "vport"),
+            _field("vn_name", 6, facts.network_name if facts else ""),
+            _field("vm_uuid", 7, port.vm),
+            _field("vm_name", 8, port.name),
+            _field("ip_addr", 9, port.ip),
+            _field("ip6_addr", 10, port.ip6),
+            _field("mac_addr", 11, port.mac),
+            _field("tx_vlan", 12, str(port.tx_vlan & 0xFFFF), kind="u16"),
+            _field("rx_vlan", 13, str(port.rx_vlan & 0xFFFF), kind="u16"),
+            _field("admin_state", 14, "Enabled" if port.link_up else "Disabled"),
+        ]
+        entries.append("".join(fields))
+    return _page("ItfResp", "itf_list", "ItfSandeshData", entries)
 
 
 def _page(answer: str, name: str, struct: str, entries: list[str]) -> str:

@@ -6,48 +6,41 @@ the port file keeps what was written first, a garbage UUID is taken as nil, and 
 
 from __future__ import annotations
 
-import ipaddress
 import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
-from uuid import UUID
 
-PATH_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-"""What the route regular expressions of the agent match: lower case only."""
+from contrail_vsphere.simulator.vrouter.delivery import PortFacts
+from contrail_vsphere.wire.contrail.port_api import (
+    NAMESPACE,
+    NO_IP,
+    NO_IP6,
+    NO_VLAN,
+    PATH_ID,
+    REMOTE,
+    PortDocument,
+    PortRefusedError,
+    error_body,
+    read_port,
+)
 
-NO_VLAN = -1
-NAMESPACE, REMOTE = 1, 2
+__all__ = ["PATH_ID", "AgentAborts", "Port", "PortTable"]
 
-_TEXT = ("id", "instance-id", "vn-id", "vm-project-id", "display-name", "ip-address", "ip6-address")
-_MORE_TEXT = ("system-name", "mac-address")
-_NUMBERS = ("type", "rx-vlan-id", "tx-vlan-id")
-_NIL = "00000000-0000-0000-0000-000000000000"
+AUTHOR = "contrail-vrouter-agent"
 
 
 class AgentAborts(Exception):  # noqa: N818 - what happens, not an error we handle
     """The agent's process dies of an assertion; the message names it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Port:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Port(PortDocument):
     """An entry of the subscription table, as it was first posted."""
 
-    id: str
-    vm: str
-    network: str
-    project: str
-    name: str
-    system_name: str
-    ip: str
-    ip6: str
-    mac: str
-    kind: int
-    rx_vlan: int
-    tx_vlan: int
-    link_up: bool
-    version: int
+    version: int = 0
+    since: float = 0.0
+    """Simulated time at which the agent subscribed."""
 
 
 @dataclass(slots=True)
@@ -62,11 +55,16 @@ class PortTable:
     """When set, every POST fails with this text (``Writing of Json string to file failed``: a full disk)."""
     _ports: dict[str, Port] = field(default_factory=dict)
     _version: int = 0
+    _now: float = 0.0
 
     @property
     def ports(self) -> Mapping[str, Port]:
         """What the agent forwards for, by port UUID."""
         return self._ports
+
+    def stamp(self, now: float) -> None:
+        """Note the time for what is subscribed from now on."""
+        self._now = now
 
     def post(self, body: bytes) -> tuple[int, dict[str, Any]]:
         """POST /port. Raises AgentAborts."""
@@ -77,18 +75,17 @@ class PortTable:
         except (ValueError, RecursionError):
             return _error(f"Invalid Json string ==> {body.decode(errors='replace')}")
         if isinstance(document, list):
-            requests = [_validate(item) if isinstance(item, dict) else "not an object" for item in document]
-            if not any(isinstance(request, str) for request in requests):
-                for request in requests:
-                    assert isinstance(request, Port)  # noqa: S101 - just checked
-                    self._add(request)
+            ports = [_read(item) for item in document]
+            if None not in ports:
+                for port in ports:
+                    self._add(port)
             return 200, {}
         if not isinstance(document, dict):
             return _error("Unexpected Json string")
-        request = _validate(document)
-        if isinstance(request, str):
-            return _error(request)
-        self._add(request)
+        try:
+            self._add(read_port(document))
+        except PortRefusedError as error:
+            return _error(str(error))
         return 200, {}
 
     def delete(self, port_id: str) -> tuple[int, dict[str, Any]]:
@@ -97,20 +94,20 @@ class PortTable:
         self.files.pop(port_id, None)
         return 200, {}
 
-    def get(self, port_id: str, *, resolved: bool = True) -> tuple[int, dict[str, Any]]:
-        """GET /port/<id>; ``resolved`` is whether VM, VN and IPAM have come from the controller."""
+    def get(self, port_id: str, facts: PortFacts | None) -> tuple[int, dict[str, Any]]:
+        """GET /port/<id>; ``facts`` is what has come of it from the control node: VM, network and IPAM, or nothing."""
         port = self._ports.get(port_id)
-        if port is None or not resolved:
-            return 404, {"error": "{ Not Found }"}
-        return 200, _shown(port)
+        if port is None or facts is None:
+            return 404, error_body("Not Found")
+        return 200, _shown(port, facts)
 
     def link(self, port_id: str, *, up: bool) -> tuple[int, dict[str, Any]]:
         """PUT /enable-port/<id> and /disable-port/<id>."""
         port = self._ports.get(port_id)
         if port is None:
-            return _error(f"Port not found {port_id}")
+            return _error(f"Port Not found {port_id}")
         if port.kind != REMOTE:
-            return _error("Incorrect Port type")
+            return _error(f"Incorrect Port type for {port_id}")
         self._ports[port_id] = replace(port, link_up=up)
         self.files[port_id] = _file(self._ports[port_id])
         return 200, {}
@@ -131,13 +128,14 @@ class PortTable:
         self._version = 0
         self._ports = {}
         for content in list(self.files.values()):
-            request = _validate(json.loads(content))
-            if isinstance(request, Port):
-                self._subscribe(replace(request, version=0))
+            port = _read(json.loads(content))
+            if port is not None:
+                self._subscribe(replace(port, version=0))
 
-    def _add(self, port: Port) -> None:
-        self.files.setdefault(port.id, _file(port))
-        self._subscribe(replace(port, version=self._version))
+    def _add(self, document: PortDocument | None) -> None:
+        if document is not None:
+            self.files.setdefault(document.id, _file(document))
+            self._subscribe(_port(document, version=self._version))
 
     def _subscribe(self, port: Port) -> None:
         known = self._ports.get(port.id)
@@ -148,80 +146,42 @@ class PortTable:
             raise AgentAborts("vm_interface_utils.cc: rx_vlan_id != kInvalidVlanId")
         if NO_VLAN not in (port.rx_vlan, port.tx_vlan) and not self.trunk_active:
             raise AgentAborts("vm_interface_request.cc: parent != NULL")
-        self._ports[port.id] = port
+        self._ports[port.id] = replace(port, since=self._now)
 
 
-def _validate(item: dict[str, Any]) -> Port | str:
-    """A port, or why not (the whole text ends up in the answer)."""
-    for name in (*_TEXT, *_MORE_TEXT):
-        if not isinstance(item.get(name), str):
-            return f"Json string does not have all required members, {name} is missing ==> {json.dumps(item)}"
-    for name in _NUMBERS:
-        if not isinstance(item.get(name), int) or isinstance(item[name], bool):
-            return f"Json string does not have all required members, {name} is missing ==> {json.dumps(item)}"
-    mac = item["mac-address"]
-    if mac.count(":") != 5 or mac == "00:00:00:00:00:00":
-        return "Invalid MAC, Use xx:xx:xx:xx:xx:xx format"
-    network = _uuid(item["vn-id"])
-    if item["type"] == 0 and network == _NIL:
-        return "invalid VN uuid, "
-    link = item.get("link-state", 0 if item["type"] == REMOTE else 1)
-    return Port(
-        id=_uuid(item["id"]),
-        vm=_uuid(item["instance-id"]),
-        network=network,
-        project=_uuid(item["vm-project-id"]),
-        name=item["display-name"],
-        system_name=item["system-name"],
-        ip=_ip(item["ip-address"], "0.0.0.0"),  # noqa: S104 - the agent's "none"
-        ip6=_ip(item["ip6-address"], "::"),
-        mac=mac,
-        kind=item["type"],
-        rx_vlan=item["rx-vlan-id"],
-        tx_vlan=item["tx-vlan-id"],
-        link_up=bool(link),
-        version=0,
-    )
-
-
-def _uuid(text: str) -> str:
+def _read(item: Any) -> Port | None:
+    """The port, or None where the agent would refuse it."""
     try:
-        return str(UUID(text))
-    except ValueError:
-        return _NIL
+        return _port(read_port(item)) if isinstance(item, dict) else None
+    except PortRefusedError:
+        return None
 
 
-def _ip(text: str, otherwise: str) -> str:
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        return otherwise
+def _port(document: PortDocument, *, version: int = 0) -> Port:
+    values = {item.name: getattr(document, item.name) for item in fields(PortDocument)}
+    return Port(**values, version=version)
 
 
-def _fields(port: Port) -> dict[str, Any]:
-    return {
-        "id": port.id,
-        "instance-id": port.vm,
-        "ip-address": port.ip,
-        "ip6-address": port.ip6,
-        "vn-id": port.network,
-        "vm-project-id": port.project,
-        "mac-address": port.mac,
-        "system-name": port.system_name,
-        "rx-vlan-id": port.rx_vlan,
-        "tx-vlan-id": port.tx_vlan,
-    }
+def _file(port: PortDocument) -> str:
+    return json.dumps(port.encode(author=AUTHOR))
 
 
-def _file(port: Port) -> str:
-    more = {"display-name": port.name, "type": port.kind, "link-state": int(port.link_up)}
-    return json.dumps({**_fields(port), **more, "author": "contrail-vrouter-agent", "time": ""})
-
-
-def _shown(port: Port) -> dict[str, Any]:
-    more = {"plen": 24, "dns-server": "0.0.0.0", "gateway": "0.0.0.0", "author": "contrail-vrouter-agent"}  # noqa: S104
-    return {**_fields(port), **more, "time": ""}
+def _shown(port: Port, facts: PortFacts) -> dict[str, Any]:
+    """No type, no link state, no display name; the rest is as it was posted, with what the IPAM says."""
+    sent = port.encode(author=AUTHOR)
+    for name in ("type", "link-state", "display-name", "ip-address", "ip6-address"):
+        del sent[name]
+    if port.ip != NO_IP or facts.v6 is None:
+        sent |= {"ip-address": port.ip}
+        if facts.v4 is not None:
+            v4 = facts.v4
+            sent |= {"plen": v4.prefix_length, "dns-server": v4.dns_server, "gateway": v4.gateway}
+    if port.ip6 != NO_IP6 and facts.v6 is not None:
+        v6 = facts.v6
+        sent |= {"v6-ip-address": port.ip6, "v6-plen": v6.prefix_length}
+        sent |= {"v6-dns-server": v6.dns_server, "v6-gateway": v6.gateway}
+    return sent
 
 
 def _error(text: str) -> tuple[int, dict[str, Any]]:
-    return 500, {"error": f"{{ {text} }}"}
+    return 500, error_body(text)

@@ -57,7 +57,7 @@ listen = "{address}:{control}"
 
 DEPLOYMENT = """\
 [deployment.dc1]
-clusters = ["C0"]
+clusters = [{clusters}]
 package = "{version}"
 datastores = ["nfs-shared"]
 [deployment.dc1.networks]

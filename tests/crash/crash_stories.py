@@ -101,6 +101,18 @@ class Maintains(Story):
         await rig.vcenter.scenario.exit_maintenance("esx-01")
 
 
+class RestartsEam(Story):
+    """EAM goes down and comes back while a ContrailVM is to be deployed again."""
+
+    name = "eam-restart"
+
+    async def happen(self, rig: Rig) -> None:
+        await rig.vcenter.scenario.delete_vm(rig.truth.contrailvm("esx-00"))
+        await rig.vcenter.restart_eam()
+        await asyncio.sleep(60.0)
+        await rig.vcenter.restart_eam()
+
+
 class Updates(Story):
     name = "update"
 
@@ -126,7 +138,17 @@ class Removes(Story):
             await rig.do(lambda manager: manager.operator.remove("dc1"))
 
 
-STORIES: tuple[type[Story], ...] = (Deploys, PowersOff, Deletes, Joins, Silences, Maintains, Updates, Removes)
+STORIES: tuple[type[Story], ...] = (
+    Deploys,
+    PowersOff,
+    Deletes,
+    Joins,
+    Silences,
+    Maintains,
+    RestartsEam,
+    Updates,
+    Removes,
+)
 
 
 # -- telling ----------------------------------------------------------------------------------------------------
@@ -198,6 +220,8 @@ async def deploy(rig: Rig) -> str:
 
 async def say_deploy(rig: Rig, version: str) -> None:
     """What the operator says unless it is known."""
-    if [(each.removed, each.package.version) for each in _desired(rig)] != [(False, version)]:
-        text = DEPLOYMENT.format(version=version)
+    wanted = [(False, version)] * len(rig.truth.clusters)
+    if [(each.removed, each.package.version) for each in _desired(rig)] != wanted:
+        clusters = ", ".join(f'"{each}"' for each in rig.truth.clusters)
+        text = DEPLOYMENT.format(version=version, clusters=clusters)
         await rig.do(lambda manager: manager.operator.apply_deployments(text))

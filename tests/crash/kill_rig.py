@@ -56,7 +56,7 @@ class KillRig:
 
     async def deploy(self, version: str) -> None:
         """The operator's word."""
-        await self._say("/v1/apply", {"document": DEPLOYMENT.format(version=version)})
+        await self._say("/v1/apply", {"document": DEPLOYMENT.format(version=version, clusters='"C0"')})
 
     async def remove(self) -> None:
         """The operator's word."""

@@ -50,6 +50,10 @@ class Truth:
         return found
 
     @property
+    def clusters(self) -> list[str]:
+        return [each.name for each in self._all(ClusterComputeResource)]
+
+    @property
     def agencies(self) -> list[Agency]:
         return [each for each in self._all(Agency) if each.solution_id == self._solution_id]
 

@@ -10,24 +10,25 @@ import random
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from crash_points import Point
 from crash_rig import Rig
-from crash_stories import DOWNTIMES, STORIES, Joins, PowersOff, Story, tell
+from crash_stories import DOWNTIMES, STORIES, Deletes, Deploys, Joins, PowersOff, Removes, Story, tell
 
 pytestmark = pytest.mark.looptime
 
 SINGLE = {
-    "deploy": 20, "power-off": 10, "delete": 14, "join": 12, "vrouter-down": 8, "maintenance": 8, "update": 10,
-    "remove": 10,
+    "deploy": 20, "power-off": 10, "delete": 14, "join": 12, "vrouter-down": 8, "maintenance": 8, "eam-restart": 10,
+    "update": 10, "remove": 10,
 }  # fmt: skip
 """How many points of each story ``make test`` tries; the long form tries all. There are, with two hosts, so many where
 something changes, of all: deploy 72 of 350, power-off 8 of 200, delete 36 of 390, join 28 of 280, maintenance 4 of 180,
 update 106 of 670, remove 12 of 130."""
 LEAST = {
-    "deploy": 60, "power-off": 8, "delete": 30, "join": 24, "vrouter-down": 6, "maintenance": 4, "update": 80,
-    "remove": 10,
+    "deploy": 60, "power-off": 8, "delete": 30, "join": 24, "vrouter-down": 6, "maintenance": 4, "eam-restart": 30,
+    "update": 80, "remove": 10,
 }  # fmt: skip
 """A story passes at least so many points where something changes: else they are no longer seen."""
 ROW = 5
@@ -37,10 +38,11 @@ ROW = 5
 class Theatre:
     """Tells one story again and again, and gathers what went wrong and how often a manager died."""
 
-    def __init__(self, directory: Path, prepared: Path, story: type[Story]) -> None:
+    def __init__(self, directory: Path, prepared: Path, story: type[Story], **options: Any) -> None:
         self._directory = directory
         self._prepared = prepared
         self._story = story
+        self._options = options
         self._stack = AsyncExitStack()
         self._rig: Rig | None = None
         self._tellings = 0
@@ -73,7 +75,7 @@ class Theatre:
         await self._stack.aclose()
         directory = self._directory / str(self._tellings)
         directory.mkdir()
-        self._rig = await self._stack.enter_async_context(Rig(directory, self._prepared))
+        self._rig = await self._stack.enter_async_context(Rig(directory, self._prepared, **self._options))
         return self._rig
 
 
@@ -122,6 +124,13 @@ async def test_a_death_at_any_point_leaves_nothing_doubled_or_orphaned(story, tm
 async def test_deaths_in_a_row_leave_nothing_doubled_or_orphaned(story, tmp_path, prepared):
     async with Theatre(tmp_path, prepared, story) as theatre:
         await deaths_in_a_row(theatre, story, rows=4, seed=1)
+
+
+@pytest.mark.parametrize("story", [Deploys, Deletes, Removes], ids=lambda story: story.name)
+async def test_deaths_with_two_clusters(story, tmp_path, prepared):
+    """Two keys work at the same time, on one trunk and with one brake."""
+    async with Theatre(tmp_path, prepared, story, clusters=2) as theatre:
+        await one_death(theatre, story, 3)
 
 
 async def test_a_host_is_not_put_on_hold_because_the_manager_died_preparing_it(tmp_path, prepared):

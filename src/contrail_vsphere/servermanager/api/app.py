@@ -1,0 +1,68 @@
+"""The ASGI application: middleware, who the caller is, and the routers put together."""
+
+# No postponed annotations here: FastAPI reads them, and they name things that are local to the functions below.
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, HTTPException
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.exceptions import HTTPException as AnyHttpError
+
+from contrail_vsphere.model.errors import ContrailVsphereError
+from contrail_vsphere.servermanager.access import Caller, Role, caller_of
+from contrail_vsphere.servermanager.api import answers, limits, routes_objects, routes_runs, seed_era
+from contrail_vsphere.servermanager.service import ServerManager
+
+ABOUT = """\
+Every request carries `Authorization: Bearer TOKEN`. Viewers read; operators also add, provision and delete; admins also
+hand out tokens and put secrets. Errors answer `{"error": ..., "hint": ..., "problems": [...]}`. Lists come in pages:
+`after` of the next request is `next` of the last answer. `ETag` answers work with `If-None-Match`, and those of single
+objects with `If-Match`.
+"""
+
+Require = Callable[[Role], Callable[..., Awaitable[Caller]]]
+
+
+def create_app(service: ServerManager, *, insecure_seed_era: bool = False, rate: float = 100.0) -> FastAPI:
+    """The application; ``insecure_seed_era`` serves the old routes to callers without a token."""
+    app = FastAPI(
+        title="Server Manager API",
+        version="1",
+        description=ABOUT,
+        # The interactive pages would load scripts from the internet.
+        docs_url=None,
+        redoc_url=None,
+    )
+    require = _require(service)
+    app.include_router(routes_objects.router(service, require))
+    app.include_router(routes_runs.router(service, require))
+    app.include_router(seed_era.router(service, None if insecure_seed_era else require))
+    app.add_exception_handler(ContrailVsphereError, answers.on_error)
+    app.add_exception_handler(AnyHttpError, answers.on_http_error)
+    app.add_exception_handler(RequestValidationError, answers.on_invalid)
+    app.add_middleware(limits.Limits, rate=rate, burst=rate * 4, uploads=("/v1/uploads", "/image/upload"))
+    return app
+
+
+def _require(service: ServerManager) -> Require:
+    bearer = HTTPBearer(auto_error=False, description="A token of Server Manager")
+
+    def find(token: str) -> Caller | None:
+        with service.store.reading() as session:
+            return caller_of(session, token)
+
+    def require(role: Role) -> Callable[..., Awaitable[Caller]]:
+        async def caller(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> Caller:
+            known = await asyncio.to_thread(find, credentials.credentials) if credentials is not None else None
+            if known is None:
+                raise HTTPException(401, "a valid token is needed", headers={"WWW-Authenticate": "Bearer"})
+            if not known.may(role):
+                raise HTTPException(403, f"{known.name} is a {known.role}; this needs the role {role}")
+            return known
+
+        return caller
+
+    return require

@@ -1,0 +1,116 @@
+"""``/v1``: plans and runs."""
+
+# No postponed annotations here: FastAPI reads them, and they name things that are local to the functions below.
+
+import asyncio
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import select
+
+from contrail_vsphere.model.errors import NotFound
+from contrail_vsphere.servermanager.access import Caller
+from contrail_vsphere.servermanager.api.answers import PageDocument, clean, errors, tagged
+from contrail_vsphere.servermanager.api.routes_objects import OBJECT, After, Limit, ObjectId, actor, page
+from contrail_vsphere.servermanager.planner import Order
+from contrail_vsphere.servermanager.records import history
+from contrail_vsphere.servermanager.service import ServerManager
+from contrail_vsphere.servermanager.tables import Plan, Run
+
+
+class OrderDocument(BaseModel):
+    """What to provision: a cluster, or servers of one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cluster: str = Field(default="", max_length=200)
+    servers: list[str] = Field(default_factory=list, max_length=5000)
+    image: str = Field(default="", max_length=200, description="Empty: the cluster's")
+    roles: dict[str, list[str]] = Field(default_factory=dict, description="Role -> servers, for this run")
+    overrides: dict[str, Any] = Field(default_factory=dict, description="As `provision.containers`, above all layers")
+
+    def order(self) -> Order:
+        """As the planner takes it."""
+        clean(self.model_dump())
+        return Order(self.cluster, tuple(self.servers), self.image, self.roles, self.overrides)
+
+
+class ProvisionDocument(OrderDocument):
+    """As an order, and the plan it must still be."""
+
+    plan: str = Field(default="", max_length=64, description="Hash of the plan that was looked at")
+
+
+def shown_run(row: Run) -> dict[str, Any]:
+    """A run as the API shows it."""
+    return {
+        "id": row.id, "cluster": row.cluster_id, "plan": row.plan_hash, "servers": row.servers, "state": row.state,
+        "reason": row.reason, "since": row.since, "started": row.started, "hosts": row.hosts, "who": row.who,
+    }  # fmt: skip
+
+
+def router(service: ServerManager, require: Any) -> APIRouter:
+    """The routes; ``require(role)`` is the dependency that lets callers with that role in."""
+    made = APIRouter(prefix="/v1")
+    viewer, operator = Depends(require("viewer")), Depends(require("operator"))
+
+    @made.post("/plan", tags=["runs"], responses=errors(404, 409) | {200: {"model": dict[str, Any]}})
+    def make_plan(request: Request, wanted: OrderDocument, caller: Caller = operator) -> Response:
+        """What a provision would do, and why; stored under its hash."""
+        return tagged(request, service.provisioner.plan(actor(service, caller), wanted.order()))
+
+    @made.get("/plans/{hash}", tags=["runs"], responses=errors(404) | OBJECT, dependencies=[viewer])
+    def get_plan(request: Request, hash: ObjectId) -> Response:
+        """A plan that was made."""
+        with service.store.reading() as session:
+            row = session.get(Plan, hash)
+            if row is None:
+                raise NotFound(f"no plan {hash!r}")
+            return tagged(request, row.document)
+
+    @made.post("/provision", tags=["runs"], status_code=202, responses=errors(404, 409, 502, 503))
+    async def provision(wanted: ProvisionDocument, caller: Caller = operator) -> dict[str, str]:
+        """Begin a run."""
+        order = wanted.order()
+        run_id = await service.provisioner.provision(actor(service, caller), order, plan_hash=wanted.plan)
+        return {"id": run_id, "state": "queued"}
+
+    @made.get("/runs", tags=["runs"], response_model=PageDocument, responses=errors(), dependencies=[viewer])
+    def runs(request: Request, limit: Limit = 200, after: After = "", cluster: After = "") -> Response:
+        """All runs, or those of a cluster, in the order of their ids."""
+        by = {"cluster_id": cluster} if cluster else {}
+        with service.store.reading() as session:
+            return tagged(request, page(session, Run, shown_run, limit=limit, after=after, **by))
+
+    @made.get("/clusters/{id}/last-run", tags=["runs"], responses=errors(404) | OBJECT, dependencies=[viewer])
+    def last_run(request: Request, id: ObjectId) -> Response:
+        """The run of a cluster that began last."""
+        with service.store.reading() as session:
+            row = session.scalar(select(Run).where(Run.cluster_id == id).order_by(Run.started.desc()).limit(1))
+            if row is None:
+                raise NotFound(f"nothing was provisioned in cluster {id!r}")
+            return tagged(request, shown_run(row))
+
+    @made.get("/runs/{id}", tags=["runs"], responses=errors(404) | OBJECT, dependencies=[viewer])
+    def run(request: Request, id: ObjectId) -> Response:
+        """One run: where each server and role stands, and its history."""
+        with service.store.reading() as session:
+            row = session.get(Run, id)
+            if row is None:
+                raise NotFound(f"no run {id!r}")
+            return tagged(request, {**shown_run(row), "history": history(session, "run", id)})
+
+    @made.post("/runs/{id}/cancel", tags=["runs"], status_code=202, responses=errors(404, 409, 502, 503))
+    async def cancel(id: ObjectId, caller: Caller = operator) -> dict[str, str]:
+        """Ask a run to end."""
+        await service.provisioner.cancel(actor(service, caller), id)
+        return {"id": id}
+
+    @made.post("/runs/{id}/retry", tags=["runs"], status_code=202, responses=errors(404, 409, 502, 503))
+    async def retry(id: ObjectId, caller: Caller = operator) -> dict[str, str]:
+        """A new run for those servers of a finished one that did not complete."""
+        order = await asyncio.to_thread(service.provisioner.retry_order, id)
+        return {"id": await service.provisioner.provision(actor(service, caller), order), "state": "queued"}
+
+    return made

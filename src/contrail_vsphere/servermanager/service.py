@@ -1,0 +1,98 @@
+"""Server Manager as one object: what the REST API, the command line's ``serve`` and tests hold."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from contrail_vsphere.model.errors import OutOfResources
+from contrail_vsphere.pki.secrets import private_directory
+from contrail_vsphere.servermanager.access import first_token
+from contrail_vsphere.servermanager.archive import Limits
+from contrail_vsphere.servermanager.catalogue import Catalogue, catalogue
+from contrail_vsphere.servermanager.images import Images, Registries
+from contrail_vsphere.servermanager.objects import Objects
+from contrail_vsphere.servermanager.planner import Planner
+from contrail_vsphere.servermanager.provision import Provisioner
+from contrail_vsphere.servermanager.runs import AnsibleServer, RegistryToPull
+from contrail_vsphere.servermanager.store import Store
+from contrail_vsphere.servermanager.vault import Vault
+
+TOKEN_FILE: Final = "admin.token"  # noqa: S105
+UPLOAD_LIMIT: Final = 20 * 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the outside gives: where pushes go, where servers pull from, who runs playbooks."""
+
+    registries: Registries
+    registry_address: str
+    pull: RegistryToPull
+    ansible: AnsibleServer
+
+
+class ServerManager:
+    """``start`` migrates the database and takes up what a former process left; ``stop`` leaves it for the next."""
+
+    def __init__(
+        self,
+        store: Store,
+        data_dir: Path,
+        *,
+        parts: Parts,
+        conf_dir: str = "/etc/contrail",
+        upload_limit: int = UPLOAD_LIMIT,
+        roles: Catalogue | None = None,
+    ) -> None:
+        self.store = store
+        self.data_dir = data_dir
+        self.catalogue = roles or catalogue()
+        private_directory(data_dir)
+        self.vault = Vault(data_dir / "secret.key")
+        self.objects = Objects(catalogue=self.catalogue, vault=self.vault)
+        self.planner = Planner(catalogue=self.catalogue, vault=self.vault, config_dir=conf_dir)
+        self.images = Images(
+            store, catalogue=self.catalogue, registries=parts.registries, address=parts.registry_address,
+            scratch=data_dir / "scratch", limits=Limits(),
+        )  # fmt: skip
+        self.provisioner = Provisioner(store, planner=self.planner, ansible=parts.ansible, registry=parts.pull)
+        self.uploads = data_dir / "uploads"
+        self.upload_limit = upload_limit
+
+    @property
+    def now(self) -> Callable[[], datetime]:
+        """Aware UTC."""
+        return self.store.now
+
+    @property
+    def token_file(self) -> Path:
+        """Where the first administrator's token is."""
+        return self.data_dir / TOKEN_FILE
+
+    async def start(self) -> None:
+        """Ready to serve afterwards."""
+        await asyncio.to_thread(self.store.migrate)
+        await asyncio.to_thread(first_token, self.store, self.token_file)
+        await asyncio.to_thread(private_directory, self.uploads)
+        await self.images.resume()
+        await self.provisioner.resume()
+
+    async def stop(self) -> None:
+        """End jobs and connections."""
+        await self.images.stop()
+        await self.provisioner.stop()
+        await asyncio.to_thread(self.store.close)
+
+    def room_for(self, size: int) -> None:
+        """``OutOfResources`` unless an upload of that size may come in: the limit, and twice the room on disk."""
+        free = shutil.disk_usage(self.data_dir).free
+        if size > self.upload_limit or size * 2 > free:
+            raise OutOfResources(
+                f"no room for {size:,} bytes", hint=f"the limit is {self.upload_limit:,}, free are {free:,}"
+            )

@@ -1,0 +1,94 @@
+"""The old client's requests and what it reads out of the answers: routes, codes, shapes, words."""
+
+import json
+
+import pytest
+from api_stand import serving
+from test_provisioning import CANARY, fill
+
+from contrail_vsphere.servermanager.states import RunState
+
+
+async def ask(client, method, path, **more):
+    answer = await client.request(method, path, **more)
+    assert answer.headers["content-type"].startswith("text/html")
+    return answer.status_code, json.loads(answer.text)
+
+
+async def test_the_seeds_way_from_server_to_provision(store, tmp_path):
+    async with serving(store, tmp_path, insecure_seed_era=True) as stand, stand.client(token="") as client:
+        fill(store, stand.service.objects, servers=1)
+        document = {"server": [{"id": "s9", "cluster_id": "c1", "mac_address": "00-11-22-AA-BB-CC", "password": CANARY,
+                                "ip_address": "10.0.0.9", "subnet_mask": "255.255.255.0", "gateway": "10.0.0.254",
+                                "roles": ["contrail-agent"]}]}  # fmt: skip
+        code, told = await ask(client, "PUT", "/server", json=document)
+        assert (code, told["return_code"]) == (200, 0)
+        code, told = await ask(client, "GET", "/server?mac_address=00:11:22:aa:bb:cc")
+        assert told == {"server": [{"id": "s9", "ip_address": "10.0.0.9", "mac_address": "00:11:22:aa:bb:cc"}]}
+        code, told = await ask(client, "GET", "/server?id=s9&detail")
+        assert told["server"][0]["password"] == "*****"
+        code, told = await ask(
+            client, "POST", "/server/provision", json={"cluster_id": "c1", "package_image_id": "img"}
+        )
+        assert (code, told["return_code"], told["return_message"]) == (200, "0", "server(s) provision issued")
+        assert told["server"] == [{"id": "s1", "package_id": "img"}, {"id": "s9", "package_id": "img"}]
+        (run_id,) = stand.ansible.requests
+        stand.ansible.end(run_id, RunState.FAILED, {"s1": "completed", "s9": "unreachable"})
+        await stand.service.provisioner.settled(run_id)
+        code, told = await ask(client, "GET", "/server_status?cluster_id=c1")
+        assert [each["status"] for each in told["server"]] == ["provision_completed", "provision_failed"]
+        code, told = await ask(client, "GET", "/provision_status?id=s1")
+        assert told["servers"][0]["provision_completed"] == "['agent', 'controller']"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "code"),
+    [("GET", "/server?id=none", None, 1), ("GET", "/cluster?id=none", None, 2), ("GET", "/image?id=none", None, 3),
+     ("GET", "/server?colour=red", None, 12), ("GET", "/server?where=1=1", None, 12),
+     ("GET", "/server?show_pass=true", None, 12), ("DELETE", "/server", None, 10), ("PUT", "/server", {}, 9),
+     ("POST", "/server/provision", {}, 10), ("POST", "/server/provision", {"id": "s1", "opcode": "issu"}, 8),
+     ("GET", "/columns?table=x", None, 11)],
+)  # fmt: skip
+async def test_every_failure_is_a_404_with_the_eras_code(sqlite_store, tmp_path, method, path, body, code):
+    async with serving(sqlite_store, tmp_path, insecure_seed_era=True) as stand, stand.client(token="") as client:
+        status, told = await ask(client, method, path, json=body)
+        assert (status, told["return_code"]) == (404, code)
+        assert told["return_msg"]
+
+
+async def test_one_file_adds_all_and_an_image_is_in_the_background(store, tmp_path):
+    async with serving(store, tmp_path, insecure_seed_era=True) as stand, stand.client(token="") as client:
+        document = {"cluster": [{"id": "c1", "parameters": {"provision": {"contrail_4": {}}}}],
+                    "server": [{"id": "s1", "cluster_id": "c1", "ip_address": "10.0.0.1"}],
+                    "image": [{"id": "contrail-container", "category": "container", "version": "4.0.0.0-3016",
+                               "type": "contrail-container-ubuntu",
+                               "parameters": {"containers": [{"role": "control"}]}}]}  # fmt: skip
+        code, _ = await ask(client, "PUT", "/config", json=document)
+        assert code == 200
+        await stand.service.images.settled("contrail-container")
+        _, told = await ask(client, "GET", "/all")
+        assert [list(each) for each in (told["cluster"], told["server"], told["image"])] == [
+            [{"id": "c1"}], [{"id": "s1", "ip_address": "10.0.0.1", "mac_address": ""}], [{"id": "contrail-container"}]
+        ]  # fmt: skip
+        code, told = await ask(client, "PUT", "/image", json={"image": [{**document["image"][0], "id": "Bad"}]})
+        assert (code, "lower-case" in told["return_msg"]) == (404, True)
+
+
+async def test_an_upload_by_form(sqlite_store, tmp_path):
+    async with serving(sqlite_store, tmp_path, insecure_seed_era=True) as stand, stand.client(token="") as client:
+        fields = {"id": "up", "version": "4.1", "type": "contrail-ubuntu-package", "category": "package"}
+        status, told = await ask(client, "PUT", "/image/upload", data=fields, files={"file": ("../../x.tgz", b"x")})
+        assert (status, told["return_msg"]) == (200, "Image Uploaded")
+        await stand.service.images.settled("up")
+        _, told = await ask(client, "GET", "/image?id=up&detail")
+        assert told["image"][0]["path"].endswith("/x.tgz")
+        assert str(stand.service.uploads) in told["image"][0]["path"]
+
+
+async def test_bare_metal_points_elsewhere_and_without_the_switch_a_token_is_needed(sqlite_store, tmp_path):
+    async with serving(sqlite_store, tmp_path, insecure_seed_era=True) as stand, stand.client(token="") as client:
+        status, told = await ask(client, "POST", "/server/reimage", json={})
+        assert (status, "MAAS" in told["return_msg"]) == (501, True)
+        assert (await client.get("/v1/servers")).status_code == 401
+    async with serving(sqlite_store, tmp_path) as stand, stand.client(token="") as client:
+        assert (await client.get("/server")).status_code == 401

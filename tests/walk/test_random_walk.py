@@ -19,7 +19,7 @@ from contrail_vsphere.simulator.vcenter.switches import Switches as DvsSwitches
 
 pytestmark = pytest.mark.looptime
 
-SHORT, CHAPTERS, STEPS = 8, 4, 12
+SHORT, CHAPTERS, STEPS = 6, 4, 12
 """``make test``: so many sites, chapters on each, and steps in each chapter."""
 
 

@@ -33,6 +33,8 @@ overlay = {{ switch = "dvs0" }}
 controllers = ["127.0.0.1"]
 """
 CLUSTERS = ("C0", "C1")
+VISIT = 1800.0
+"""Virtual seconds between two visits of the operator, who releases what is on hold."""
 REST = 5400.0
 """Virtual seconds of quiet in which everything must be well: holds and growing pauses are over by then."""
 
@@ -139,8 +141,14 @@ class WalkSite:
         await self.bury()
         while self.rig.process.died.is_set():
             self.rig.points.begin()
-            if await self.rig.start():
-                self.heard()
+            try:
+                if await self.rig.start():
+                    self.heard()
+            except ContrailVsphereError as refused:
+                # ``run`` ended with that error; a service manager starts it again after a pause.
+                self.told.append(f"  not started: {refused}")
+                self.rig.process.died.set()
+                await asyncio.sleep(5.0)
 
     # -- what happens -------------------------------------------------------------------------------------------
 
@@ -169,10 +177,12 @@ class WalkSite:
         for _ in range(3):
             await self._mend()
             await asyncio.sleep(120)
-        await self.rig.do(self._release)
         loop = asyncio.get_running_loop()
-        end, calm = loop.time() + REST, 0
+        end, calm, visit = loop.time() + REST, 0, 0.0
         while loop.time() < end:
+            if loop.time() >= visit:
+                await self.rig.do(self._release)
+                visit = loop.time() + VISIT
             await asyncio.sleep(15)
             self.neighbours.mend()
             calm = calm + 1 if not self._wrongs() else 0
@@ -198,6 +208,9 @@ class WalkSite:
                 self.begin(scenario.reconnect_host(host))
             elif host.in_maintenance:
                 self.begin(scenario.exit_maintenance(host))
+        for vm in self.truth.contrailvms:
+            if vm.template:
+                self.begin(scenario.delete_vm(vm))
         for agent in list(self.vcenter.world.of_type(EsxAgent)):
             if agent.vm is not None and agent.vm.host is not agent.host and agent.vm.moid in self.truth.moved:
                 self.begin(scenario.move_vm(agent.vm, agent.host))

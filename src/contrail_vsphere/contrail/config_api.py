@@ -28,9 +28,8 @@ from uuid import UUID
 import aiohttp
 import msgspec
 
-from contrail_vsphere.contrail.connector import PromptConnector
 from contrail_vsphere.contrail.errors import PASSING, kind_of, raise_for
-from contrail_vsphere.contrail.http import bounded_read, door
+from contrail_vsphere.contrail.http import acknowledge_now, bounded_read, door
 from contrail_vsphere.contrail.keystone import Auth, NoAuth
 from contrail_vsphere.contrail.pace import WritePace
 from contrail_vsphere.contrail.servers import ApiServer, ApiServers
@@ -141,7 +140,7 @@ class ConfigApi:
 
     async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession(
-            connector=PromptConnector(limit=0, keepalive_timeout=KEEP_ALIVE, ttl_dns_cache=60),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE, ttl_dns_cache=60),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=self._timeout,
             headers={"User-Agent": self._user_agent, "X-Contrail-Useragent": self._user_agent},
@@ -358,6 +357,7 @@ class ConfigApi:
                 ssl=self._tls or True,
                 allow_redirects=False,
             ) as reply:
+                acknowledge_now(reply)
                 if reply.status == 200:
                     return 200, await bounded_read(reply, most=MAX_ANSWER)
                 return reply.status, await _error_text(reply)

@@ -6,8 +6,9 @@ without looking.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import aiohttp
@@ -60,6 +61,25 @@ def door(what: str) -> Iterator[None]:
         raise OutcomeUnknown(f"{what} closed the connection: {gone or type(gone).__name__}") from gone
     except aiohttp.ClientError as wrong:
         raise ProtocolError(f"{what} does not speak HTTP as it should: {wrong or type(wrong).__name__}") from wrong
+
+
+_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+"""Linux only."""
+
+
+def acknowledge_now(reply: aiohttp.ClientResponse) -> None:
+    """Acknowledge the head of an answer whose body has not come.
+
+    The API server (gevent's WSGI) sends both as segments of their own with Nagle's algorithm on: the body waits until
+    the head is acknowledged, which our kernel would delay by 40 ms, for every call on a kept connection.
+    """
+    connection = reply.connection  # None once the whole answer is there
+    transport = connection.transport if connection is not None else None
+    wire = transport.get_extra_info("socket") if transport is not None else None
+    if wire is None or _QUICKACK is None or wire.family not in {socket.AF_INET, socket.AF_INET6}:
+        return
+    with suppress(OSError):  # closed by the peer; reading the body will say so
+        wire.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
 
 async def bounded_read(reply: aiohttp.ClientResponse, *, most: int) -> bytes:

@@ -1,5 +1,7 @@
 """Status, plan, registration and removal say what is so, and leave nothing of ours behind."""
 
+from dataclasses import replace
+
 import pytest
 from stand import DEPLOYMENT
 
@@ -123,3 +125,21 @@ async def test_registering_again_says_with_which_certificate(make_stand):
             renewed = await stand.registration(admin).register()
         assert again.outcome == renewed.outcome == "unchanged"
         assert len(again.certificate) == 64 and again.certificate != renewed.certificate
+
+
+async def test_deploying_many_hosts_reads_each_esx_agent_a_few_times_only(make_stand):
+    async with make_stand(hosts=16) as stand:
+        stand.apply()
+        await stand.until(stand.converged)
+        assert stand.vcenter.calls["AgentQueryRuntime"] <= 16 * 24, "about 18"
+
+
+async def test_f25_a_change_behind_a_green_agency_is_seen_without_events(make_stand):
+    """The agency stays green while its EsxAgent gets another VM: only a whole read shows it."""
+    async with make_stand(hosts=2) as stand:
+        stand.apply()
+        await stand.until(stand.converged)
+        agency = next(iter(stand.client.eam.cache.agencies.values()))
+        stale = replace(agency, agents=tuple(replace(each, vm_ip="192.0.2.1") for each in agency.agents))
+        stand.client.eam.cache.fold(stale)
+        await stand.until(lambda: agency in stand.client.eam.cache.agencies.values(), seconds=340)

@@ -114,6 +114,7 @@ class ContrailVmController:
         now: Callable[[], float],
         blind: Callable[[], str],
         nudge: Callable[[AgencyId], None],
+        hint: Callable[[HostId], None],
         writers: int = 16,
     ) -> None:
         self._solution_id = solution_id
@@ -126,6 +127,7 @@ class ContrailVmController:
         self._now = now
         self._blind = blind
         self._nudge = nudge
+        self._hint = hint
         self._slots = asyncio.Semaphore(writers)
         self._jobs: dict[tuple[Key, HostId | str | None], asyncio.Task[None]] = {}
         self._last: dict[tuple[Key, HostId | None], tuple[tuple[Action, ...], float]] = {}
@@ -241,15 +243,18 @@ class ContrailVmController:
         else:
             self._notebook.set_failure(key, host, None)
             if not all(isinstance(action, Refetch) for action in actions):
-                self._look_again(key)
+                self._look_again(key, host)
                 _LOG.info("%s %s: %s (%s)", key, self._words(host), what, actions[0].reason)
         finally:
             self.jobs_done += 1
             del self._jobs[key, host]
             self.engine.mark(key)
 
-    def _look_again(self, key: Key) -> None:
+    def _look_again(self, key: Key, host: HostId | None) -> None:
         """EAM says nothing by itself; what was done shows in it soon."""
+        if host is not None:
+            self._hint(host)
+            return
         for reading in marked_agencies(self._readings.by_id.values(), solution_id=self._solution_id, key=key):
             self._nudge(reading.agency.id)
 

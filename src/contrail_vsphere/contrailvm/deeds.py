@@ -41,6 +41,8 @@ class VmEvent(Protocol):
     @property
     def vm(self) -> VmId | None: ...  # noqa: D102
     @property
+    def host(self) -> HostId | None: ...  # noqa: D102
+    @property
     def vm_name(self) -> str: ...  # noqa: D102
 
 

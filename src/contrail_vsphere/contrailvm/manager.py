@@ -47,6 +47,8 @@ from contrail_vsphere.pki.tokens import TokenStore
 HEARTBEAT = 120.0
 """Seconds between two heartbeats of our extension."""
 EAM_EVENTS = "com.vmware.vim.eam."
+AGENCY_EVENTS = frozenset(f"{EAM_EVENTS}agency.{name}" for name in ("create", "destroyed", "goalstate", "updated"))
+"""After these an agency may be another one; the others tell of EsxAgents."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -68,6 +70,10 @@ class LiveAgencies(Protocol):
 
     def nudge(self, agency: AgencyId | None = None) -> None:
         """Read an agency (None: all) very soon."""
+        ...
+
+    def hint(self, host: HostId | None = None) -> None:
+        """Read very soon what a happening on a host (None: somewhere) may have changed."""
         ...
 
     def fold(self, agency: Agency) -> None:
@@ -187,6 +193,7 @@ class ContrailVmManager:
             now=self.epoch,
             blind=self.blind,
             nudge=agencies.nudge,
+            hint=agencies.hint,
         )
         self.notebook.on_desired = self.controller.mark
         self.controller.on_alarm = self._announcer.alarm
@@ -265,10 +272,14 @@ class ContrailVmManager:
         return next((agent.vm for each in marked for agent in each.agency.agents if agent.host == host), None)
 
     def _event_seen(self, event: VmEvent) -> None:
-        """EAM tells in events what its API does not push; which agency it is about is not worth guessing."""
+        """EAM tells in events what its API does not push. Only the host is sure: argument names are not documented."""
         self._deeds.see(event)
-        if event.type.startswith(EAM_EVENTS):
+        if not event.type.startswith(EAM_EVENTS):
+            return
+        if event.type in AGENCY_EVENTS:
             self._agencies.nudge()
+        else:
+            self._agencies.hint(event.host)
 
     async def _check_registration(self) -> None:
         """NotFound when our extension is gone: EAM is destroying our agencies then, and we keep our hands off."""

@@ -1,8 +1,8 @@
 """What EAM last said, kept fresh without a stream: EAM has none, so it is asked.
 
-Every ``interval`` seconds one cheap call per agency (``AgencyQueryRuntime``); its EsxAgents are read again only while
-the agency is not steadily green, so that a quiet estate costs one call per agency and cycle. Whoever learns earlier
-that something happened (an EAM event, a change of a ContrailVM) nudges the agency, which is then read whole at once.
+Every ``interval`` seconds one cheap call per agency (``AgencyQueryRuntime``); it is read whole only while it is not
+steadily green, and now and then, so that a quiet estate costs one call per agency and cycle. Whoever learns earlier
+that something happened tells: ``hint`` has the EsxAgents of a host read again, ``nudge`` a whole agency.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 from contrail_vsphere.model.eam import Agency
 from contrail_vsphere.model.errors import ContrailVsphereError, NotFound, TransientError
-from contrail_vsphere.model.ids import AgencyId
+from contrail_vsphere.model.ids import AgencyId, HostId
 
 if TYPE_CHECKING:
     from contrail_vsphere.vsphere.eam.client import EamClient
@@ -24,6 +24,8 @@ _LOG = logging.getLogger(__name__)
 
 INTERVAL = 30.0
 """Seconds between two polls."""
+WHOLE_INTERVAL = 300.0
+"""Seconds after which a green agency is read whole all the same: its colour does not tell of every change."""
 BUSY_INTERVAL = 5.0
 """Seconds between two reads of an agency that EAM is working on: hooks show nowhere else."""
 SLACK = 0.01
@@ -52,6 +54,10 @@ class EamCache:
         self._foreign: set[AgencyId] = set()
         """Agencies of other solutions: a solution never changes, so they are read once."""
         self._nudged: set[AgencyId | None] = set()
+        self._hinted: set[HostId | None] = set()
+        self._whole_at: dict[AgencyId, float] = {}
+        self._unsettled_at = float("-inf")
+        """When the EsxAgents that EAM is working on were last read, all of them."""
         self._wake = asyncio.Event()
         self._subscribers: list[Subscriber] = []
         self._task: asyncio.Task[None] | None = None
@@ -88,6 +94,11 @@ class EamCache:
         self._nudged.add(agency)
         self._wake.set()
 
+    def hint(self, host: HostId | None = None) -> None:
+        """Something happened on a host (None: somewhere): read again, very soon, what it may have changed."""
+        self._hinted.add(host)
+        self._wake.set()
+
     def fold(self, agency: Agency) -> None:
         """Take in an agency that somebody else just read."""
         before = self._agencies.get(agency.id)
@@ -118,12 +129,15 @@ class EamCache:
         while True:
             busy = any(map(_works, self._agencies.values())) or bool(self.error)
             due = polled + self._interval
-            pause = min(due - loop.time(), BUSY_INTERVAL if busy else self._interval)
+            pause = due - loop.time()
+            if busy:
+                pause = min(pause, max(self._unsettled_at, polled) + BUSY_INTERVAL - loop.time())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, pause)):
                     await self._wake.wait()
                     await asyncio.sleep(GATHER if self._whole.is_set() else 0)
             nudged, self._nudged = self._nudged, set()
+            hinted, self._hinted = self._hinted, set()
             self._wake.clear()
             everything = None in nudged or loop.time() >= due - SLACK or bool(self.error)
             try:
@@ -131,7 +145,7 @@ class EamCache:
                     polled = loop.time()
                     await self._poll(whole=None in nudged)
                 else:
-                    await self._read_again({each for each in nudged if each is not None})
+                    await self._read_again({each for each in nudged if each is not None}, hinted)
                 self.error = ""
             except ContrailVsphereError as error:
                 # Whatever it is, EAM is asked again next time; how long it has been so shows in the health.
@@ -149,23 +163,50 @@ class EamCache:
         self._raise_first(results)
         self._whole.set()
 
-    async def _read_again(self, nudged: set[AgencyId]) -> None:
-        """The agencies that were nudged and those EAM is working on."""
-        busy = {each.id for each in self._agencies.values() if _works(each)}
+    async def _read_again(self, nudged: set[AgencyId], hinted: set[HostId | None]) -> None:
+        """Whole the agencies that were nudged; of the hinted and those EAM is working on what may have changed."""
+        now = asyncio.get_running_loop().time()
+        known = {agent.host for each in self._agencies.values() for agent in each.agents}
+        anywhere = not hinted <= known - {None}
+        unsettled = anywhere or now >= self._unsettled_at + BUSY_INTERVAL - SLACK
+        if unsettled:
+            self._unsettled_at = now
+        hosts = {each for each in hinted if each is not None}
+        partly = [
+            each
+            for each in self._agencies.values()
+            if each.id not in nudged
+            and (
+                (unsettled and _works(each))
+                or (hinted and (anywhere or any(agent.host in hosts for agent in each.agents)))
+            )
+        ]
         results = await asyncio.gather(
-            *(self._refresh(each, whole=True) for each in sorted(nudged | busy)), return_exceptions=True
+            *(self._refresh(each, whole=True) for each in sorted(nudged)),
+            *(self._refresh_partly(each, hosts, unsettled=unsettled) for each in partly),
+            return_exceptions=True,
         )
         self._raise_first(results)
 
-    async def _refresh(self, identity: AgencyId, *, whole: bool) -> None:
-        before = self._agencies.get(identity)
+    async def _refresh_partly(self, before: Agency, hosts: Collection[HostId], *, unsettled: bool) -> None:
         try:
-            if before is not None and before.status == "green" and not whole:
-                status, goal, _issues = await self._client.agency_status(identity)
-                if (status, goal) == (before.status, before.goal):
+            agency = await self._client.refresh_agency(before, hosts=hosts, unsettled=unsettled)
+        except NotFound:
+            self._drop(before.id)
+            return
+        self.fold(agency)
+
+    async def _refresh(self, identity: AgencyId, *, whole: bool) -> None:
+        before, now = self._agencies.get(identity), asyncio.get_running_loop().time()
+        due = now >= self._whole_at.get(identity, float("-inf")) + WHOLE_INTERVAL - SLACK
+        try:
+            if before is not None and before.status == "green" and not whole and not due:
+                status, goal, issues = await self._client.agency_status(identity)
+                if (status, goal, issues) == (before.status, before.goal, before.issues):
                     self.fold(before)
                     return
             agency = await self._client.read_agency(identity)
+            self._whole_at[identity] = now
         except NotFound:
             self._drop(identity)
             return
@@ -177,6 +218,7 @@ class EamCache:
     def _drop(self, identity: AgencyId) -> None:
         before = self._agencies.pop(identity, None)
         self._reads.pop(identity, None)
+        self._whole_at.pop(identity, None)
         if before is not None:
             self._tell(identity, before, None)
 

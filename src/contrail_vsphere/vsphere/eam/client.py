@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from contrail_vsphere.model.eam import Agency, AgencyConfig, EsxAgent, Issue
 from contrail_vsphere.model.errors import NotFound, ProtocolError
-from contrail_vsphere.model.ids import AgencyId, EsxAgentId
+from contrail_vsphere.model.ids import AgencyId, EsxAgentId, HostId
 from contrail_vsphere.vsphere.eam import values
 from contrail_vsphere.vsphere.eam.cache import EamCache
 from contrail_vsphere.wire.soap.types import eam
@@ -69,6 +70,28 @@ class EamClient:
         )
         agents = await self.esx_agents(agency) if with_agents else ()
         return values.agency(agency, solution_id=str(solution), config=config, runtime=runtime, agents=agents)
+
+    async def refresh_agency(self, before: Agency, *, hosts: Collection[HostId] = (), unsettled: bool = True) -> Agency:
+        """The agency with what may have changed read again; ``NotFound`` once it is destroyed.
+
+        That is its own runtime, and EsxAgents that are new, named by an issue, on one of ``hosts``, or (``unsettled``)
+        not green. Its configuration and all other EsxAgents are as they were in ``before``.
+        """
+        ref = eam.Agency(before.id)
+        runtime, refs = await _together([self._runtime(ref), self._call(ref, "QueryAgent")])
+        found = values.issues(runtime.issue)
+        named = {issue.agent for issue in found}
+        steady = {
+            each.id: each
+            for each in before.agents
+            if (each.status == "green" or not unsettled) and each.id not in named and each.host not in hosts
+        }
+        ids = [EsxAgentId(each._moId) for each in refs or ()]
+        stale = [each for each in ids if each not in steady]
+        read = await _together([self._esx_agent(each, before.id) for each in stale])
+        known = {**steady, **dict(zip(stale, read, strict=True))}
+        agents = tuple(each for each in map(known.get, ids) if each is not None)
+        return replace(before, status=runtime.status, goal=runtime.goalState, issues=found, agents=agents)
 
     async def agency_status(self, agency: AgencyId) -> tuple[str, str, tuple[Issue, ...]]:
         """Status, goal state and all issues, its EsxAgents' among them: the one cheap call of a steady state."""

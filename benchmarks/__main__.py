@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import subprocess
 import sys
+import time
 from typing import Any
+
+from benchmarks import simulator
 
 CPU_AIM = 8.0
 """Times less client CPU than pyVmomi, reading every VM with its devices."""
@@ -24,9 +28,17 @@ class Server:
         if not self.ready:
             raise SystemExit("the simulated vCenter did not start")
 
-    def run(self, side: str, work: str, *, page: int = 0, calls: int = 0) -> dict[str, Any]:
+    @property
+    def described(self) -> dict[str, Any]:
+        """Its ready line."""
+        found: dict[str, Any] = json.loads(self.ready)
+        return found
+
+    def run(self, side: str, work: str, *, page: int = 0, calls: int = 0, ready: str = "") -> dict[str, Any]:
         command = [sys.executable, "-m", "benchmarks.sides", side, work, str(page), str(calls)]
-        done = subprocess.run(command, input=self.ready, capture_output=True, text=True, timeout=600, check=False)
+        done = subprocess.run(
+            command, input=ready or self.ready, capture_output=True, text=True, timeout=600, check=False
+        )
         if done.returncode:
             raise SystemExit(f"{side} {work}: {done.stderr[-2000:]}")
         result: dict[str, Any] = json.loads(done.stdout)
@@ -92,6 +104,33 @@ def show_manager(found: dict[str, Any]) -> None:
         print("  " + ", ".join(f"{call} {number}" for call, number in most))
 
 
+def served(vms: int, ports: int, calls: int) -> dict[str, Any]:
+    """The simulated vCenter itself, see ``benchmarks.simulator``."""
+    began = time.perf_counter()
+    large = Server(hosts=1000, vms=50_000, page=100)
+    large.run("raw", "calls", calls=1)
+    found: dict[str, Any] = {"start": large.described["started"], "answered": time.perf_counter() - began, "vms": vms}
+    large.stop()
+    server = Server(hosts=max(4, vms // 100), vms=vms, page=100)
+    try:
+        found |= simulator.summary(asyncio.run(simulator.latency(server.described, 200)))
+        found["ports"] = asyncio.run(simulator.ports(server.described, server.described["pid"], ports))
+        found["calls"] = {"ours": rate(server, server.described, calls)}
+        with simulator.vcsim() as other:
+            if other is not None:
+                found["calls"]["vcsim"] = rate(server, other, calls)
+    finally:
+        server.stop()
+    return found
+
+
+def rate(server: Server, ready: dict[str, Any], calls: int) -> dict[str, float]:
+    """CurrentTime, 8 at a time: calls a second with our client, and the server's CPU for each."""
+    before = simulator.cpu_of(ready["pid"])
+    used = server.run("ours", "calls8", calls=calls, ready=json.dumps(ready))
+    return {"rate": calls / used["wall"], "cpu": (simulator.cpu_of(ready["pid"]) - before) / calls}
+
+
 def show_bulk(found: dict[str, Any], vms: int) -> None:
     for name, sides in found.items():
         size = sides["raw"]["bytes"] / 1e6
@@ -119,6 +158,17 @@ def show_small(found: dict[str, Any]) -> None:
     print(f"  ours, 8 at a time: {ratio:.1f} times less CPU than pyVmomi")
 
 
+def show(found: dict[str, Any]) -> None:
+    """Everything that was measured."""
+    if "read" in found:
+        show_bulk(found["read"], found["vms"])
+        show_small(found["calls"])
+    if "manager" in found:
+        show_manager(found["manager"])
+    if "simulator" in found:
+        print("\n".join(simulator.shown(found["simulator"])))
+
+
 def missed(found: dict[str, Any]) -> list[str]:
     sides = found["one answer"]
     cpu = sides["pyvmomi"]["cpu"] / sides["ours"]["cpu"]
@@ -141,16 +191,23 @@ def main() -> int:
     parser.add_argument("--hosts", type=int, default=64, help="hosts of the ContrailVM Manager's part")
     parser.add_argument("--clusters", type=int, default=4)
     parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--ports", type=int, default=50_000, help="DVPorts of the simulator's part")
+    parser.add_argument("--only", choices=("clients", "manager", "simulator"), help="one part")
     options = parser.parse_args()
-    reads, calls = bulk(options.vms, options.repeat), small(options.calls)
-    managed = manager(options.hosts, options.clusters)
+    found: dict[str, Any] = {"vms": options.vms}
+    faults = []
+    if options.only in (None, "clients"):
+        found |= {"read": bulk(options.vms, options.repeat), "calls": small(options.calls)}
+        faults += missed(found["read"])
+    if options.only in (None, "manager"):
+        found["manager"] = manager(options.hosts, options.clusters)
+    if options.only in (None, "simulator"):
+        found["simulator"] = served(options.vms, options.ports, options.calls)
+        faults += simulator.missed(found["simulator"])
     if options.json:
-        print(json.dumps({"vms": options.vms, "read": reads, "calls": calls, "manager": managed}))
+        print(json.dumps(found))
     else:
-        show_bulk(reads, options.vms)
-        show_small(calls)
-        show_manager(managed)
-    faults = missed(reads)
+        show(found)
     for fault in faults:
         print(f"missed: {fault}", file=sys.stderr)
     return 1 if faults else 0

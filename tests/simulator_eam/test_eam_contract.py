@@ -9,10 +9,10 @@ from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
+from eam_site import running_depot
 from pyVim.connect import Disconnect, SmartConnect
 from pyVmomi import SoapStubAdapter, eam, vim, vmodl
 
-from conftest import running_depot
 from contrail_vsphere.simulator.core.timing import Timing
 from contrail_vsphere.simulator.simulator import VCenterSimulator
 from contrail_vsphere.simulator.vcenter.authorization import Account, Accounts

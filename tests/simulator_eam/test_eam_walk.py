@@ -8,9 +8,9 @@ import contextlib
 import hypothesis.strategies as st
 import looptime
 import pytest
+from eam_site import Site, running_depot
 from hypothesis import HealthCheck, given, settings
 
-from conftest import Site, running_depot
 from contrail_vsphere.simulator.core.timing import Timing
 from contrail_vsphere.simulator.eam.switches import Switches
 from contrail_vsphere.simulator.vcenter import host_life, vm_life

@@ -113,9 +113,14 @@ class Rest:
             "display_name": "ContrailVM",
             "display_version": str(package),
             "vm_name_template": {"prefix": "ContrailVM", "suffix": "COUNTER"},
-            "ovf_resource": {"location_type": "REMOTE_FILE", "url": self.depot.package(package)},
+            "ovf_resource": {
+                "location_type": "REMOTE_FILE",
+                "url": self.depot.package(package),
+                "ssl_certificate_validation": "ENABLED",
+            },
             "ovf_descriptor_properties": {"url": "https://127.0.0.1:8444"},
             "vm_storage_policy": "DEFAULT",
+            "host_solution_spec": {},
             "hook_configurations": hooks or {},
         } | changes
 

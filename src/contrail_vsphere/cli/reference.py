@@ -26,6 +26,7 @@ def pages() -> dict[str, str]:
         "settings.md": _settings(),
         "faults.md": _faults(),
         "simulator-methods.md": _methods(),
+        "simulator-switches.md": _switches(),
         "manager-api.md": _api_page(manager, "manager-api.json"),
         "manager-api.json": _json(manager),
         "simulator-control-api.md": _api_page(control, "simulator-control-api.json"),
@@ -154,6 +155,13 @@ def _setting(value: Any) -> str:
 
 
 # -- simulator ----------------------------------------------------------------------------------------------------
+
+
+def _switches() -> str:
+    from contrail_vsphere.simulator import switchboard
+    from contrail_vsphere.simulator.contrail.profile import Switches as ContrailSwitches
+
+    return switchboard.markdown({"contrail": ContrailSwitches})
 
 
 def _methods() -> str:

@@ -60,6 +60,9 @@ def vcenter(
     load: Annotated[
         Path | None, typer.Option(help="Begin with this inventory: a saved file, or a directory of govc object.save.")
     ] = None,
+    switch: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE: how an unknown of the real thing is settled; repeat for more.")
+    ] = None,
     scenario: Annotated[Path | None, typer.Option(help="Play this scenario file once it serves.")] = None,
     record: Annotated[Path | None, typer.Option(help="Write every verb that is done to this scenario file.")] = None,
 ) -> None:
@@ -69,6 +72,7 @@ def vcenter(
     """
     from contrail_vsphere.config.settings import Address
     from contrail_vsphere.pki.secrets import read_secret
+    from contrail_vsphere.simulator import switchboard
     from contrail_vsphere.simulator.core.timing import Timing
     from contrail_vsphere.simulator.profile import RELEASES
     from contrail_vsphere.simulator.simulator import VCenterSimulator
@@ -83,7 +87,7 @@ def vcenter(
     if load is not None and not load.exists():
         raise UsageError(f"--load: there is no {load}", hint="name a saved file or a directory of govc object.save")
     story = load_story(scenario) if scenario is not None else None
-    options: dict[str, Any] = {"load": load}
+    options: dict[str, Any] = {"load": load, "switches": switchboard.parse(switch or ())}
     if password_file is not None:
         options["password"] = read_secret(password_file).reveal()
     elif not address.is_loopback:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
 
@@ -29,6 +31,7 @@ Url = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
 HostName = Annotated[str, typer.Argument(help="Name or managed object id.", metavar="HOST")]
 VmName = Annotated[str, typer.Argument(help="Name or managed object id.", metavar="VM")]
+InventoryFile = Annotated[Path, typer.Argument(help="JSON file of a whole inventory.", metavar="FILE")]
 VRouterVerb = Literal["xmpp-up", "xmpp-down", "kill", "restart", "hang", "unhang"]
 
 
@@ -257,10 +260,50 @@ def snapshot(url: Url = "") -> None:
 
 
 @app.command()
+def save(file: InventoryFile, url: Url = "", as_json: AsJson = False) -> None:
+    """Write the whole inventory to a file, for load and for simulate vcenter --load."""
+    document = ask(url, "GET", "/v1/inventory")
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+        json.dump(document, out)
+    tell({"saved": str(file), "objects": len(document["objects"])}, as_json=as_json)
+
+
+@app.command()
+def load(file: InventoryFile, url: Url = "", as_json: AsJson = False) -> None:
+    """Begin anew with an inventory that save wrote, at the same addresses."""
+    try:
+        document = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file} cannot be read: {error}", hint="write one with simulate control save") from error
+    ask(url, "PUT", "/v1/inventory", document)
+    tell({"loaded": str(file)}, as_json=as_json)
+
+
+@app.command()
 def reset(url: Url = "", as_json: AsJson = False) -> None:
     """Begin anew, at the same addresses."""
     ask(url, "POST", "/v1/reset")
     tell({"reset": True}, as_json=as_json)
+
+
+@app.command()
+def switches(url: Url = "", as_json: AsJson = False) -> None:
+    """List the switches and how they stand."""
+    found = ask(url, "GET", "/v1/switches")
+    table(
+        [{"switch": name, "position": value} for name, value in found.items()], ("switch", "position"), as_json=as_json
+    )
+
+
+@app.command()
+def switch(
+    name: Annotated[str, typer.Argument(help="As `switches` lists it.")],
+    position: Annotated[str, typer.Argument(help="What it is to be.")],
+    url: Url = "",
+    as_json: AsJson = False,
+) -> None:
+    """Put a switch into another position."""
+    tell(ask(url, "POST", "/v1/switches", {"name": name, "value": position}), as_json=as_json)
 
 
 @app.command("eam-restart")

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from contrail_vsphere.simulator import switchboard
 from contrail_vsphere.simulator.core.entity import Entity
 from contrail_vsphere.simulator.core.faults import FaultRule
 from contrail_vsphere.simulator.vcenter import host_life, host_standby, vm_create, vm_life, vm_move
@@ -258,6 +259,32 @@ class Scenario:
     async def load(self, path: str) -> None:
         """Begin anew with a saved inventory, or one that ``govc object.save`` wrote; addresses and the CA stay."""
         await self._simulator.load(Path(path))
+
+    @verb
+    def set_switch(self, name: str, value: str) -> None:
+        """Put a named switch into another position, given as text; UsageError for one that does not exist."""
+        switchboard.turn(self._world, {name: switchboard.value_of(name, value)})
+
+    def switches(self) -> dict[str, Any]:
+        """Name -> position of every switch."""
+        return switchboard.positions(self._world)
+
+    @verb
+    def set_image_managed(self, cluster: ComputeResource | str, *, on: bool = True) -> None:
+        """Have vLCM manage a cluster by an image, as System VMs need; or not any more, which a real one refuses."""
+        with self._world.commit(self._user) as tx:
+            tx.set(self.find(ComputeResource, cluster), image_managed=on)
+
+    @verb
+    def remediate_cluster(self, cluster: ComputeResource | str) -> None:
+        """Somebody remediates a cluster's image: VIBs that EAM handed over reach its hosts."""
+        self._simulator.eam.vib_work.remediate(self.find(ComputeResource, cluster), user=self._user)
+
+    @verb
+    def partial_maintenance(self, host: HostSystem | str, *, on: bool = True) -> None:
+        """The host is being patched while its VMs run on; or no longer."""
+        with self._world.commit(self._user) as tx:
+            tx.set(self.host(host), partial_maintenance=on)
 
     @verb
     async def restart_eam(self) -> None:

@@ -14,11 +14,12 @@ import ssl
 import tempfile
 import uuid
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contrail_vsphere.simulator import govc_directory, inventory_file, tls
+from contrail_vsphere.simulator import govc_directory, inventory_file, switchboard, tls
 from contrail_vsphere.simulator.core.clock import Clock
 from contrail_vsphere.simulator.core.entity import Entity
 from contrail_vsphere.simulator.core.faults import FaultBook
@@ -76,6 +77,8 @@ class Options:
     """Most objects in one answer of the PropertyCollector; 0: no limit."""
     verify_fragments: bool = False
     """Compare every cached property value with a fresh one; slow, finds changes that no commit told of."""
+    switches: Mapping[str, Any] = field(default_factory=dict)
+    """Positions of named switches (``eam.maintenance_status``); see ``switchboard``."""
     eam_trust: ssl.SSLContext | None = None
     """EAM's trust store for OVF URLs; without it EAM trusts pinned certificates only."""
     clock: Clock | None = None
@@ -254,10 +257,13 @@ class VCenterSimulator:
         else:
             build_inventory(self.world, hosts=options.hosts, clusters=options.clusters, vms=options.vms)
         self.eam = EamService(self.world, trust=options.eam_trust, profile=options.profile)
+        switchboard.turn(self.world, options.switches)
         add_missing_managers(self.world)
         self.guests = GuestRuntime(self.world, self.vrouters)
         if options.load is not None:
             self._load(options.load)
+        if options.load is None:
+            self.eam.add_vcls()
         await self.eam.start()
         if options.guests:
             await self.guests.start()

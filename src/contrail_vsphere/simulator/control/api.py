@@ -16,6 +16,8 @@ from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from contrail_vsphere.model.errors import UsageError
+from contrail_vsphere.simulator.control.inventory import add_inventory
 from contrail_vsphere.simulator.control.page import PAGE, PAGE_HEADERS
 from contrail_vsphere.simulator.control.vrouters import add_vrouters
 from contrail_vsphere.simulator.core.faults import FaultRule
@@ -85,6 +87,13 @@ class Fault(Body):
     probability: float = Field(default=1.0, ge=0, le=1)
 
 
+class Switch(Body):
+    """A switch and its position, as text."""
+
+    name: str
+    value: str
+
+
 class ClockChange(Body):
     """Seconds to jump ahead, and a new rate."""
 
@@ -116,6 +125,7 @@ def make_app(scenario: Scenario, *, token: str = "") -> FastAPI:
     _add_vms(app, scenario)
     _add_service(app, scenario)
     _add_view(app, scenario)
+    add_inventory(app, scenario)
     add_vrouters(app, lambda: scenario.vrouters, act=scenario.vrouter)
     return app
 
@@ -279,6 +289,20 @@ def _add_service(app: FastAPI, scenario: Scenario) -> None:
             scenario.set_clock_rate(body.rate)
         scenario.advance_clock(body.advance)
         return scenario.clock()
+
+    @app.get("/v1/switches")
+    async def switches() -> dict[str, Any]:
+        """Name and position of every switch."""
+        return scenario.switches()
+
+    @app.post("/v1/switches")
+    async def set_switch(body: Switch) -> dict[str, Any]:
+        """Put a switch into another position; it counts from then on."""
+        try:
+            scenario.set_switch(body.name, body.value)
+        except UsageError as error:
+            raise HTTPException(422, f"{error.message}; {error.hint}") from error
+        return {body.name: scenario.switches()[body.name]}
 
     @app.post("/v1/eam/restart", status_code=204)
     async def restart_eam() -> None:

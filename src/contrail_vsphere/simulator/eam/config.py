@@ -81,6 +81,14 @@ def with_scope(config: Any, refs: list[Any]) -> Any:
     return data_object(eam.Agency.ConfigInfo, **values)
 
 
+def vcls_config(cluster: Any) -> Any:
+    """What of the internal configuration of a vCLS agency the public API shows."""
+    scope = data_object(eam.Agency.ComputeResourceScope, computeResource=[cluster.ref])
+    entry = data_object(eam.Agent.ConfigInfo)
+    name = f"vCLS-{cluster.moid}"
+    return data_object(eam.Agency.ConfigInfo, agencyName=name, agentName="vCLS", scope=scope, agentConfig=[entry])
+
+
 def entry_for(config: Any, host: HostSystem) -> Any:
     """The first entry that fits the host's product line and version, or None.
 

@@ -41,7 +41,7 @@ from contrail_vsphere.simulator.eam.validation import validate
 from contrail_vsphere.simulator.eam.vib_work import VibWork
 from contrail_vsphere.simulator.eam.worker import USER, Worker
 from contrail_vsphere.simulator.vcenter.background import Background
-from contrail_vsphere.simulator.vcenter.compute_resource import ComputeResource
+from contrail_vsphere.simulator.vcenter.compute_resource import ClusterComputeResource, ComputeResource
 from contrail_vsphere.simulator.vcenter.extension_manager import ExtensionManager
 from contrail_vsphere.simulator.vcenter.host_life import MaintenanceHooks
 from contrail_vsphere.simulator.vcenter.host_system import HostSystem
@@ -103,6 +103,24 @@ class EamService:
         """Be up at once (the window of a start is that of ``restart``)."""
         self._come_up()
         self._scanner = asyncio.get_running_loop().create_task(self._scan(), name="eam scan")
+
+    def add_vcls(self) -> None:
+        """The agencies of vCLS, one per cluster, in releases that have them in EAM; nobody's VMs hang on them here."""
+        clusters = self.world.of_type(ClusterComputeResource) if self.profile.shows_vcls else ()
+        for cluster in clusters:
+            with self.world.commit(USER) as tx:
+                tx.add(
+                    Agency(
+                        world=self.world,
+                        moid=self.new_agent_id(),
+                        config=rules.vcls_config(cluster),
+                        solution_id="com.vmware.vim.eam",
+                        solution_name="vSphere Cluster Services",
+                        owner="vpxd-extension",
+                        cluster_bound=True,
+                        status="green",
+                    )
+                )
 
     async def stop(self) -> None:
         """Drop everything at once; for the end of the simulator."""

@@ -323,6 +323,8 @@ def _problem(spec: SolutionSpec) -> str:
     """What is wrong with a desired state by itself, or nothing."""
     if spec.deployment_type is not DeploymentType.EVERY_HOST_PINNED:
         return "Only EVERY_HOST_PINNED is simulated."
+    if spec.host_solution_spec is None:  # so says the union of the API, though it may be empty
+        return "host_solution_spec must be set."
     if spec.cluster_solution_spec is not None:
         return "cluster_solution_spec is for CLUSTER_VM_SET."
     if spec.redeployment_policy is RedeploymentPolicy.BLUE_GREEN:
@@ -331,5 +333,7 @@ def _problem(spec: SolutionSpec) -> str:
         return "Only REMOTE_FILE is simulated."
     if not spec.ovf_resource.url:
         return "ovf_resource.url must be set."
+    if spec.ovf_resource.ssl_certificate_validation is None:  # required with REMOTE_FILE by the API's own union
+        return "ovf_resource.ssl_certificate_validation must be set."
     spaced = [name for name in spec.ovf_descriptor_properties or {} if any(letter.isspace() for letter in name)]
     return f"The property name {spaced[0]!r} contains white-space." if spaced else ""

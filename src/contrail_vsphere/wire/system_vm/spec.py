@@ -101,6 +101,7 @@ class OvfResource:
     location_type: LocationType
     url: str | None = None
     ssl_certificate_validation: CertificateValidation | None = None
+    """Required for REMOTE_FILE."""
     certificate: str | None = None
     """PEM that the server's certificate must equal."""
     authentication_scheme: str | None = None

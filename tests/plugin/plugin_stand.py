@@ -47,6 +47,7 @@ class PluginStand:
         self, directory: Path, *, hosts: int = 2, switches: dict | None = None, events: bool = True, **options
     ):
         self.directory = directory
+        directory.mkdir(exist_ok=True)
         self.events = events
         self.options = PluginOptions(**options)
         self.vcenter = VCenterSimulator(timing=Timing.instant(), hosts=hosts, vms=0, guests=False)

@@ -30,7 +30,7 @@ from contrail_vsphere.vcenter_plugin.desired import instance_of
 from contrail_vsphere.vcenter_plugin.identity import PortId
 from contrail_vsphere.vcenter_plugin.observed import Observed
 from contrail_vsphere.vcenter_plugin.plan_networks import NetworkPolicy, plan_network
-from contrail_vsphere.vcenter_plugin.plan_ports import plan_machine
+from contrail_vsphere.vcenter_plugin.plan_ports import LOOK_AGAIN, plan_machine
 from contrail_vsphere.vcenter_plugin.sights import MachineSight, PortPolicy
 
 ROUNDS = 12
@@ -209,6 +209,7 @@ class PluginController:
             work = [each for each in actions if not isinstance(each, Wait) and each.track not in failed]
             if not work:
                 _raise_first(failed)
+                self._doubt_moving(sight, actions)
                 return self._outcome(actions)
             again = [each for each in work if done[_essence(each)] >= REPEATS]
             if again:
@@ -219,6 +220,13 @@ class PluginController:
             self._note_plugs(work, failed)
         _raise_first(failed)
         return RequeueAfter(0.1, reason="there is more to do")
+
+    def _doubt_moving(self, sight: MachineSight, actions: Sequence[Action]) -> None:
+        """Nothing tells that a port has followed its VM: ask again at the next look."""
+        moving = {action.port for action in actions if isinstance(action, Wait) and action.seconds == LOOK_AGAIN}
+        for port in sight.ports:
+            if port.id in moving and port.wanted is not None:
+                self.observed.book.doubt(port.wanted.dvs, port.wanted.key)
 
     @staticmethod
     def _outcome(actions: Sequence[Action]) -> Outcome:

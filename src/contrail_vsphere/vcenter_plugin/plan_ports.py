@@ -108,7 +108,7 @@ def _serve(
     open_now = dv.blocked is False
     if not right and not wanted.on and not open_now:
         pass
-    elif not right and dv.host != wanted.host:
+    elif not right and wanted.on and dv.host != wanted.host:
         yield Wait(
             state="MOVING", port=port.id, seconds=LOOK_AGAIN, reason=f"the port is still at {dv.host or 'no host'}"
         )
@@ -185,7 +185,12 @@ def _claim(port: PortSight, wanted: WantedPort, host: HostSight, policy: PortPol
 def _leave_others(port: PortSight, wanted: WantedPort, sight: MachineSight) -> Iterator[Action]:
     """The VM is not where the port was plugged before."""
     for plug in port.record.plugs if port.record is not None else ():
-        if plug.host != wanted.host and (port.dv is None or port.dv.host != plug.host):
+        if plug.host == wanted.host:
+            continue
+        if wanted.on and port.dv is not None and port.dv.host == plug.host:
+            reason = f"the port is still at {plug.host}"
+            yield Wait(state="MOVING", port=port.id, seconds=LOOK_AGAIN, reason=reason)
+        else:
             yield from _unplug(port, plug, sight, "the VM has left the host")
 
 

@@ -17,10 +17,12 @@ from contrail_vsphere.model.errors import InvalidState, SettingsError
 
 
 class ControlServer:
-    """One listener; ``tls`` None serves plain HTTP, which only a loopback address may."""
+    """One listener; ``tls`` None serves plain HTTP, which only a loopback address may, or who asked for it by name."""
 
-    def __init__(self, app: FastAPI, listen: Address, *, tls: ssl.SSLContext | None = None) -> None:
-        if tls is None and not listen.is_loopback:
+    def __init__(
+        self, app: FastAPI, listen: Address, *, tls: ssl.SSLContext | None = None, plain_anywhere: bool = False
+    ) -> None:
+        if tls is None and not listen.is_loopback and not plain_anywhere:
             raise SettingsError(f"control.listen: {listen} can be reached from outside and needs a certificate")
         self._app = app
         self._listen = listen

@@ -46,11 +46,13 @@ def run(arguments: list[str] | None = None) -> None:
     sys.exit(main(arguments))
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(
+    arguments: list[str] | None = None, *, application: typer.Typer = app, name: str = "contrail-vsphere"
+) -> int:
     """Run a command and return its exit code: 0 done, 1 failed, 2 wrong use, 3 not converged in time."""
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(application)
     try:
-        result = command.main(args=arguments, prog_name="contrail-vsphere", standalone_mode=False)
+        result = command.main(args=arguments, prog_name=name, standalone_mode=False)
         sys.stdout.flush()
     except (typer.Abort, KeyboardInterrupt):
         return _interrupted()
@@ -91,7 +93,7 @@ def _interrupted() -> int:
 def _wrong_use(error: typer.TyperException) -> int:
     """What the parser found; without a command at all, the help is the answer."""
     context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "contrail-vsphere"
+    path = context.command_path if context is not None else "the command"
     message = error.format_message()
     if message.startswith("Usage:"):
         sys.stderr.write(message + "\n")

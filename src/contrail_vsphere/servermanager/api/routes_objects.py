@@ -23,6 +23,7 @@ from contrail_vsphere.model.errors import InvalidArgument, InvalidState, NotFoun
 from contrail_vsphere.servermanager.access import Caller, Role, create_token, delete_token
 from contrail_vsphere.servermanager.api.answers import PageDocument, clean, errors, expected_version, tagged
 from contrail_vsphere.servermanager.catalogue import parameters_schema, role_schema
+from contrail_vsphere.servermanager.checks import check_server
 from contrail_vsphere.servermanager.images import shown_image
 from contrail_vsphere.servermanager.objects import found, shown_cluster, shown_server, tags
 from contrail_vsphere.servermanager.records import Actor, audit, history
@@ -149,6 +150,12 @@ def _servers(made: APIRouter, service: ServerManager, require: Any) -> None:
         """Forget a server; by force even one that bears containers, which stay there."""
         with service.store.writing() as session:
             service.objects.delete_server(session, actor(service, caller), id, force=force)
+
+    @made.post("/servers/{id}/check", tags=["servers"], responses=errors(404, 409, 503))
+    async def check(id: ObjectId, caller: Caller = operator) -> dict[str, str]:
+        """Reach the server by SSH and pin its host key, or hold it to the pinned one."""
+        key = await check_server(service.store, actor(service, caller), id)
+        return {"id": id, "host_key": key}
 
     @made.get("/servers/{id}/history", tags=["servers"], responses=errors(404) | OBJECT, dependencies=[viewer])
     def server_history(request: Request, id: ObjectId) -> Response:

@@ -1,0 +1,1 @@
+"""``server-manager``: the seed's verbs, and what came to them."""

@@ -1,0 +1,223 @@
+"""``server-manager add|delete|check|upload-image``: objects from JSON files, or from flags."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from contrail_vsphere.cli.output import print_json, say, warn
+from contrail_vsphere.cli.server_manager.client import Client, connected
+from contrail_vsphere.model.errors import (
+    ContrailVsphereError,
+    NotConverged,
+    RefusedError,
+    Unreachable,
+    UsageError,
+)
+
+add = typer.Typer(help="Add or change objects.", no_args_is_help=True)
+delete = typer.Typer(help="Delete objects.", no_args_is_help=True)
+
+File = Annotated[Path, typer.Option("--file", "--file_name", "-f", help="JSON file, as {KIND: [{...}, ...]}.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", "-F", "--no_confirm", help="Do not ask.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Until the image is ready or failed.")]
+WaitTime = Annotated[float, typer.Option(help="With --wait: seconds, then exit code 3.")]
+
+
+@add.command("server")
+def add_server(context: typer.Context, file: File, as_json: AsJson = False) -> None:
+    """Add servers, or merge into those that are there; their SSH host keys are pinned."""
+    with connected(context.obj) as client:
+        _tell([_put(client, "server", each) for each in _read(file, "server")], as_json=as_json)
+
+
+@add.command("cluster")
+def add_cluster(context: typer.Context, file: File, as_json: AsJson = False) -> None:
+    """Add clusters, or merge into those that are there."""
+    with connected(context.obj) as client:
+        _tell([_put(client, "cluster", each) for each in _read(file, "cluster")], as_json=as_json)
+
+
+@add.command("image")
+def add_image(
+    context: typer.Context, file: File, wait: Wait = False, timeout: WaitTime = 3600.0, as_json: AsJson = False
+) -> None:
+    """Add images; paths in the file are paths on Server Manager's machine."""
+    with connected(context.obj) as client:
+        added = [client.ask("POST", "/v1/images", each) for each in _read(file, "image")]
+        if wait:
+            added = [wait_for_image(client, each["id"], timeout) for each in added]
+        _tell(added, as_json=as_json)
+        _fail_with(added)
+
+
+@add.command("config")
+def add_config(context: typer.Context, file: File, as_json: AsJson = False) -> None:
+    """Add clusters, servers and images of one file, in this order."""
+    document = _parse(file)
+    with connected(context.obj) as client:
+        told = [
+            _put(client, kind, each) for kind in ("cluster", "server") for each in _listed(document, kind, need=False)
+        ]
+        told += [client.ask("POST", "/v1/images", each) for each in _listed(document, "image", need=False)]
+        _tell(told, as_json=as_json)
+
+
+@add.command("tag")
+def add_tag(context: typer.Context, file: File, as_json: AsJson = False) -> None:
+    """Name tags: {"tag1": "datacenter", ...}."""
+    with connected(context.obj) as client:
+        _tell([client.ask("PUT", "/v1/tags", _parse(file))], as_json=as_json)
+
+
+def upload_image(
+    context: typer.Context,
+    id: Annotated[str, typer.Option(help="The image's id.")],
+    version: Annotated[str, typer.Option(help="Its version, which becomes the tag.")],
+    type: Annotated[str, typer.Option(help="Its type.")],
+    file: Annotated[Path, typer.Option("--file", "--file_name", "-f", help="A bundle on this machine.")],
+    category: Annotated[str, typer.Option(help="container or package.")] = "package",
+    wait: Wait = False,
+    timeout: WaitTime = 3600.0,
+    as_json: AsJson = False,
+) -> None:
+    """Send a bundle to Server Manager and add it as an image."""
+    with connected(context.obj) as client:
+        document = {"id": id, "version": version, "type": type, "category": category, "path": client.upload(file)}
+        added = client.ask("POST", "/v1/images", document)
+        if wait:
+            added = wait_for_image(client, id, timeout)
+        _tell([added], as_json=as_json)
+        _fail_with([added])
+
+
+def check(context: typer.Context, server: Annotated[str, typer.Argument(help="The server's id.")]) -> None:
+    """Reach a server by SSH; pin its host key, or hold it to the pinned one."""
+    with connected(context.obj) as client:
+        say(f"{server}: {client.ask('POST', f'/v1/servers/{server}/check')['host_key']}")
+
+
+@delete.command("server")
+def delete_server(
+    context: typer.Context,
+    server_id: Annotated[str, typer.Option("--server-id", "--server_id", help="Its id.")],
+    force: Annotated[bool, typer.Option("--force", help="Even if it bears containers; they stay there.")] = False,
+    yes: Yes = False,
+) -> None:
+    """Forget a server."""
+    _delete(context, f"/v1/servers/{server_id}" + ("?force=true" if force else ""), f"server {server_id}", yes=yes)
+
+
+@delete.command("cluster")
+def delete_cluster(
+    context: typer.Context,
+    cluster_id: Annotated[str, typer.Option("--cluster-id", "--cluster_id", help="Its id.")],
+    yes: Yes = False,
+) -> None:
+    """Delete a cluster without servers."""
+    _delete(context, f"/v1/clusters/{cluster_id}", f"cluster {cluster_id}", yes=yes)
+
+
+@delete.command("image")
+def delete_image(
+    context: typer.Context,
+    image_id: Annotated[str, typer.Option("--image-id", "--image_id", help="Its id.")],
+    yes: Yes = False,
+) -> None:
+    """Delete an image that nobody uses, from the registry too."""
+    _delete(context, f"/v1/images/{image_id}", f"image {image_id}", yes=yes)
+
+
+@delete.command("tag")
+def delete_tag(
+    context: typer.Context, tag: Annotated[str, typer.Argument(help="tag1 to tag7.")], yes: Yes = False
+) -> None:
+    """Take away a tag that nobody carries."""
+    confirm(f"delete {tag}", yes=yes)
+    with connected(context.obj) as client:
+        client.ask("PUT", "/v1/tags", {tag: ""})
+
+
+def confirm(what: str, *, yes: bool) -> None:
+    """Ask on a terminal; without one, ``--yes`` is needed."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(f"{what}: nobody to ask", hint="--yes")
+    if not typer.confirm(f"{what}?", default=False, err=True):
+        raise typer.Abort
+
+
+def wait_for_image(client: Client, image_id: str, timeout: float) -> dict[str, Any]:
+    """Until the job is over; progress on stderr."""
+    deadline = time.monotonic() + timeout
+    said = ""
+    while time.monotonic() < deadline:
+        image: dict[str, Any] = client.get(f"/v1/images/{image_id}")
+        if image["state"] != "adding":
+            return image
+        parts = (f"{each['role']} {each['done_bytes']:,}/{each['total_bytes']:,}" for each in image["containers"])
+        line = f"{image_id}: {', '.join(parts)} bytes"
+        if line != said:
+            say(line)
+            said = line
+        time.sleep(1)
+    raise NotConverged(f"image {image_id} is not ready after {timeout:g} s", hint="server-manager display image")
+
+
+def _put(client: Client, kind: str, document: dict[str, Any]) -> dict[str, Any]:
+    if not document.get("id"):
+        raise UsageError(f"a {kind} in the file has no id")
+    answer: dict[str, Any] = client.ask("PUT", f"/v1/{kind}s/{document['id']}", document)
+    for note in answer.pop("notes", ()):
+        warn(note)
+    if kind == "server":
+        try:
+            client.ask("POST", f"/v1/servers/{document['id']}/check")
+        except (Unreachable, RefusedError) as error:
+            warn(f"{document['id']}: {error.message}; its SSH host key is not pinned yet")
+        answer = client.get(f"/v1/servers/{document['id']}")
+    return answer
+
+
+def _delete(context: typer.Context, path: str, what: str, *, yes: bool) -> None:
+    confirm(f"delete {what}", yes=yes)
+    with connected(context.obj) as client:
+        client.ask("DELETE", path)
+    say(f"{what}: deleted")
+
+
+def _parse(file: Path) -> dict[str, Any]:
+    from contrail_vsphere.servermanager.documents import parse
+
+    return parse(file.read_bytes())
+
+
+def _read(file: Path, kind: str) -> list[dict[str, Any]]:
+    return _listed(_parse(file), kind, need=True)
+
+
+def _listed(document: dict[str, Any], kind: str, *, need: bool) -> list[dict[str, Any]]:
+    from contrail_vsphere.servermanager.documents import listed
+
+    return listed(document, kind) if need or kind in document or f"{kind}s" in document else []
+
+
+def _tell(told: list[dict[str, Any]], *, as_json: bool) -> None:
+    if as_json:
+        print_json({"items": told})
+        return
+    for each in told:
+        words = [str(each[key]) for key in ("id", "state", "reason") if each.get(key)]
+        sys.stdout.write((": ".join(words) or ", ".join(f"{key}={value}" for key, value in each.items())) + "\n")
+
+
+def _fail_with(images: list[dict[str, Any]]) -> None:
+    for each in images:
+        if each["state"] == "failed":
+            raise ContrailVsphereError(f"image {each['id']}: {each['reason']}")

@@ -1,0 +1,152 @@
+"""``server-manager display`` (``show``) and ``explain``: what is there, as tables or JSON."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from contrail_vsphere.cli.output import print_json, print_table
+from contrail_vsphere.cli.server_manager.client import Client, connected
+
+display = typer.Typer(help="Show what is there.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", "--detail", "-d", help="Print JSON with every field on stdout.")]
+Select = Annotated[str, typer.Option(help="Fields to show, with commas between.")]
+ServerId = Annotated[str, typer.Option("--server-id", "--server_id", help="Only this server.")]
+ClusterId = Annotated[str, typer.Option("--cluster-id", "--cluster_id", help="Only this cluster('s).")]
+ImageId = Annotated[str, typer.Option("--image-id", "--image_id", help="Only this image.")]
+
+
+@display.command()
+def server(
+    context: typer.Context,
+    server_id: ServerId = "",
+    cluster_id: ClusterId = "",
+    mac: Annotated[str, typer.Option(help="Only the one with this MAC address.")] = "",
+    ip: Annotated[str, typer.Option(help="Only the one with this IP address.")] = "",
+    tag: Annotated[str, typer.Option(help="Only those with NAME=VALUE, several with commas between.")] = "",
+    select: Select = "id,cluster_id,ip_address,roles,state,reason",
+    as_json: AsJson = False,
+) -> None:
+    """Servers."""
+    with connected(context.obj) as client:
+        rows = servers(client, server_id=server_id, cluster_id=cluster_id, tag=tag)
+    rows = [row for row in rows if mac.lower() in ("", row.get("mac_address")) and ip in ("", row["ip_address"])]
+    _print(rows, select, as_json=as_json)
+
+
+@display.command()
+def cluster(
+    context: typer.Context,
+    cluster_id: ClusterId = "",
+    select: Select = "id,package_image_id,provisioned_id,servers",
+    as_json: AsJson = False,
+) -> None:
+    """Clusters."""
+    with connected(context.obj) as client:
+        rows = [client.get(f"/v1/clusters/{cluster_id}")] if cluster_id else client.items("/v1/clusters")
+    _print(rows, select, as_json=as_json)
+
+
+@display.command()
+def image(
+    context: typer.Context,
+    image_id: ImageId = "",
+    select: Select = "id,version,state,containers,reason",
+    as_json: AsJson = False,
+) -> None:
+    """Images, with the roles they hold."""
+    with connected(context.obj) as client:
+        rows = [client.get(f"/v1/images/{image_id}")] if image_id else client.items("/v1/images")
+    if not as_json:
+        rows = [{**row, "containers": [each["role"] for each in row["containers"]]} for row in rows]
+    _print(rows, select, as_json=as_json)
+
+
+@display.command()
+def tag(context: typer.Context, as_json: AsJson = False) -> None:
+    """Tags and their names."""
+    with connected(context.obj) as client:
+        rows = [{"tag": key, "name": name} for key, name in client.get("/v1/tags").items()]
+    _print(rows, "tag,name", as_json=as_json)
+
+
+@display.command("all")
+def everything(context: typer.Context) -> None:
+    """Clusters, servers, images and tags, as JSON."""
+    with connected(context.obj) as client:
+        print_json({kind: client.items(f"/v1/{kind}s") for kind in ("cluster", "server", "image")}
+                   | {"tag": client.get("/v1/tags")})  # fmt: skip
+
+
+@display.command()
+def role(context: typer.Context, as_json: AsJson = False) -> None:
+    """Roles that servers can have."""
+    with connected(context.obj) as client:
+        rows = client.get("/v1/roles")["items"]
+    _print(rows, "role,stage,rolling,title,aliases", as_json=as_json)
+
+
+@display.command()
+def run(context: typer.Context, cluster_id: ClusterId = "", as_json: AsJson = False) -> None:
+    """Provisioning runs."""
+    with connected(context.obj) as client:
+        rows = client.items("/v1/runs", cluster=cluster_id)
+    _print(sorted(rows, key=lambda row: row["started"]), "id,cluster,state,servers,who,started,reason", as_json=as_json)
+
+
+@display.command()
+def audit(context: typer.Context, as_json: AsJson = False) -> None:
+    """Who did what."""
+    with connected(context.obj) as client:
+        rows = client.items("/v1/audit")
+    _print(rows, "at,who,action,kind,object", as_json=as_json)
+
+
+def explain(
+    context: typer.Context,
+    server_id: Annotated[str, typer.Argument(metavar="SERVER", help="The server's id.")],
+    role_name: Annotated[str, typer.Argument(metavar="ROLE", help="One of its roles.")],
+    option: Annotated[str, typer.Option(help="Only this option, as SECTION.option.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Where each value of a role's configuration comes from, and what it overrode."""
+    with connected(context.obj) as client:
+        document = client.get(f"/v1/servers/{server_id}/effective", role=role_name)
+    rows = [row for row in document["settings"] if option in ("", f"{row['section']}.{row['option']}")]
+    if as_json:
+        print_json({**document, "settings": rows})
+        return
+    shown = [
+        {**row, "option": f"{row['section']}.{row['option']}",
+         "overrode": [f"{each['source']}: {each['value']}" for each in row["overrode"]]}
+        for row in rows
+    ]  # fmt: skip
+    _print(shown, "option,value,source,overrode", as_json=False)
+
+
+def servers(client: Client, *, server_id: str = "", cluster_id: str = "", tag: str = "") -> list[dict[str, Any]]:
+    """The servers that an option names."""
+    if server_id:
+        return [client.get(f"/v1/servers/{server_id}")]
+    rows = client.items("/v1/servers", cluster=cluster_id)
+    if tag:
+        wanted = dict(each.partition("=")[::2] for each in tag.split(","))
+        rows = [row for row in rows if wanted.items() <= (row.get("tag") or {}).items()]
+    return rows
+
+
+def _print(rows: list[dict[str, Any]], select: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"items": rows})
+        return
+    fields = [each.strip() for each in select.split(",") if each.strip()]
+    print_table("", fields, [[cell(row.get(field)) for field in fields] for row in rows])
+
+
+def cell(value: Any) -> str:
+    """A value for a table."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)

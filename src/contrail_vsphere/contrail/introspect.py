@@ -1,4 +1,4 @@
-"""Introspect of a VRouterAgent (Sandesh over HTTP, port 8085): does it have a controller?
+"""Introspect of a VRouterAgent (Sandesh over HTTP, port 8085): does it have a controller, and which ports?
 
 ``GET /Snh_AgentXmppConnectionStatusReq`` lists one entry per configured control node. ``state`` is only ever
 ``Established`` or ``Down`` there (the agent folds every other state of its machine into ``Down``), and is empty while
@@ -8,6 +8,7 @@ the agent has not made the channel yet; what lies behind is in ``last_state``. S
 from __future__ import annotations
 
 from dataclasses import dataclass
+from uuid import UUID
 from xml.etree.ElementTree import Element, ParseError
 
 import aiohttp
@@ -18,7 +19,9 @@ from contrail_vsphere.contrail.http import Address, bounded_read, door
 from contrail_vsphere.model.errors import NotReadyYet, ProtocolError
 
 PORT = 8085
-MAX_DOCUMENT = 1024 * 1024
+MAX_DOCUMENT = 16 * 1024 * 1024
+NO_VLAN = 0xFFFF
+"""How a port without VLAN is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +47,29 @@ class Introspect:
         self._port = port
         self._timeout = aiohttp.ClientTimeout(total=timeout)
 
+    async def plugged(self, address: str) -> dict[UUID, tuple[UUID, int | None]]:
+        """Every port the agent has been told of: VMI -> (VM, VLAN). Its link state is not told. Raises as below."""
+        return parse_port_subscriptions(await self._page(address, "Snh_FetchVmiPortSubscriptionReq"))
+
     async def xmpp_sessions(self, address: str) -> tuple[XmppSession, ...]:
         """The agent's sessions, in the order it is configured with them.
 
         ``address`` is ``HOST`` or ``HOST:PORT``. Raises Unreachable, NotReadyYet, ProtocolError.
         """
+        return parse_xmpp_sessions(await self._page(address, "Snh_AgentXmppConnectionStatusReq"))
+
+    async def _page(self, address: str, request: str) -> bytes:
         peer = Address.parse(address, port=self._port)
-        url = f"http://{peer}/Snh_AgentXmppConnectionStatusReq"
         with door(f"introspect of the vRouter agent at {peer}"):
-            async with self._http.get(url, timeout=self._timeout, allow_redirects=False) as reply:
+            async with self._http.get(
+                f"http://{peer}/{request}", timeout=self._timeout, allow_redirects=False
+            ) as reply:
                 body = await bounded_read(reply, most=MAX_DOCUMENT)
                 if reply.status >= 500:
                     raise NotReadyYet(f"the vRouter agent at {peer} answers introspect with {reply.status}")
                 if reply.status != 200:
                     raise ProtocolError(f"the vRouter agent at {peer} answers introspect with {reply.status}")
-        return parse_xmpp_sessions(body)
+        return body
 
     async def forwards(self, address: str) -> bool:
         """True when the agent has an Established session with a controller; raises as :meth:`xmpp_sessions`."""
@@ -67,13 +78,31 @@ class Introspect:
 
 def parse_xmpp_sessions(document: bytes) -> tuple[XmppSession, ...]:
     """Read the answer to ``Snh_AgentXmppConnectionStatusReq``; ProtocolError for anything else, DTDs included."""
+    root = _parse(document, "AgentXmppConnectionStatus")
+    return tuple(_session(entry) for entry in root.iterfind("./peer/list/AgentXmppData"))
+
+
+def parse_port_subscriptions(document: bytes) -> dict[UUID, tuple[UUID, int | None]]:
+    """Read the answer to ``Snh_FetchVmiPortSubscriptionReq``; ProtocolError for anything else."""
+    root = _parse(document, "VmiPortSubscriptionRsp")
+    found = {}
+    for entry in root.iter("VmiPortSubscription"):
+        try:
+            vlan = int(_field(entry, "tx_vlan_id"))
+            found[UUID(_field(entry, "vmi_uuid"))] = (UUID(_field(entry, "vm_uuid")), None if vlan == NO_VLAN else vlan)
+        except ValueError:
+            raise ProtocolError("introspect lists a port without proper ids or VLAN") from None
+    return found
+
+
+def _parse(document: bytes, name: str) -> Element:
     try:
-        root = fromstring(document, forbid_dtd=True)
+        root: Element = fromstring(document, forbid_dtd=True)
     except (ParseError, DefusedXmlException, ValueError) as wrong:
         raise ProtocolError(f"introspect sent no readable XML: {type(wrong).__name__}") from None
-    if root.tag != "AgentXmppConnectionStatus":
-        raise ProtocolError(f"introspect answered with {root.tag[:80]!r}, not with AgentXmppConnectionStatus")
-    return tuple(_session(entry) for entry in root.iterfind("./peer/list/AgentXmppData"))
+    if root.tag != name:
+        raise ProtocolError(f"introspect answered with {root.tag[:80]!r}, not with {name}")
+    return root
 
 
 def _session(entry: Element) -> XmppSession:

@@ -107,6 +107,7 @@ class Outbox:
         self.sent = 0
         self._clock = clock
         self._random = randomness
+        self._queue: deque[Notification] = deque()
         self._under_way = 0
 
     @property
@@ -122,12 +123,20 @@ class Outbox:
             return
         self.sent += 1
         delay = self.delay + self._random.uniform(0.0, self.jitter)
-        if delay <= 0:
+        if delay <= 0 and not self._queue:
             self.broker.publish(message)
             return
         self._under_way += 1
-        # Timers of one delay fire in the order they were made, so order is kept without jitter.
-        asyncio.get_running_loop().call_later(delay / self._clock.rate, self._deliver, message)
+        loop = asyncio.get_running_loop()
+        if self.jitter:
+            loop.call_later(delay / self._clock.rate, self._deliver, message)
+        else:
+            # Timers of one moment fire in any order, so each of them only says that the oldest message is due.
+            self._queue.append(message)
+            loop.call_later(delay / self._clock.rate, self._deliver_oldest)
+
+    def _deliver_oldest(self) -> None:
+        self._deliver(self._queue.popleft())
 
     def _deliver(self, message: Notification) -> None:
         self._under_way -= 1

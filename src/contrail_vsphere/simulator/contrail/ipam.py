@@ -29,6 +29,8 @@ class Subnet:
 
     uuid: str
     network: IPv4Network | IPv6Network
+    prefix: str
+    """The network as text."""
     gateway: int
     """-1 for none."""
     service: int
@@ -148,18 +150,18 @@ class Ipam:
 
     def check_edit(self, network: ApiObject, references: Mapping[str, Any]) -> None:
         """Whether the network may have these ipam references now. RefusedError if not."""
-        after = {str(subnet.network): subnet for subnet in map(read_subnet, subnet_items(references))}
+        after = {subnet.prefix: subnet for subnet in map(read_subnet, subnet_items(references))}
         for before in self.subnets(network):
-            kept = after.get(str(before.network))
+            kept = after.get(before.prefix)
             if kept is None:
                 owners = self._of(network, before).owners
                 if owners:
                     raise RefusedError(409, errors.subnet_in_use(before.text(min(owners))))
             elif kept.gateway != before.gateway:
-                raise stumbled(errors.invalid_subnet(network.fq_name, str(before.network)))
+                raise stumbled(errors.invalid_subnet(network.fq_name, before.prefix))
             elif not _contains_all(kept, before):
                 reason = "Allocation pool delete is not allowed"
-                raise stumbled(errors.invalid_subnet(network.fq_name, str(before.network), reason))
+                raise stumbled(errors.invalid_subnet(network.fq_name, before.prefix, reason))
 
     def forget(self, tx: Transaction, network: ApiObject) -> None:
         """The network is gone."""
@@ -168,7 +170,7 @@ class Ipam:
             tx.undo(lambda key=key, taken=taken: self._taken.__setitem__(key, taken))  # type: ignore[misc]
 
     def _of(self, network: ApiObject, subnet: Subnet) -> Taken:
-        return self._taken.setdefault((network.uuid, str(subnet.network)), Taken())
+        return self._taken.setdefault((network.uuid, subnet.prefix), Taken())
 
     def _take(self, tx: Transaction, network: ApiObject, subnet: Subnet, number: int, owner: str) -> None:
         owners = self._of(network, subnet).owners
@@ -205,6 +207,7 @@ def read_subnet(item: Mapping[str, Any]) -> Subnet:
     return Subnet(
         uuid=str(item.get("subnet_uuid") or ""),
         network=network,
+        prefix=str(network),
         gateway=gateway,
         service=service,
         pools=pools or ((first, last),),

@@ -6,6 +6,7 @@ order of the database, paged ones by name and uuid, so that a marker stays good 
 
 from __future__ import annotations
 
+import bisect
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -17,7 +18,6 @@ from contrail_vsphere.simulator.contrail.answers import RefusedError, stumbled
 from contrail_vsphere.simulator.contrail.context import Site
 from contrail_vsphere.simulator.contrail.store import ApiObject
 from contrail_vsphere.wire.contrail.errors import UUID
-from contrail_vsphere.wire.contrail.names import joined
 from contrail_vsphere.wire.contrail.schema import ResourceType
 
 _MARKER = re.compile(rf"(.*:)?({UUID})", re.DOTALL)
@@ -87,7 +87,7 @@ def answer(site: Site, kind: ResourceType, selection: Selection) -> str:
         return json.dumps({kind.plural: {"count": len(found)}})
     marker = ""
     if selection.marker is not None:
-        found, last = _page(site, found, selection)
+        found, last = _page(site, kind, found, selection)
         marker = f', "marker": {json.dumps(last)}'
     if selection.detail:
         shown = [render.detailed(site, item, fields=selection.fields, hrefs=selection.hrefs) for item in found]
@@ -133,26 +133,27 @@ def _unique(items: Iterable[ApiObject]) -> list[ApiObject]:
     return list({item.uuid: item for item in items}.values())
 
 
-def _page(site: Site, found: list[ApiObject], selection: Selection) -> tuple[list[ApiObject], str | None]:
+def _page(
+    site: Site, kind: ResourceType, found: list[ApiObject], selection: Selection
+) -> tuple[list[ApiObject], str | None]:
     after = selection.marker or ""
     first = after in {"None", _NO_MARKER}
     if not first and _MARKER.fullmatch(after) is None:
         raise RefusedError(400, f"Invalid page_marker {after}: not a valid uuid")
-    keyed = sorted((_marker(item), item) for item in found) if len(found) < 2 else _sorted(found)
-    if not first:
-        keyed = [pair for pair in keyed if pair[0] > after]
+    wanted = {item.uuid: item for item in found}
+    ordered = site.store.ordered(kind.name)
     limit = selection.limit or site.switches.page_default
-    page = keyed[:limit]
-    last = page[-1][0] if page and len(keyed) > limit else None
-    return [item for _marker_text, item in page], last
-
-
-def _sorted(found: list[ApiObject]) -> list[tuple[str, ApiObject]]:
-    return sorted(((_marker(item), item) for item in found), key=lambda pair: pair[0])
-
-
-def _marker(item: ApiObject) -> str:
-    return f"{joined(item.fq_name)}:{item.uuid}"
+    page: list[ApiObject] = []
+    last = ""
+    for position in range(0 if first else bisect.bisect_right(ordered, after), len(ordered)):
+        item = wanted.get(ordered[position][-36:])
+        if item is None:
+            continue
+        if len(page) == limit:
+            return page, last
+        page.append(item)
+        last = ordered[position]
+    return page, None
 
 
 def _filters(text: str) -> tuple[tuple[str, tuple[Any, ...]], ...]:

@@ -91,7 +91,7 @@ class ContrailSimulator:
         self.doors = [ApiDoor(self._faulty.serve, address) for address in addresses]
         self.ready: dict[str, Any] = {}
         """What the ready line says, once started."""
-        defaults.install(self.site)
+        self._begin()
 
     # -- parts --------------------------------------------------------------------------------------------------
 
@@ -175,15 +175,18 @@ class ContrailSimulator:
         """Lose the database: nothing but the defaults is there, and nobody was told."""
         fresh = Site(store=self._new_store(), profile=self.site.profile, switches=self.site.switches)
         self.site.store, self.site.ipam = fresh.store, fresh.ipam
-        defaults.install(self.site)
+        self._begin()
 
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _new_store(self) -> Store:
         self._seed += 1
-        store = Store(now=self._now, seed=self._seed)
-        store.observe(self._committed)
-        return store
+        return Store(now=self._now, seed=self._seed)
+
+    def _begin(self) -> None:
+        """A fresh server makes its defaults before anybody listens."""
+        defaults.install(self.site)
+        self.store.observe(self._committed)
 
     def _committed(self, committed: Committed) -> None:
         self.control_node.heard(committed)

@@ -9,6 +9,7 @@ Indexes (names, children, back references) belong to the store; nobody else writ
 
 from __future__ import annotations
 
+import bisect
 import uuid as uuids
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from random import Random
 from typing import Any
 
 from contrail_vsphere.wire.contrail.messages import Notification, Operation
-from contrail_vsphere.wire.contrail.names import back_ref_field
+from contrail_vsphere.wire.contrail.names import back_ref_field, joined
 from contrail_vsphere.wire.contrail.schema import ResourceType, resource, resources_by_name
 
 FIRST_NETWORK_ID, FIRST_GROUP_ID = 1, 8_000_000
@@ -59,6 +60,11 @@ class ApiObject:
     def referred(self, field_name: str) -> list[str]:
         """UUIDs of the objects it refers to."""
         return list(self.references.get(field_name, ()))
+
+
+def marker(item: ApiObject) -> str:
+    """Where an object stands in a paged list; ends in its uuid."""
+    return f"{joined(item.fq_name)}:{item.uuid}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +168,7 @@ class Store:
         self._names: dict[tuple[str, tuple[str, ...]], str] = {}
         self._children: dict[str, dict[str, dict[str, None]]] = {}
         self._back: dict[str, dict[str, dict[str, None]]] = {}
+        self._ordered: dict[str, list[str]] = {}
         self._observers: list[Observer] = []
         self._open: Transaction | None = None
 
@@ -178,6 +185,16 @@ class Store:
         """The object of that type and name."""
         uuid = self._names.get((type_name, tuple(fq_name)))
         return self.objects[uuid] if uuid is not None else None
+
+    def ordered(self, type_name: str) -> list[str]:
+        """Markers (see ``marker``) of all objects of a type, sorted; kept in order once it was asked for.
+
+        Not to be changed by the caller.
+        """
+        known = self._ordered.get(type_name)
+        if known is None:
+            known = self._ordered[type_name] = sorted(map(marker, self._by_type[type_name].values()))
+        return known
 
     def children(self, parent: str, type_name: str = "") -> list[ApiObject]:
         """Children of an object, of one type or of all."""
@@ -252,6 +269,9 @@ class Store:
         self.objects[made.uuid] = made
         self._by_type[made.type.name][made.uuid] = made
         self._names[made.type.name, made.fq_name] = made.uuid
+        ordered = self._ordered.get(made.type.name)
+        if ordered is not None:
+            bisect.insort(ordered, marker(made))
         if made.parent_uuid:
             self._children.setdefault(made.parent_uuid, {}).setdefault(made.type.name, {})[made.uuid] = None
         for references in made.references.values():
@@ -263,6 +283,9 @@ class Store:
         del self.objects[gone.uuid]
         del self._by_type[gone.type.name][gone.uuid]
         del self._names[gone.type.name, gone.fq_name]
+        ordered = self._ordered.get(gone.type.name)
+        if ordered is not None:
+            del ordered[bisect.bisect_left(ordered, marker(gone))]
         if gone.parent_uuid:
             self._children[gone.parent_uuid][gone.type.name].pop(gone.uuid)
         for references in gone.references.values():

@@ -14,6 +14,11 @@ def overlap(one: str, other: str) -> bool:
     return long.startswith(short) and long[len(short)] in ".["
 
 
+def within(path: str, other: str) -> bool:
+    """Whether ``path`` is the other or lies within it."""
+    return len(path) >= len(other) and overlap(path, other)
+
+
 @functools.lru_cache(maxsize=65536)
 def overlapping(paths: tuple[str, ...], changed: str) -> tuple[str, ...]:
     """Those of ``paths`` at which a change of ``changed`` can be seen."""

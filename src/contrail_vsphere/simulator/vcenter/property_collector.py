@@ -146,7 +146,7 @@ class PropertyCollector(Entity):
 
     @operation("CreateFilter")
     def create_filter(self, call: Call, spec: Any, partialUpdates: bool) -> Entity:
-        """Partial updates are accepted and answered with whole values, which the API allows."""
+        """With ``partialUpdates`` a change names the nested property it is in; arrays still come whole."""
         session, stream = session_of(call), self._stream(call)
         made = PropertyFilter(
             world=self.world,

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from contrail_vsphere.simulator.core.entity import Entity
-from contrail_vsphere.simulator.core.paths import overlapping
+from contrail_vsphere.simulator.core.paths import overlapping, within
 from contrail_vsphere.simulator.core.world import Committed, JournalLostError, World
 from contrail_vsphere.simulator.vcenter.property_filter import PropertyFilter
 from contrail_vsphere.simulator.vcenter.property_wire import changes
@@ -197,7 +197,10 @@ class UpdateStream:
                 news.extend(_entering(item, came))
                 news.extend(Delta(item, entity, "modify", item.paths(entity)) for entity in back.values())
                 news.extend(
-                    Delta(item, item.members[key], "modify", tuple(paths)) for key, paths in modified[moid].items()
+                    Delta(
+                        item, item.members[key], "modify", _outermost(paths) if item.partial_updates else tuple(paths)
+                    )
+                    for key, paths in modified[moid].items()
                 )
                 news.extend(Delta(item, entity, "leave") for entity in went.values())
         return news
@@ -229,7 +232,7 @@ class UpdateStream:
         key = (kind, entry.path)
         found = self._index.get(key)
         if found is None:
-            pairs = ((item, overlapping(item.paths(entry.entity), entry.path)) for item in self.filters.values())
+            pairs = ((item, _told(item, item.paths(entry.entity), entry.path)) for item in self.filters.values())
             found = self._index[key] = tuple((item, paths) for item, paths in pairs if paths)
         return found
 
@@ -238,6 +241,20 @@ class UpdateStream:
         return any(
             entry.kind != "modify" or self._interested(type(entry.entity), entry) for entry in done.entries
         ) or any(item._dirty for item in self.filters.values())
+
+
+def _told(item: PropertyFilter, wanted: tuple[str, ...], changed: str) -> tuple[str, ...]:
+    """The paths to name for a change: those of the filter, or with partial updates what changed within them."""
+    seen = overlapping(wanted, changed)
+    if not item.partial_updates:
+        return seen
+    return tuple(dict.fromkeys(changed if len(changed) > len(path) else path for path in seen))
+
+
+def _outermost(paths: Iterable[str]) -> tuple[str, ...]:
+    """Without paths that lie within others of them."""
+    found = list(paths)
+    return tuple(path for path in found if not any(path != other and within(path, other) for other in found))
 
 
 def _entering(item: PropertyFilter, members: Mapping[str, Entity]) -> list[Delta]:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import re
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +14,10 @@ from contrail_vsphere.simulator.core.calls import Call
 from contrail_vsphere.simulator.core.timing import Timing
 from contrail_vsphere.simulator.core.world import World
 from contrail_vsphere.simulator.simulator import VCenterSimulator
+from contrail_vsphere.simulator.vcenter.distributed_virtual_switch import (
+    DistributedVirtualPortgroup,
+    DistributedVirtualSwitch,
+)
 from contrail_vsphere.simulator.vcenter.host_system import HostSystem
 from contrail_vsphere.simulator.vcenter.session import Session
 from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
@@ -33,6 +38,7 @@ PATHS = {
         "resourcePool",
         "datastore",
         "network",
+        "snapshot",
     ],
     vim.HostSystem: ["name", "vm", "runtime", "datastore", "network", "summary.runtime", "configManager"],
     vim.ResourcePool: ["name", "vm"],
@@ -40,6 +46,8 @@ PATHS = {
     vim.ComputeResource: ["name", "host", "network", "datastore"],
     vim.Datastore: ["name", "vm", "host"],
     vim.Network: ["name", "vm", "host"],
+    vim.DistributedVirtualSwitch: ["name", "portgroup", "summary", "config", "runtime"],
+    vim.dvs.DistributedVirtualPortgroup: ["config", "portKeys"],
 }
 
 
@@ -157,6 +165,14 @@ async def step(simulator, action, choice):
         "remove": lambda: scenario.remove_host(host),
         "crash": lambda: scenario.crash_host(host),
         "boot": lambda: scenario.boot_host(host),
+        "snapshot": lambda: call(vm, "CreateSnapshot_Task", name="s", memory=bool(choice % 2), quiesce=False),
+        "revert": lambda: call(vm, "RevertToCurrentSnapshot_Task"),
+        "forget": lambda: call(vm, "RemoveAllSnapshots_Task"),
+        "plug": lambda: plug(world, vm, choice),
+        "group": lambda: group(world, choice),
+        "regroup": lambda: regroup(world, choice),
+        "ungroup": lambda: call(chosen_group(world, choice), "Destroy_Task"),
+        "ports": lambda: write_port(world, choice),
     }
     try:
         await asyncio.wait_for(verbs[action](), 5)
@@ -164,8 +180,80 @@ async def step(simulator, action, choice):
         return
 
 
-OF_VMS = ["on", "off", "suspend", "rename", "delete", "move"]
-ACTIONS = [*OF_VMS, "create", "add", "maintain", "leave", "disconnect", "reconnect", "remove", "crash", "boot"]
+async def call(entity, method, **arguments):
+    """An operation as a client calls it, to its end."""
+    task = entity.operations[method].function(entity, SimpleNamespace(user="walker", world=entity.world), **arguments)
+    await task.done()
+
+
+def chosen_group(world, choice):
+    groups = [item for item in world.of_type(DistributedVirtualPortgroup) if not item.uplink]
+    if not groups:
+        raise SoapFault(vim.fault.NotFound(), "no port group yet")
+    return groups[choice % len(groups)]
+
+
+async def plug(world, vm, choice):
+    """The first card goes to a port group."""
+    chosen = chosen_group(world, choice)
+    port = vim.dvs.PortConnection(switchUuid=chosen.dvs.uuid, portgroupKey=chosen.moid)
+    card = vim.vm.device.VirtualVmxnet3(
+        key=4000, backing=vim.vm.device.VirtualEthernetCard.DistributedVirtualPortBackingInfo(port=port)
+    )
+    change = vim.vm.device.VirtualDeviceSpec(operation="edit", device=card)
+    await call(vm, "ReconfigVM_Task", spec=vim.vm.ConfigSpec(deviceChange=[change]))
+
+
+async def group(world, choice):
+    dvs = next(world.of_type(DistributedVirtualSwitch))
+    kind = ("earlyBinding", "ephemeral")[choice % 2]
+    spec = vim.dvs.DistributedVirtualPortgroup.ConfigSpec(name=f"g-{world.seq}", numPorts=3, type=kind)
+    await call(dvs, "CreateDVPortgroup_Task", spec=spec)
+
+
+async def regroup(world, choice):
+    switch = vim.dvs.VmwareDistributedVirtualSwitch
+    vlan = switch.VlanIdSpec(inherited=False, vlanId=1 + choice)
+    spec = vim.dvs.DistributedVirtualPortgroup.ConfigSpec(defaultPortConfig=switch.VmwarePortConfigPolicy(vlan=vlan))
+    await call(chosen_group(world, choice), "ReconfigureDVPortgroup_Task", spec=spec)
+
+
+async def write_port(world, choice):
+    """Block or unblock a port of the group."""
+    chosen = chosen_group(world, choice)
+    setting = vim.dvs.VmwareDistributedVirtualSwitch.VmwarePortConfigPolicy(
+        blocked=vim.BoolPolicy(inherited=False, value=bool(choice % 2))
+    )
+    keys = list(chosen.dvs.ports.of_group(chosen))
+    if keys:
+        spec = vim.dvs.DistributedVirtualPort.ConfigSpec(operation="edit", key=keys[0], setting=setting)
+        await call(chosen.dvs, "ReconfigureDVPort_Task", port=[spec])
+
+
+def check_ports(world):
+    """No port belongs to two cards, and each card's port says so."""
+    cards = [(vm, nic) for vm in world.of_type(VirtualMachine) for nic in vm.nics if nic.port_key]
+    assert len({(nic.network.dvs.uuid, nic.port_key) for _, nic in cards}) == len(cards)
+    for vm, nic in cards:
+        port = nic.network.dvs.ports.get(nic.port_key)
+        assert (port.vm, port.nic_key, port.cookie) == (vm, nic.key, nic.connection_cookie)
+
+
+OF_VMS = ["on", "off", "suspend", "rename", "delete", "move", "snapshot", "revert", "forget", "plug"]
+OF_GROUPS = ["group", "regroup", "ungroup", "ports"]
+ACTIONS = [
+    *OF_VMS,
+    *OF_GROUPS,
+    "create",
+    "add",
+    "maintain",
+    "leave",
+    "disconnect",
+    "reconnect",
+    "remove",
+    "crash",
+    "boot",
+]
 
 
 @pytest.mark.looptime
@@ -180,6 +268,7 @@ async def test_random_walk_leaves_every_client_with_what_a_fresh_read_shows(seed
         by_walk.filter(simulator.world.get("group-d1").ref, PATHS, tree_steps(), skip=False)
         for _ in range(40):
             await step(simulator, chance.choice(ACTIONS), chance.randrange(100))
+            check_ports(simulator.world)
             for client in (by_view, by_type, by_walk):
                 if chance.random() < 0.5:
                     await client.poll(most=chance.choice([None, 1, 2, 5]))
@@ -203,6 +292,7 @@ def test_any_sequence_of_happenings(actions):
                 if action in ("maintain", "crash", "boot"):
                     continue  # these take time even with instant timing; the walk above has them in virtual time
                 await step(simulator, action, choice)
+                check_ports(simulator.world)
                 if poll:
                     await client.poll(most=2)
             await client.settle(most=2)

@@ -94,6 +94,7 @@ class Network(ManagedEntity):
         """Inside a commit: forget the network everywhere."""
         for host in self.hosts:
             tx.set(host, networks=without(host.networks, self))
+            tx.touch(host.compute_resource, "network")
         if isinstance(self.parent, Folder):
             self.parent.release(tx, self)
         tx.remove(self)

@@ -21,8 +21,13 @@ NOTE = "Generated from the code by `make docs`; do not edit."
 def pages() -> dict[str, str]:
     """File name -> content of every page."""
     manager, control, vrouters = _manager_api(), _simulator_api(), _vrouter_api()
+    server_manager = _server_manager_api()
     made = {
         "commands.md": _commands(),
+        "server-manager-commands.md": _server_manager_commands(),
+        "server-manager-roles.md": _roles(),
+        "server-manager-api.md": _api_page(server_manager, "server-manager-api.json"),
+        "server-manager-api.json": _json(server_manager),
         "settings.md": _settings(),
         "faults.md": _faults(),
         "simulator-methods.md": _methods(),
@@ -56,12 +61,22 @@ def write(directory: Path) -> list[Path]:
 def _commands() -> str:
     from contrail_vsphere.cli.main import app
 
+    return _command_page("# Commands", "contrail-vsphere", app)
+
+
+def _server_manager_commands() -> str:
+    from contrail_vsphere.cli.server_manager.main import app
+
+    return _command_page("# Commands of Server Manager", "server-manager", app)
+
+
+def _command_page(title: str, name: str, app: typer.Typer) -> str:
     lines = [
-        "# Commands", "", NOTE, "",
+        title, "", NOTE, "",
         "Exit codes: 0 done, 1 failed, 2 wrong use, 3 not converged in time, 130 interrupted. Errors are one line on",
         "stderr that says what and what to do. With `--json`, stdout carries that document only.", "",
     ]  # fmt: skip
-    for path, command in _walk("contrail-vsphere", typer.main.get_command(app)):
+    for path, command in _walk(name, typer.main.get_command(app)):
         lines += _command(path, command)
     return "\n".join(lines)
 
@@ -73,6 +88,8 @@ def _walk(path: str, command: Any) -> Iterator[tuple[str, Any]]:
         yield path, command
         return
     for name, child in children.items():
+        if child.hidden:
+            continue
         yield from _walk(f"{path} {name}", child)
 
 
@@ -226,6 +243,43 @@ def _vrouter_api() -> dict[str, Any]:
     from contrail_vsphere.simulator.vrouter.fleet import VRouterFleet
 
     return make_app(VRouterFleet()).openapi()
+
+
+def _server_manager_api() -> dict[str, Any]:
+    from contrail_vsphere.servermanager.api.app import create_app
+
+    # The description needs no manager behind it.
+    nothing: Any = None
+    return create_app(nothing).openapi()
+
+
+def _roles() -> str:
+    """Every option of every role, from the role data."""
+    from contrail_vsphere.servermanager.catalogue import catalogue
+
+    lines = ["# Roles of Server Manager", "", NOTE, ""]
+    for role in catalogue():
+        lines += [
+            f"## {role.role}",
+            "",
+            f"{role.title}. Also known as {', '.join(role.aliases)}. Stage {role.stage}.",
+            "",
+        ]
+        lines += [f"Mounts: {', '.join(f'`{mount.host}`' for mount in role.mounts) or 'none'}. "
+                  f"Ports: {', '.join(map(str, role.ports)) or 'none'}. Up when: {role.health.kind}.", ""]  # fmt: skip
+        lines += ["| section | option | type | default | meaning |", "|---|---|---|---|---|"]
+        for name, section in role.sections.items():
+            for key, option in section.options.items():
+                kind = ", ".join(option.enum) or option.type
+                default = "secret" if option.secret else _role_default(option.default, option.fact)
+                lines.append(f"| `{name}` | `{key}` | {kind} | {default} | {option.about} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _role_default(default: Any, fact: str) -> str:
+    shown = "" if default is None else f"`{default}`"
+    return f"fact `{fact}`{', else ' + shown if shown else ''}" if fact else shown
 
 
 def _json(document: Mapping[str, Any]) -> str:

@@ -221,6 +221,9 @@ class Registry:
     def _authorization(self, scope: str) -> dict[str, str]:
         if scope in self._bearer:
             return {"Authorization": f"Bearer {self._bearer[scope].reveal()}"}
+        return self._basic()
+
+    def _basic(self) -> dict[str, str]:
         if not self._username:
             return {}
         pair = f"{self._username}:{self._password.reveal()}"
@@ -235,9 +238,9 @@ class Registry:
         query = {"service": said.get("service", "")}
         if scope:
             query["scope"] = f"repository:{scope}:{actions}"
-        login = aiohttp.BasicAuth(self._username, self._password.reveal()) if self._username else None
-        assert self._session is not None  # noqa: S101
-        async with self._session.get(realm.update_query(query), auth=login) as answer:
+        if self._session is None:
+            raise RuntimeError("the registry client is not open")
+        async with self._session.get(realm.update_query(query), headers=self._basic(), allow_redirects=False) as answer:
             if answer.status != 200:
                 raise AuthenticationFailed(f"{realm.host} gives no token: HTTP {answer.status}", hint=_CREDENTIALS)
             document = await answer.json(content_type=None)

@@ -7,6 +7,12 @@ from uuid import UUID
 import pytest
 from contrail_stand import contrail_stand
 
+from contrail_vsphere.contrail.config_api import ConfigApi
+from contrail_vsphere.contrail.inventory import ContrailInventory, Selection
+from contrail_vsphere.contrail.notifications import BusNotifications
+from contrail_vsphere.simulator.contrail.simulator import ContrailSimulator
+from contrail_vsphere.simulator.core.faults import FaultRule
+
 pytestmark = pytest.mark.looptime
 
 
@@ -106,3 +112,54 @@ async def test_without_a_broker_it_polls():
         assert stand.known == stand.world
         assert stand.inventory.healthy
         assert stand.inventory.complete
+
+
+@pytest.mark.parametrize(
+    "effect", [{"truncate": 200}, {"drop": True}, {"http_status": 500}, {"http_status": 503}, {"delay": 3600.0}]
+)
+@pytest.mark.parametrize("skip", [0, 1, 3])
+async def test_a_list_that_breaks_off_anywhere_removes_nothing(effect, skip):
+    async with contrail_stand(inventory={"resync": 60.0}, page=10, timeout=5.0, deadline=20.0) as stand:
+        blue = stand.contrail.scenario.create_network("blue", "10.1.0.0/16")
+        stand.contrail.builder.ports(blue, 50)
+        await asyncio.wait_for(stand.inventory.ready(), 30)
+        changes = []
+        stand.inventory.subscribe(changes.append)
+        stand.contrail.faults.add(FaultRule(method="list*", skip=skip, **effect))
+        await asyncio.sleep(120)
+        assert not stand.inventory.complete
+        assert changes == []
+        stand.contrail.faults.clear()
+        await asyncio.sleep(120)
+        assert stand.inventory.complete
+        assert stand.known == stand.world
+
+
+async def test_projects_can_be_selected():
+    async with ContrailSimulator() as contrail, ConfigApi(contrail.ready["urls"]) as api:
+        red = contrail.scenario.create_network("red", "10.1.0.0/16", project="one")
+        contrail.scenario.create_network("blue", "10.1.0.0/16", project="two")
+        selection = Selection(projects=frozenset({UUID(red.parent_uuid)}))
+        inventory = ContrailInventory(api, BusNotifications(contrail.bus), selection=selection)
+        inventory.start()
+        await asyncio.wait_for(inventory.ready(), 30)
+        contrail.scenario.create_network("green", "10.2.0.0/16", project="two")
+        contrail.scenario.create_network("pink", "10.2.0.0/16", project="one")
+        await asyncio.sleep(2)
+        assert {network.fq_name[-1] for network in inventory.networks.values()} == {"red", "pink"}
+        await inventory.stop()
+
+
+async def test_a_subscriber_that_fails_does_not_fail_silently():
+    async with ContrailSimulator() as contrail, ConfigApi(contrail.ready["urls"]) as api:
+        inventory = ContrailInventory(api, BusNotifications(contrail.bus))
+        inventory.start()
+        await asyncio.wait_for(inventory.ready(), 30)
+        inventory.subscribe(lambda change: 1 / 0)
+        contrail.scenario.create_network("blue", "10.1.0.0/16")
+        await asyncio.sleep(2)
+        assert not inventory.healthy
+        assert not inventory.complete
+        assert "ZeroDivisionError" in inventory.error
+        with pytest.raises(ZeroDivisionError):
+            await inventory.stop()

@@ -201,6 +201,8 @@ class ContrailInventory:
             self.read_again()
         else:
             self._tasks.append(asyncio.create_task(self._source.run(self)))
+        for task in self._tasks:
+            task.add_done_callback(self._ended)
 
     async def stop(self) -> None:
         """Stop following; what is known stays readable. Raises what had ended the following, if anything had."""
@@ -310,6 +312,13 @@ class ContrailInventory:
             rows: list[dict[str, Any]] = await self._api.collect(kind, fields=READINGS[kind].fields, uuids=uuids)
             seen = self._snapshot.take(kind, rows, number=number)
             self._snapshot.gone(kind, [uuid for uuid in uuids if uuid not in seen], number=number)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A task that should never end did: nothing is complete any more, and ``stop`` raises why."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failures += 1
+            self.error = f"following Contrail ended: {error!r}"
+            log.error("following Contrail ended", exc_info=error)
 
     async def _failed(self, error: ContrailVsphereError) -> None:
         self._failures += 1

@@ -15,6 +15,7 @@ from contrail_vsphere.simulator.core.timing import Timing
 from contrail_vsphere.simulator.eam import vib_bundle
 from contrail_vsphere.simulator.eam.host_image import HostImage
 from contrail_vsphere.simulator.eam.vib_bundle import Vib
+from contrail_vsphere.simulator.simulator import VCenterSimulator
 from contrail_vsphere.simulator.vcenter import host_life
 from contrail_vsphere.wire.soap.types import eam
 
@@ -354,3 +355,15 @@ def test_a_bomb_is_refused():
     entity = '<!DOCTYPE vib [<!ENTITY a "aaaa">]>' + vib_xml()
     with pytest.raises(PackageError):
         vib_bundle.parse(bundle(entity))
+
+
+async def test_a_saved_inventory_keeps_the_software_of_hosts(tmp_path):
+    async with VCenterSimulator(hosts=1, timing=Timing.instant()) as vcenter:
+        with vcenter.world.commit() as tx:
+            made = HostImage.ensure(tx, vcenter.scenario.host("esx-00"))
+            tx.set(made, vibs=(Vib(name="a", version="1", provides=("b",)),), stateless=True)
+        vcenter.scenario.save(tmp_path / "inventory.json")
+        await vcenter.scenario.load(str(tmp_path / "inventory.json"))
+        found = HostImage.of(vcenter.world, vcenter.scenario.host("esx-00"))
+        assert found is not made
+        assert (found.vibs, found.stateless) == (made.vibs, True)

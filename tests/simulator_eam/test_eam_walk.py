@@ -8,10 +8,12 @@ import contextlib
 import hypothesis.strategies as st
 import looptime
 import pytest
+from bundles import bundle, vib_xml
 from eam_site import Site, running_depot
 from hypothesis import HealthCheck, given, settings
 
 from contrail_vsphere.simulator.core.timing import Timing
+from contrail_vsphere.simulator.eam.host_image import HostImage
 from contrail_vsphere.simulator.eam.switches import Switches
 from contrail_vsphere.simulator.vcenter import host_life, vm_life
 from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
@@ -41,8 +43,16 @@ VERBS = (
     "disable",
     "enable",
     "restart",
+    "patch",
+    "drop_vibs",
     "wait",
 )
+BUNDLES = {
+    "none": b"",
+    "live": bundle(vib_xml()),
+    "maintenance": bundle(vib_xml(maintenance=True)),
+    "reboot": bundle(vib_xml(maintenance=True, live_install=False, live_remove=False)),
+}
 
 steps = st.lists(st.tuples(st.sampled_from(VERBS), st.integers(0, 7), st.sampled_from([0, 1, 20, 200])), max_size=25)
 switch_positions = st.builds(
@@ -58,10 +68,18 @@ switch_positions = st.builds(
 
 
 class Walk:
-    def __init__(self, site: Site, agency, *, hooks: bool) -> None:
-        self.site, self.agency, self.hooks = site, agency, hooks
+    def __init__(self, site: Site, *, hooks: bool, vibs: str) -> None:
+        self.site, self.hooks, self.vibs = site, hooks, vibs
+        self.agency = None
         self.version = 1
         self.work: set[asyncio.Task] = set()
+
+    def config(self, url=None):
+        config = self.site.config(url, hooks=self.hooks)
+        if BUNDLES[self.vibs]:
+            self.site.depot.files["/vibs.zip"] = BUNDLES[self.vibs]
+            config.agentConfig[0].vibUrl = f"{self.site.depot.url}/vibs.zip"
+        return config
 
     def begin(self, coroutine) -> None:
         async def guarded():
@@ -104,6 +122,12 @@ class Walk:
             site.depot.status = 503 if verb == "depot_down" else 200
         elif verb == "restart":
             await site.eam.restart()
+        elif verb == "patch" and host is not None:
+            with world.commit("somebody") as tx:
+                tx.set(host, partial_maintenance=not host.partial_maintenance)
+        elif verb == "drop_vibs" and host is not None and HostImage.of(world, host) is not None:
+            with world.commit("somebody") as tx:
+                tx.set(HostImage.of(world, host), vibs=())
         else:
             self._call(verb)
         await world.clock.sleep(pause)
@@ -123,7 +147,7 @@ class Walk:
             elif verb == "update":
                 self.version += 1
                 url = site.depot.package(f"v{self.version}", memory_mb=1024 * self.version)
-                self.begin(agency.Update(site.solution, config=site.config(url, hooks=self.hooks)))
+                self.begin(agency.Update(site.solution, config=self.config(url)))
         except SoapFault:
             pass  # EAM is restarting
 
@@ -148,11 +172,14 @@ class Walk:
                     await self._try(host_life.boot(world, host))
                 if host.connection_state != "connected":
                     await self._try(host_life.reconnect(world, host))
+                if host.partial_maintenance:
+                    with world.commit("somebody") as tx:
+                        tx.set(host, partial_maintenance=False)
                 if host.in_maintenance:
                     self.begin(host_life.exit_maintenance(world, host))
             await world.clock.sleep(60)
         self._call("enable")
-        for _ in range(40):
+        for _ in range(60):
             self._call("resolve")
             self._call("mark")
             await world.clock.sleep(90)
@@ -174,25 +201,25 @@ class Walk:
         assert sorted(found) == sorted((moid, "poweredOn") for moid in wanted), told
         assert agency.status == "green", told
         memory = 2048 if self.version == 1 else 1024 * self.version
-        current = site.config().agentConfig[0]
-        assert current is not None
         last = agency.QueryConfig(site.solution).agentConfig[0].ovfPackageUrl
         for agent in agency.agents:
             assert agent.deployed.package.url == last
             if last.endswith(f"/v{self.version}/contrailvm.ovf"):
                 assert agent.vm.memory_mb == memory
             assert (agent.host.required_agents, agent.host.available_agents) == (1, 1)
+            image = HostImage.of(site.world, agent.host)
+            assert (image is not None and len(image.vibs) == 1) is (self.vibs != "none")
 
 
-async def walk(actions, hooks, switches) -> None:
+async def walk(actions, hooks, vibs, switches) -> None:
     async with running_depot() as depot:
         site = Site(depot, hosts=2, timing=Timing.real(), switches=switches)
         await site.start()
         try:
-            agency = await site.eam.manager.CreateAgency(
-                site.solution, agencyConfigInfo=site.config(hooks=hooks), initialGoalState="enabled"
+            trip = Walk(site, hooks=hooks, vibs=vibs)
+            trip.agency = await site.eam.manager.CreateAgency(
+                site.solution, agencyConfigInfo=trip.config(), initialGoalState="enabled"
             )
-            trip = Walk(site, agency, hooks=hooks)
             for action in actions:
                 await trip.step(*action)
             await trip.quiet()
@@ -213,13 +240,13 @@ def run_virtually(coroutine) -> None:
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-@given(actions=steps, hooks=st.booleans(), switches=switch_positions)
-def test_quiet_and_resolve_lead_to_one_esx_agent_per_host(actions, hooks, switches):
-    run_virtually(walk(actions, hooks, switches))
+@given(actions=steps, hooks=st.booleans(), vibs=st.sampled_from(sorted(BUNDLES)), switches=switch_positions)
+def test_quiet_and_resolve_lead_to_one_esx_agent_per_host(actions, hooks, vibs, switches):
+    run_virtually(walk(actions, hooks, vibs, switches))
 
 
 @pytest.mark.soak
 @settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
-@given(actions=steps, hooks=st.booleans(), switches=switch_positions)
-def test_long_walks(actions, hooks, switches):
-    run_virtually(walk(actions, hooks, switches))
+@given(actions=steps, hooks=st.booleans(), vibs=st.sampled_from(sorted(BUNDLES)), switches=switch_positions)
+def test_long_walks(actions, hooks, vibs, switches):
+    run_virtually(walk(actions, hooks, vibs, switches))

@@ -311,3 +311,19 @@ def make_agency(rest, service: EamService, clusters=("C0",)):
         user, extension, session = "administrator@vsphere.local", False, None
 
     return service.create(Call(), config, goal="enabled")
+
+
+async def test_a_saved_inventory_keeps_solutions_with_what_was_applied(tmp_path):
+    async with running() as rest:
+        await rest.manage_by_image()
+        await rest.put(rest.spec())
+        await rest.apply()
+        await rest.put(rest.spec(2))
+        await rest.apply(hosts=[rest.vcenter.scenario.host("esx-00").moid])
+        path = tmp_path / "inventory.json"
+        rest.vcenter.scenario.save(path)
+        await rest.vcenter.scenario.load(str(path))
+        assert await rest.login() == 201
+        assert await rest.statuses() == ["COMPLIANT", "OBSOLETE_SPEC"]
+        await rest.apply()
+        assert [vm.memory_mb for vm in machines(rest)] == [2048, 2048]

@@ -23,6 +23,7 @@ from contrail_vsphere.simulator.core.entity import Entity
 from contrail_vsphere.simulator.core.world import World
 from contrail_vsphere.simulator.eam.agency import Agency
 from contrail_vsphere.simulator.eam.esx_agent import EsxAgent
+from contrail_vsphere.simulator.eam.host_image import HostImage
 from contrail_vsphere.simulator.guest.runtime import is_contrail_vm
 from contrail_vsphere.simulator.state_codec import Decoder, Encoder, class_name, class_named
 from contrail_vsphere.simulator.vcenter.authorization_manager import AuthorizationManager
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 FORMAT = "contrail-vsphere simulated inventory"
 VERSION = 1
 
-_ROOTS = (ManagedEntity, Agency, EsxAgent)
+_ROOTS = (ManagedEntity, Agency, EsxAgent, HostImage)
 _MANAGERS: Mapping[type[Entity], tuple[str, ...]] = {
     ExtensionManager: ("extensions", "service_accounts"),
     AuthorizationManager: ("roles", "granted", "last_role"),

@@ -39,8 +39,6 @@ def homepage(site: Site) -> str:
         links.append(_link(f"{base}/{kind.plural}", kind.name, "collection", None))
         links.append(_link(f"{base}/{kind.name}", kind.name, "resource-base", None))
     links += [_link(base + path, name, "action", method) for name, method, path in _ACTIONS]
-    if site.profile.watch:
-        links.append(_link(f"{base}/watch", "watch", "action", "GET"))
     return json.dumps({"href": base, "links": links})
 
 

@@ -1,7 +1,8 @@
 """Releases of the API server that the simulator can be.
 
 Two real servers, R1912 on Python 2 and the master of 2024, answered 224 requests with the same statuses; what differs
-is quoting in some texts and ``/watch``. Where the real behaviour is not known, ``Switches`` has it as a named choice.
+is quoting in some texts, a 403 without its body, and ``/watch``, which is not served here. Where the real behaviour is
+not known, ``Switches`` has it as a named choice.
 """
 
 from __future__ import annotations
@@ -16,15 +17,13 @@ class Profile:
     name: str
     python2: bool
     """Whether texts show strings as ``u'x'``."""
-    watch: bool
-    """Whether ``GET /watch`` is there."""
     broken_403: bool
     """Whether a 403 has a Content-Length and no body."""
 
 
 PROFILES = {
-    "r1912": Profile("r1912", python2=True, watch=False, broken_403=False),
-    "master": Profile("master", python2=False, watch=True, broken_403=True),
+    "r1912": Profile("r1912", python2=True, broken_403=False),
+    "master": Profile("master", python2=False, broken_403=True),
 }
 
 

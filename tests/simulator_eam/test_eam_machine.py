@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contrail_vsphere.simulator.eam.issues import NOT_BLOCKING, RULES
-from contrail_vsphere.simulator.eam.machine import Do, decide, status
+from contrail_vsphere.simulator.eam.machine import decide, status
+from contrail_vsphere.simulator.eam.outcomes import Do
 from contrail_vsphere.simulator.eam.situation import RUNNING, Phase, Situation
 
 P = Phase

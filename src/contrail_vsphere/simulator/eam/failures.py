@@ -7,7 +7,7 @@ from typing import Any
 from contrail_vsphere.model.errors import PackageError
 from contrail_vsphere.simulator.eam.fetch import FetchError
 from contrail_vsphere.simulator.eam.issues import Draft
-from contrail_vsphere.simulator.eam.machine import Operation
+from contrail_vsphere.simulator.eam.outcomes import Operation
 from contrail_vsphere.simulator.vcenter.data_object import data_object
 from contrail_vsphere.wire.soap.fault import SoapFault
 from contrail_vsphere.wire.soap.types import vim, vmodl

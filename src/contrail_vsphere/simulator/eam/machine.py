@@ -13,73 +13,13 @@ first three, runs the operation, commits the phase that follows, and asks again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Final, Literal
+from dataclasses import replace
+from typing import Final
 
 from contrail_vsphere.simulator.eam.issues import NOT_BLOCKING, RULES
+from contrail_vsphere.simulator.eam.outcomes import WAIT, Decision, Do, Go, Outcome, Raise, Wait
 from contrail_vsphere.simulator.eam.situation import RUNNING, Phase, Situation
-
-Operation = Literal[
-    "deploy",
-    "deploy-new",
-    "power-on",
-    "power-off",
-    "reconfigure",
-    "delete-new",
-    "power-off-old",
-    "delete-old",
-    "discard",
-    "power-off-all",
-    "delete-all",
-    "install-vib",
-    "remove-vib",
-    "leave-maintenance",
-    "forget",
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Go:
-    """Move on at once."""
-
-    phase: Phase
-
-
-@dataclass(frozen=True, slots=True)
-class Raise:
-    """Something is wrong; once it is resolved, go on in ``phase``."""
-
-    types: tuple[str, ...]
-    phase: Phase
-
-
-@dataclass(frozen=True, slots=True)
-class Do:
-    """Run the operation; ``then`` follows its success, ``retry`` is where a failure leaves the EsxAgent."""
-
-    operation: Operation
-    then: Phase
-    retry: Phase
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Nothing to do until something changes."""
-
-
-Outcome = Go | Raise | Do | Wait
-WAIT: Final = Wait()
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What to commit (phase, issues) and what to run after that."""
-
-    phase: Phase
-    raised: tuple[str, ...] = ()
-    cleared: frozenset[str] = frozenset()
-    do: Do | None = None
-
+from contrail_vsphere.simulator.eam.vib_steps import vib_step
 
 REMOVAL_ISSUES: Final = frozenset(
     {"VmDeployed", "VmProtected", "HostInMaintenanceMode", "HostInPartialMaintenanceMode", "HostInStandbyMode"}
@@ -161,35 +101,13 @@ def _held_up(s: Situation, outcome: Outcome) -> Outcome:
     return outcome
 
 
-# -- VIBs ---------------------------------------------------------------------------------------------------------
-
-
-def _vib_step(s: Situation) -> Outcome | None:
-    """What is left to do about VIBs; they come before the virtual machine and go after it."""
-    if s.vib in {"due", "surplus"}:
-        if s.agency_blocked:
-            return Raise(("personality.agent.BlockedByAgencyOperation",), s.phase)
-        if s.host == "standby" and s.subject != "none":
-            return Raise(("HostInStandbyMode",), s.phase)
-        if s.host == "standby" or s.entering_maintenance:
-            return WAIT
-        return Do("install-vib" if s.vib == "due" else "remove-vib", s.phase, s.phase)
-    if s.vib == "staged":
-        return Raise(("VibRequiresHostReboot",), s.phase)
-    if s.vib == "awaiting":
-        return Raise(("personality.agent.AwaitingPMRemediation",), s.phase)
-    if s.entered_by_eam and s.host == "maintenance" and not s.entering_maintenance:
-        return Do("leave-maintenance", s.phase, s.phase)
-    return None
-
-
 # -- deployment ---------------------------------------------------------------------------------------------------
 
 
 def _precheck(s: Situation) -> Outcome:
     if s.held:
         return WAIT
-    step = _vib_step(s)
+    step = vib_step(s)
     if step is not None:
         return step
     if s.subject != "none" and (s.has_package or s.manual):
@@ -291,7 +209,7 @@ def _amiss(s: Situation) -> Outcome | None:
         return Raise(("VmMarkedAsTemplate" if s.as_template else "VmPoweredOff",), Phase.POWERING_ON)
     if s.subject == "suspended":
         return Raise(("VmSuspended",), Phase.POWERING_ON)
-    step = _vib_step(s)
+    step = vib_step(s)
     if step is not None:
         return step
     if not s.subject_current:
@@ -313,7 +231,7 @@ def _steady(s: Situation) -> Outcome:
     if s.unmonitored:
         return WAIT if s.subject != "none" else Go(Phase.PRECHECK)
     if not s.has_package and s.subject == "none" and not s.manual:
-        return _vib_step(s) or WAIT
+        return vib_step(s) or WAIT
     return _amiss(s) or (Go(Phase.WAIT_HEARTBEAT) if s.minds_heartbeat and not s.heartbeat else WAIT)
 
 
@@ -322,7 +240,7 @@ def _maintenance(s: Situation) -> Outcome:
         return Go(Phase.POWERING_OFF)
     if s.subject == "none":
         return _missing(s)
-    step = _vib_step(s)
+    step = vib_step(s)
     if step is not None:
         return step
     if s.host == "ready" or s.subject == "on":
@@ -349,7 +267,7 @@ def _off(s: Situation) -> Outcome:
         return _missing(s)
     if s.subject in {"on", "suspended"}:
         return Raise(("VmPoweredOn",) if s.subject == "on" else ("VmSuspended",), Phase.POWERING_OFF)
-    step = _vib_step(s)
+    step = vib_step(s)
     if step is not None:
         return step
     if not s.subject_current:
@@ -428,7 +346,7 @@ def _leave(s: Situation) -> Outcome:
     if s.issues - NOT_BLOCKING:
         return WAIT
     if emptied:
-        return _held_up(s, _vib_step(s) or Do("forget", Phase.GONE, Phase.REMOVE_OFF))
+        return _held_up(s, vib_step(s) or Do("forget", Phase.GONE, Phase.REMOVE_OFF))
     if s.host == "maintenance" and s.removal_waits_for_maintenance:
         return Raise(("HostInMaintenanceMode",), s.phase)
     if s.phase is Phase.REMOVE_OFF:

@@ -16,8 +16,8 @@ from contrail_vsphere.simulator.eam.events import agent_event
 from contrail_vsphere.simulator.eam.failures import IpPoolError, OvfPropertyError
 from contrail_vsphere.simulator.eam.fetch import FetchError
 from contrail_vsphere.simulator.eam.issues import Draft
-from contrail_vsphere.simulator.eam.machine import Operation
 from contrail_vsphere.simulator.eam.observation import exists, selection
+from contrail_vsphere.simulator.eam.outcomes import Operation
 from contrail_vsphere.simulator.eam.situation import Phase
 from contrail_vsphere.simulator.eam.unknown_vms import MANAGER_KEY
 from contrail_vsphere.simulator.eam.worker import USER

@@ -26,8 +26,9 @@ from contrail_vsphere.simulator.eam.failures import (
 from contrail_vsphere.simulator.eam.fetch import FetchError
 from contrail_vsphere.simulator.eam.host_image import HostImage
 from contrail_vsphere.simulator.eam.issues import Draft, IssueRecord
-from contrail_vsphere.simulator.eam.machine import Decision, Do, decide, status
+from contrail_vsphere.simulator.eam.machine import decide, status
 from contrail_vsphere.simulator.eam.observation import exists, host_condition, misplaced, selection, situation
+from contrail_vsphere.simulator.eam.outcomes import Decision, Do
 from contrail_vsphere.simulator.eam.situation import HOOKS, SETTLED_ON_NEW, Phase
 from contrail_vsphere.simulator.vcenter.managed_entity import without
 from contrail_vsphere.wire.soap.fault import SoapFault

@@ -21,7 +21,7 @@ NOTE = "Generated from the code by `make docs`; do not edit."
 def pages() -> dict[str, str]:
     """File name -> content of every page."""
     manager, control, vrouters = _manager_api(), _simulator_api(), _vrouter_api()
-    server_manager = _server_manager_api()
+    server_manager, contrail = _server_manager_api(), _contrail_api()
     made = {
         "commands.md": _commands(),
         "server-manager-commands.md": _server_manager_commands(),
@@ -38,6 +38,8 @@ def pages() -> dict[str, str]:
         "simulator-control-api.json": _json(control),
         "simulator-vrouter-control-api.md": _api_page(vrouters, "simulator-vrouter-control-api.json"),
         "simulator-vrouter-control-api.json": _json(vrouters),
+        "simulator-contrail-control-api.md": _api_page(contrail, "simulator-contrail-control-api.json"),
+        "simulator-contrail-control-api.json": _json(contrail),
     }
     # Docstrings mark code as reStructuredText does.
     return {name: text.replace("``", "`") if name.endswith(".md") else text for name, text in made.items()}
@@ -243,6 +245,19 @@ def _vrouter_api() -> dict[str, Any]:
     from contrail_vsphere.simulator.vrouter.fleet import VRouterFleet
 
     return make_app(VRouterFleet()).openapi()
+
+
+def _contrail_api() -> dict[str, Any]:
+    import asyncio
+
+    from contrail_vsphere.simulator.contrail.simulator import ContrailSimulator
+    from contrail_vsphere.simulator.control.contrail import make_app
+
+    async def describe() -> dict[str, Any]:
+        return make_app(ContrailSimulator()).openapi()
+
+    # A simulator lives on a loop: its time is the loop's.
+    return asyncio.run(describe())
 
 
 def _server_manager_api() -> dict[str, Any]:

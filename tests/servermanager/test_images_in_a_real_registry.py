@@ -239,6 +239,31 @@ async def test_an_upload_that_breaks_goes_on_where_it_was(tmp_path, sqlite_store
         assert cuts == []
 
 
+async def test_an_image_can_be_deleted_while_it_is_added(sqlite_store, tmp_path):
+    """The registry never answers the add; nothing was pushed, so the deletion needs nothing of it."""
+    entered = asyncio.Event()
+
+    @asynccontextmanager
+    async def silent():
+        if not entered.is_set():
+            entered.set()
+            await asyncio.Event().wait()
+        yield None
+
+    images = Images(sqlite_store, catalogue=catalogue(), registries=silent, address="127.0.0.1:1",
+                    scratch=tmp_path / "scratch")  # fmt: skip
+    await images.resume()
+    with sqlite_store.writing() as session:
+        images.register(session, ACTOR, document(tmp_path, roles=["lb"]))
+    images.begin("contrail-container")
+    await entered.wait()
+    with sqlite_store.writing() as session:
+        images.mark_deleting(session, ACTOR, "contrail-container")
+    images.begin("contrail-container")
+    await images.settled("contrail-container")
+    assert shown(sqlite_store, "contrail-container") is None
+
+
 async def test_a_registry_that_cannot_start_says_why(tmp_path):
     if shutil.which("docker-registry") is None:
         missing("docker-registry")

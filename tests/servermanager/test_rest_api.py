@@ -123,6 +123,19 @@ async def test_too_much_is_refused(store, tmp_path):
         assert answer.json()["bytes"] == 900
 
 
+async def test_an_uploaded_archive_goes_when_its_image_is_settled(sqlite_store, tmp_path):
+    async with serving(sqlite_store, tmp_path) as stand, stand.client() as client:
+        path = (await client.post("/v1/uploads?name=x.tgz", content=b"not a tar")).json()["path"]
+        kept = (await client.post("/v1/uploads?name=y.tgz", content=b"another")).json()["path"]
+        document = {"id": "up", "category": "package", "type": "contrail-ubuntu-package", "version": "1", "path": path}
+        assert (await client.post("/v1/images", json=document)).status_code == 202
+        await stand.service.images.settled("up")
+        assert [each.name for each in stand.service.uploads.glob("*/*")] == ["y.tgz"]
+        assert kept.endswith("y.tgz")
+        await stand.service.images.resume()
+        assert list(stand.service.uploads.iterdir()) == []
+
+
 async def test_reads_are_quick_while_jobs_run(sqlite_store, tmp_path):
     async with serving(sqlite_store, tmp_path) as stand, stand.client() as client:
         fill(sqlite_store, stand.service.objects)

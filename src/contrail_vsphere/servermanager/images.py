@@ -52,6 +52,7 @@ class Images:
         registries: Registries,
         address: str,
         scratch: Path,
+        uploads: Path | None = None,
         limits: Limits | None = None,
     ) -> None:
         self._store = store
@@ -59,6 +60,7 @@ class Images:
         self._registries = registries
         self._address = address
         self._scratch = scratch
+        self._uploads = uploads
         self._limits = limits or Limits()
         self._jobs: dict[str, asyncio.Task[None]] = {}
         self._turn = asyncio.Lock()
@@ -119,12 +121,16 @@ class Images:
         await asyncio.to_thread(shutil.rmtree, self._scratch, True)
         await asyncio.to_thread(self._scratch.mkdir, 0o700, True, True)
         left = await asyncio.to_thread(self._unfinished)
+        await asyncio.to_thread(self._drop_uploads_but, left)
         for image_id in left:
             self.begin(image_id)
         return left
 
     def begin(self, image_id: str) -> None:
-        """Start the job that the row's state asks for."""
+        """Start the job that the row's state asks for; what was under way for another state ends."""
+        before = self._jobs.get(image_id)
+        if before is not None:
+            before.cancel()
         self._jobs[image_id] = asyncio.create_task(self._job(image_id), name=f"image {image_id}")
 
     async def settled(self, image_id: str) -> None:
@@ -151,6 +157,7 @@ class Images:
             except ContrailVsphereError as error:
                 _LOG.warning("image %s: %s", image_id, error)
                 await asyncio.to_thread(self._fail, image_id, str(error))
+                await asyncio.to_thread(self._drop_uploads_of, image_id)
             except Exception as error:  # noqa: BLE001
                 # A job that ends without a state would leave its image "adding" for ever.
                 _LOG.exception("image %s", image_id)
@@ -168,12 +175,13 @@ class Images:
                 elif Path(source).is_absolute():
                     await self._push_file(registry, image_id, Path(source), wanted, role=role)
         await asyncio.to_thread(self._finish, image_id)
+        await asyncio.to_thread(self._drop_uploads_of, image_id)
 
     async def _push_file(
         self, registry: Registry, image_id: str, path: Path, wanted: _Wanted, *, role: str = ""
     ) -> None:
         """Unpack, check and push one archive; all of a bundle, or the one image that ``role`` names."""
-        with tempfile.TemporaryDirectory(dir=self._scratch, prefix="image-") as scratch:
+        with tempfile.TemporaryDirectory(dir=self._scratch, prefix="image-", ignore_cleanup_errors=True) as scratch:
             images = await asyncio.to_thread(read_archive, path, Path(scratch), limits=self._limits)
             if role and len(images) != 1:
                 raise InvalidArgument(f"{path.name} holds {len(images)} images; one is expected for {role}")
@@ -237,6 +245,25 @@ class Images:
             for name, digest in places:
                 await registry.delete(name, digest)
         await asyncio.to_thread(self._forget, image_id)
+
+    def _drop_uploads_but(self, images: Iterable[str]) -> None:
+        """Delete uploaded archives that none of these images still needs."""
+        if self._uploads is None or not self._uploads.is_dir():
+            return
+        with self._store.reading() as session:
+            needed = {path for each in images for path in _archives(found(session, Image, each))}
+        for place in self._uploads.iterdir():
+            if not any(place in path.parents for path in needed):
+                shutil.rmtree(place, ignore_errors=True)
+
+    def _drop_uploads_of(self, image_id: str) -> None:
+        """The archive of an image that is ready is in the registry now."""
+        with self._store.reading() as session:
+            row = session.get(Image, image_id)
+            archives = _archives(row) if row is not None else []
+        for path in archives:
+            if self._uploads is not None and self._uploads in path.parents:
+                shutil.rmtree(path.parent, ignore_errors=True)
 
     # -- short units of work, on threads --------------------------------------------------------------------------
 
@@ -318,6 +345,10 @@ class _Wanted:
     """Path of the bundle; empty if the parts have sources of their own."""
     parts: Mapping[str, str]
     """Role -> source."""
+
+
+def _archives(image: Image) -> list[Path]:
+    return [Path(text) for text in (image.path, *(part.source for part in image.parts)) if text.startswith("/")]
 
 
 def users_of(session: Session, image_id: str) -> list[str]:

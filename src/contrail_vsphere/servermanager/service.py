@@ -59,7 +59,7 @@ class ServerManager:
         self.planner = Planner(catalogue=self.catalogue, vault=self.vault, config_dir=conf_dir)
         self.images = Images(
             store, catalogue=self.catalogue, registries=parts.registries, address=parts.registry_address,
-            scratch=data_dir / "scratch", limits=Limits(),
+            scratch=data_dir / "scratch", uploads=data_dir / "uploads", limits=Limits(),
         )  # fmt: skip
         self.provisioner = Provisioner(store, planner=self.planner, ansible=parts.ansible, registry=parts.pull)
         self.uploads = data_dir / "uploads"

@@ -38,7 +38,7 @@ def docker_archive(role, *, layers=None, change=None):
     return tar(members)
 
 
-def oci_layout(role, *, packed=False):
+def oci_layout(role, *, packed=False, change=None):
     layer = tar({"etc/role": role.encode()})
     stored = gzip.compress(layer, mtime=0) if packed else layer
     config = json.dumps({"rootfs": {"type": "layers", "diff_ids": [f"sha256:{sha(layer)}"]}}).encode()
@@ -49,6 +49,8 @@ def oci_layout(role, *, packed=False):
     manifest = json.dumps({"schemaVersion": 2, "config": descriptor(config), "layers": [descriptor(stored)]}).encode()
     index = json.dumps({"manifests": [descriptor(manifest)]}).encode()
     blobs = {f"blobs/sha256/{sha(each)}": each for each in (config, stored, manifest)}
+    if change:
+        change(blobs, config)
     return tar({"oci-layout": b'{"imageLayoutVersion":"1.0.0"}', "index.json": index, **blobs})
 
 

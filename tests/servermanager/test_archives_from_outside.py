@@ -66,15 +66,22 @@ BAD = {
     "damaged": gzip.compress(docker_archive("controller"))[:-200],
     "digest": docker_archive("controller", change=lambda m: m.update({next(k for k in m if "layer" in k): b"other"})),
     "not that of its name": docker_archive("lb", change=lambda m: m.update({next(iter(m)): b'{"rootfs": {}}'})),
+    "the blob": oci_layout(
+        "lb",
+        change=lambda blobs, config: blobs.update(
+            {name: content.replace(b"layers", b"Layers") for name, content in blobs.items() if content == config}
+        ),
+    ),
     "not there": docker_archive("lb", change=lambda m: m.pop(next(k for k in m if "layer" in k))),
     "exactly one": docker_archive("lb", change=lambda m: m.update({"manifest.json": b"[]"})),
+    "several platforms": tar({"index.json": b'{"manifests": []}'}),
     "not JSON": docker_archive("lb", change=lambda m: m.update({"manifest.json": b"{"})),
 }
 
 
 @pytest.mark.parametrize("reason", BAD)
 def test_a_dishonest_archive_is_refused_with_its_reason(tmp_path, reason):
-    words = {"absolute": "points outside"}.get(reason, reason)
+    words = {"absolute": "points outside", "several platforms": "exactly one"}.get(reason, reason)
     with pytest.raises(InvalidArgument, match=words):
         read(tmp_path, BAD[reason])
 

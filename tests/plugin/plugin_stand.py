@@ -67,24 +67,22 @@ class PluginStand:
         for host in self.vcenter.scenario.hosts():
             await self.vcenter.vrouters.add(host.moid, controllers=("127.0.0.1",), connect_after=0.0)
         await asyncio.sleep(1)
+        self.admin = VCenter(*self._access())
+        await self.admin.__aenter__()
         await self.resume()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.crash()
+        await self.admin.close()
         await self.vcenter.vrouters.stop()
         await self.contrail.stop()
         await self.vcenter.stop()
 
     async def resume(self) -> None:
-        ready = self.vcenter.ready
-        host, _, port = ready["url"].removeprefix("https://").removesuffix("/sdk").rpartition(":")
-        endpoint = Endpoint(host, int(port), thumbprint=ready["thumbprint"])
         self.journal = Journal(self.directory / "plugin.db", now=self.now)
         self.http = aiohttp.ClientSession()
-        self.client = VCenter(
-            endpoint, PasswordLogin(ready["username"], ready["password"]), now=self.now, random=random.Random(1)
-        )
+        self.client = VCenter(*self._access(), now=self.now, random=random.Random(1))
         await self.client.__aenter__()
         self.api = ConfigApi([self.contrail.ready["url"]], random=random.Random(2), rate=100_000)
         await self.api.__aenter__()
@@ -109,6 +107,12 @@ class PluginStand:
             options=self.options,
         )
         await self.plugin.start()
+
+    def _access(self) -> tuple[Endpoint, PasswordLogin]:
+        ready = self.vcenter.ready
+        host, _, port = ready["url"].removeprefix("https://").removesuffix("/sdk").rpartition(":")
+        endpoint = Endpoint(host, int(port), thumbprint=ready["thumbprint"])
+        return endpoint, PasswordLogin(ready["username"], ready["password"])
 
     async def crash(self) -> None:
         await self.plugin.stop(deadline=0.01)
@@ -154,7 +158,7 @@ class PluginStand:
                     card.macAddress = old.mac
             specs.append(vim.vm.device.VirtualDeviceSpec(operation=operation, device=card))
         if specs:
-            await self.client.run_task(vm.ref, "ReconfigVM_Task", spec=vim.vm.ConfigSpec(deviceChange=specs))
+            await self.admin.run_task(vm.ref, "ReconfigVM_Task", spec=vim.vm.ConfigSpec(deviceChange=specs))
 
     def _backing(self, name: str | None) -> Any:
         group = self.group(name or "")

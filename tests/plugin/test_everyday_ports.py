@@ -158,10 +158,10 @@ async def test_what_a_user_breaks_is_put_right(tmp_path):
         spec = vim.dvs.DistributedVirtualPortgroup.ConfigSpec(
             defaultPortConfig=setting, configVersion=str(group.config_version)
         )
-        await stand.client.run_task(group.ref, "ReconfigureDVPortgroup_Task", spec=spec)
+        await stand.admin.run_task(group.ref, "ReconfigureDVPortgroup_Task", spec=spec)
         await stand.until(lambda: group.setting.blocked.value is True)
         setting = policies(vlan=vlans(inherited=False, vlanId=77))
         spec = vim.dvs.DistributedVirtualPort.ConfigSpec(operation="edit", key=port.key, setting=setting)
-        await stand.client.run_task(stand.dvs.ref, "ReconfigureDVPort_Task", port=[spec])
+        await stand.admin.run_task(stand.dvs.ref, "ReconfigureDVPort_Task", port=[spec])
         await stand.until(lambda: stand.vlan(stand.port(vm)) == 1)
         await stand.settle()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 
-from contrail_vsphere.engine.journal import Journal
+from contrail_vsphere.engine.journal import RecordStore
 from contrail_vsphere.model.errors import JournalError
 from contrail_vsphere.model.ids import HostId
 from contrail_vsphere.vcenter_plugin.identity import PortId
@@ -21,13 +21,15 @@ KIND = "port"
 class Ledger:
     """Records by port, by VM and by host."""
 
-    def __init__(self, journal: Journal, *, prefix: str = "") -> None:
+    def __init__(self, journal: RecordStore, *, prefix: str = "") -> None:
         self._journal = journal
         self._kind = f"{prefix}{KIND}"
         self._records: dict[PortId, PortRecord] = {}
         self._of_vm: dict[object, dict[PortId, PortRecord]] = {}
         self._dirty: set[PortId] = set()
-        self._waiting: asyncio.Future[None] | None = None
+        self._saving: asyncio.Task[None] | None = None
+        self._unsaved = False
+        """The journal was given what it could not yet make durable."""
         self.on_change: Callable[[PortId], None] = lambda _port: None
         for record in journal.items(self._kind):
             try:
@@ -67,33 +69,31 @@ class Ledger:
             self._touch(port)
 
     async def durable(self) -> None:
-        """Return once all changes made so far are on disk; JournalError if they cannot be."""
-        if not self._dirty:
+        """Return once all changes made so far would survive the process; raises what the journal raises."""
+        if not self._dirty and not self._unsaved:
             return
-        if self._waiting is None:
-            loop = asyncio.get_running_loop()
-            self._waiting = loop.create_future()
-            loop.call_soon(self._write)
-        await asyncio.shield(self._waiting)
+        if self._saving is None:
+            self._saving = asyncio.create_task(self._save(), name="ledger")
+            self._saving.add_done_callback(_seen)
+        await asyncio.shield(self._saving)
+
+    async def _save(self) -> None:
+        """Whoever comes from here on is served by the next one."""
+        self._saving = None
+        self._unsaved = True
+        self._write()
+        await self._journal.durable()
+        self._unsaved = bool(self._dirty)
 
     def _write(self) -> None:
-        waiting, self._waiting = self._waiting, None
-        try:
-            with self._journal.transaction():
-                for port in self._dirty:
-                    record = self._records.get(port)
-                    if record is None:
-                        self._journal.delete(self._kind, str(port))
-                    else:
-                        self._journal.put(self._kind, str(port), encode(record))
-            self._dirty.clear()
-        except Exception as error:  # noqa: BLE001 - it belongs to those who wait
-            if waiting is not None and not waiting.done():
-                waiting.set_exception(error)
-                waiting.exception()  # seen, even if nobody waits any more
-        else:
-            if waiting is not None and not waiting.done():
-                waiting.set_result(None)
+        with self._journal.transaction():
+            for port in self._dirty:
+                record = self._records.get(port)
+                if record is None:
+                    self._journal.delete(self._kind, str(port))
+                else:
+                    self._journal.put(self._kind, str(port), encode(record))
+        self._dirty.clear()
 
     def close(self) -> None:
         """Write what is left."""
@@ -107,3 +107,9 @@ class Ledger:
     def _touch(self, port: PortId) -> None:
         self._dirty.add(port)
         self.on_change(port)
+
+
+def _seen(task: asyncio.Task[None]) -> None:
+    """Its error belongs to those who wait; that nobody waits any more is none."""
+    if not task.cancelled():
+        task.exception()

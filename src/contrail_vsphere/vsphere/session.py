@@ -20,6 +20,7 @@ from contrail_vsphere.model.errors import (
     NotAuthenticated,
     NotReadyYet,
     ProtocolError,
+    Unreachable,
 )
 from contrail_vsphere.vsphere import tunnel
 from contrail_vsphere.vsphere.endpoint import Credentials, ExtensionLogin
@@ -57,6 +58,7 @@ class Session:
         self.calls: Counter[str] = Counter()
         self._cookie = ""
         self._login: asyncio.Task[None] | None = None
+        self._closed = False
         self._refused: tuple[float, float, str] | None = None
         """Until when, for how long, and why no login is tried."""
         self._operations = (f"cv-{secrets.token_hex(4)}-{number:x}" for number in itertools.count(1))
@@ -70,6 +72,8 @@ class Session:
         """Log in again unless somebody did so after the caller had seen that epoch."""
         if self.epoch != seen and self._cookie:
             return
+        if self._closed:
+            raise Unreachable(f"the session with {self.transport.endpoint.name} was closed")
         if self._login is None:
             self._login = asyncio.create_task(self._log_in(), name=f"login {self.transport.endpoint.name}")
             self._login.add_done_callback(self._login_ended)
@@ -111,7 +115,8 @@ class Session:
             raise translate(fault, what=f"{method.name} of {wsdl_name(this)} {this._moId}") from fault
 
     async def close(self) -> None:
-        """Log out, if there is anybody to hear it."""
+        """Log out, if there is anybody to hear it; who still calls is refused and opens no connection anew."""
+        self._closed = True
         if self._login is not None:
             self._login.cancel()
             await asyncio.gather(self._login, return_exceptions=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from contrail_vsphere.engine.journal import Journal
+from contrail_vsphere.engine.journal import RecordStore
 from contrail_vsphere.model.errors import BrakeEngaged, InvalidState
 
 KIND = "brake"
@@ -50,7 +50,7 @@ class DeletionBrake:
         self,
         name: str,
         *,
-        journal: Journal,
+        journal: RecordStore,
         now: Callable[[], datetime],
         absolute: int = 3,
         fraction: float = 0.1,

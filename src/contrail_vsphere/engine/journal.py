@@ -11,12 +11,12 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from contrail_vsphere.model.errors import Busy, Conflict, JournalError
 
@@ -47,6 +47,37 @@ class Record:
     version: int
     value: dict[str, Any]
     written: datetime
+
+
+class RecordStore(Protocol):
+    """What a controller needs of a journal: in one file (``Journal``), or in ZooKeeper where a standby reads it too.
+
+    Writes count at once for readers of this process; they survive it when ``durable`` has returned.
+    """
+
+    def get(self, kind: str, key: str) -> Record | None:
+        """One record, or None."""
+        ...
+
+    def items(self, kind: str) -> tuple[Record, ...]:
+        """All records of a kind, by key."""
+        ...
+
+    def put(self, kind: str, key: str, value: Mapping[str, Any], *, expect: int | None = None) -> int:
+        """Write a record and return its new version."""
+        ...
+
+    def delete(self, kind: str, key: str, *, expect: int | None = None) -> bool:
+        """Remove a record; return whether it was there."""
+        ...
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """All writes inside, or none."""
+        ...
+
+    async def durable(self) -> None:
+        """Return once everything written so far would survive the process."""
+        ...
 
 
 class Journal:
@@ -126,6 +157,9 @@ class Journal:
             raise
         finally:
             self._depth -= 1
+
+    async def durable(self) -> None:
+        """At once: every write is on disk when its call returns."""
 
     def close(self) -> None:
         """Release the file."""

@@ -65,6 +65,11 @@ class ZooKeeperLeader:
             log.info("the member's node ends with its session: %s", error)
 
     @property
+    def epoch_path(self) -> str:
+        """Node that holds the number of the present reign: what a journal is fenced by."""
+        return self._epoch_path
+
+    @property
     def is_leader(self) -> bool:
         """Whether this process may write, as far as it has heard; ``confirm`` before a batch."""
         return self._leads.is_set()

@@ -40,6 +40,7 @@ from contrail_vsphere.vcenter_plugin.actions import (
     WritePort,
 )
 from contrail_vsphere.vcenter_plugin.doors import AgentDoor, ContrailObjects, GroupDoor, PortDoor
+from contrail_vsphere.vcenter_plugin.fence import Fence
 from contrail_vsphere.vcenter_plugin.hosts import HostBook
 from contrail_vsphere.vcenter_plugin.identity import PortId
 from contrail_vsphere.vcenter_plugin.ledger import Ledger
@@ -93,7 +94,7 @@ class Applier:
         self._ledger = ledger
         self._vlans = vlans
         self._brake = brake
-        self._leader = leader
+        self._fence = Fence(leader)
         self._domain = domain
         self._population = population
         self._clock = clock
@@ -127,16 +128,13 @@ class Applier:
 
     async def _lane(self, actions: Sequence[Action]) -> None:
         for action in actions:
-            self.fence()
+            # What is gathered into batches is confirmed there, when the batch goes; reading needs no leave.
+            if not isinstance(action, WritePort | CreateGroup | RefetchPort):
+                await self._fence.confirm()
             if action.deletes:
                 await self._permit(action)
             await self._do(action)
             self.tally.done[action.verb] = self.tally.done.get(action.verb, 0) + 1
-
-    def fence(self) -> None:
-        """TransientError when another process leads."""
-        if not self._leader.is_leader:
-            raise TransientError("this process does not lead any more; nothing was written")
 
     async def _permit(self, action: Action) -> None:
         """Ask the brake; what counts is the port, network or VM that goes, not its parts."""
@@ -259,8 +257,8 @@ class Applier:
         self, group: tuple[DvsId, str], actions: Sequence[WritePort]
     ) -> Sequence[ContrailVsphereError | None]:
         dvs, _ = group
-        self.fence()
         await self._ledger.durable()
+        await self._fence.confirm()
         last = {action.key: action for action in actions}
         edits = [DvPortEdit(one.key, one.version, one.vlan, one.blocked) for one in last.values()]
         try:
@@ -275,7 +273,7 @@ class Applier:
         ]
 
     async def _create_groups(self, dvs: DvsId, actions: Sequence[CreateGroup]) -> Sequence[ContrailVsphereError | None]:
-        self.fence()
+        await self._fence.confirm()
         specs = [GroupSpec(escaped(action.name), action.network) for action in actions]
         try:
             await self._groups.create(dvs, specs)

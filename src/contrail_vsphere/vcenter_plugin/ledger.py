@@ -28,8 +28,8 @@ class Ledger:
         self._of_vm: dict[object, dict[PortId, PortRecord]] = {}
         self._dirty: set[PortId] = set()
         self._saving: asyncio.Task[None] | None = None
-        self._unsaved = False
-        """The journal was given what it could not yet make durable."""
+        self._written = self._durable = 0
+        """Transactions given to the journal, and the last one of them that would survive the process."""
         self.on_change: Callable[[PortId], None] = lambda _port: None
         for record in journal.items(self._kind):
             try:
@@ -70,7 +70,7 @@ class Ledger:
 
     async def durable(self) -> None:
         """Return once all changes made so far would survive the process; raises what the journal raises."""
-        if not self._dirty and not self._unsaved:
+        if not self._dirty and self._durable == self._written:
             return
         if self._saving is None:
             self._saving = asyncio.create_task(self._save(), name="ledger")
@@ -80,10 +80,11 @@ class Ledger:
     async def _save(self) -> None:
         """Whoever comes from here on is served by the next one."""
         self._saving = None
-        self._unsaved = True
         self._write()
+        self._written += 1
+        number = self._written
         await self._journal.durable()
-        self._unsaved = bool(self._dirty)
+        self._durable = max(self._durable, number)
 
     def _write(self) -> None:
         with self._journal.transaction():

@@ -18,7 +18,7 @@ from contrail_vsphere.contrail.config_api import ConfigApi
 from contrail_vsphere.contrail.inventory import ContrailInventory
 from contrail_vsphere.engine.brake import DeletionBrake
 from contrail_vsphere.engine.health import HealthBook
-from contrail_vsphere.engine.journal import Journal
+from contrail_vsphere.engine.journal import RecordStore
 from contrail_vsphere.engine.leader import Leader
 from contrail_vsphere.model.dvport import DvPort
 from contrail_vsphere.model.errors import ContrailVsphereError
@@ -86,7 +86,7 @@ class VCenterPlugin:
         agents: AgentDoor,
         forwards: Callable[[str], Awaitable[bool]],
         directory: Callable[[], Iterable[HostEntry]],
-        journal: Journal,
+        journal: RecordStore,
         leader: Leader,
         health: HealthBook,
         now: Callable[[], datetime],

@@ -1,50 +1,16 @@
 import os
 import shutil
-import socket
 import subprocess
-import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 import pytest
+from sm_stand import free_port, missing, now, wait_for
 
 from contrail_vsphere.servermanager.catalogue import catalogue
 from contrail_vsphere.servermanager.objects import Objects
-from contrail_vsphere.servermanager.records import Actor
 from contrail_vsphere.servermanager.store import Store
 from contrail_vsphere.servermanager.vault import Vault
-
-
-def now():
-    return datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
-
-
-ACTOR = Actor("alice", now())
-
-
-def missing(part):
-    """A real part is not installed: skip on a desk, fail in CI."""
-    if os.environ.get("CI"):
-        pytest.fail(f"{part} is not installed")
-    pytest.skip(f"{part} is not installed")
-
-
-def free_port(host="127.0.0.1"):
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return probe.getsockname()[1]
-
-
-def wait_for(answers, *, seconds, process):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise RuntimeError(f"{process.args[0]} ended with {process.returncode}")
-        if answers():
-            return
-        time.sleep(0.05)
-    raise TimeoutError(process.args[0])
 
 
 @pytest.fixture(scope="session")

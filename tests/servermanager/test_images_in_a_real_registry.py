@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 
 import pytest
 from image_kit import bundle, docker_archive
+from sm_stand import ACTOR, free_port, missing, now
 
-from conftest import ACTOR, free_port, missing, now
 from contrail_vsphere.config.settings import Address
 from contrail_vsphere.model.errors import (
     AlreadyExists,

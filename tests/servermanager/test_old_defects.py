@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from image_kit import docker_archive
+from sm_stand import ACTOR
 from test_provisioning import fill
 
-from conftest import ACTOR
 from contrail_vsphere.config.settings import ServerManagerSettings
 from contrail_vsphere.model.errors import DocumentError, InvalidArgument, SettingsError
 from contrail_vsphere.pki.secrets import Secret

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 from ansible_double import AnsibleDouble
+from sm_stand import ACTOR
 
-from conftest import ACTOR
 from contrail_vsphere.model.errors import Conflict, DocumentError, InvalidState, Unreachable
 from contrail_vsphere.servermanager.catalogue import catalogue
 from contrail_vsphere.servermanager.planner import Order, Planner

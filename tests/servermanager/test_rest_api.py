@@ -10,10 +10,10 @@ import uvicorn
 from api_stand import Stand, serving
 from hypothesis import HealthCheck, given, seed, settings
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
+from sm_stand import free_port, now
 from sqlalchemy import text
 from test_provisioning import CANARY, fill
 
-from conftest import free_port, now
 from contrail_vsphere.servermanager.states import RunState
 from contrail_vsphere.servermanager.store import Store
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from real_mariadb import RealMariaDb
 from real_rabbitmq import RealRabbitMq
 from real_zookeeper import RealZooKeeper
 
@@ -27,6 +28,17 @@ def real_rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRabb
 def real_zookeeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealZooKeeper]:
     """A ZooKeeper; a test that kills it starts it again."""
     part = RealZooKeeper(tmp_path_factory.mktemp("zookeeper"))
+    try:
+        part.start()
+        yield part
+    finally:
+        part.stop()
+
+
+@pytest.fixture(scope="session")
+def real_mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealMariaDb]:
+    """A MariaDB without databases; a test that kills it starts it again."""
+    part = RealMariaDb(tmp_path_factory.mktemp("mariadb"))
     try:
         part.start()
         yield part

@@ -1,0 +1,1 @@
+"""Our own branch of Neutron's database migrations: ``neutron-db-manage --subproject contrail-vsphere upgrade head``."""

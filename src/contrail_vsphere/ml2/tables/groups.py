@@ -1,0 +1,132 @@
+"""Known port groups and booked ports: how the driver fills in a binding without asking anybody."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from contrail_vsphere.ml2.tables.schema import BookingRow, PortGroupRow
+
+NAME_LIMIT = 80
+"""Most characters of a port group's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownGroup:
+    """A port group that exists, as far as the worker knows."""
+
+    vcenter: str
+    dvs_name: str
+    segment_id: str
+    network_id: str
+    dvs_uuid: str
+    group_key: str
+    group_name: str
+
+
+def group_name(network_id: str, segment_id: str, *, several: bool) -> str:
+    """Name of the port group of a network: nova, given no key, looks for a name that has the network's id in it."""
+    return f"os-{network_id}-{segment_id[:8]}" if several else f"os-{network_id}"
+
+
+def known(session: Session, vcenter: str, dvs_name: str, segment_id: str) -> KnownGroup | None:
+    """None while the worker has not made it (or not said so)."""
+    row = session.get(PortGroupRow, (vcenter, dvs_name, segment_id))
+    return _value(row) if row is not None else None
+
+
+def of_vcenter(session: Session, vcenter: str) -> tuple[KnownGroup, ...]:
+    """All of one vCenter."""
+    return tuple(_value(row) for row in session.scalars(select(PortGroupRow).where(PortGroupRow.vcenter == vcenter)))
+
+
+def record(session: Session, group: KnownGroup) -> None:
+    """It exists, and is like this."""
+    session.merge(
+        PortGroupRow(
+            vcenter=group.vcenter,
+            dvs_name=group.dvs_name,
+            segment_id=group.segment_id,
+            network_id=group.network_id,
+            dvs_uuid=group.dvs_uuid,
+            group_key=group.group_key,
+            group_name=group.group_name,
+        )
+    )
+
+
+def forget(session: Session, vcenter: str, dvs_name: str, segment_id: str) -> None:
+    """It is gone, and its ports with it."""
+    row = session.get(PortGroupRow, (vcenter, dvs_name, segment_id))
+    if row is not None:
+        session.execute(
+            delete(BookingRow).where(BookingRow.dvs_uuid == row.dvs_uuid, BookingRow.group_key == row.group_key)
+        )
+        session.delete(row)
+
+
+def book(session: Session, group: KnownGroup, port_id: str, host: str) -> str | None:
+    """Key of a DVPort for this port on this host: the one it has, else a free one; None when there is none."""
+    mine = session.scalar(select(BookingRow).where(BookingRow.port_id == port_id, BookingRow.host == host))
+    if mine is not None:
+        if (mine.dvs_uuid, mine.group_key) == (group.dvs_uuid, group.group_key):
+            return mine.port_key
+        mine.port_id = mine.host = None
+        session.flush()
+    row = session.scalar(
+        select(BookingRow)
+        .where(
+            BookingRow.dvs_uuid == group.dvs_uuid,
+            BookingRow.group_key == group.group_key,
+            BookingRow.port_id.is_(None),
+        )
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    if row is None:
+        return None
+    row.port_id, row.host = port_id, host
+    return row.port_key
+
+
+def offer(session: Session, group: KnownGroup, keys: Collection[str]) -> None:
+    """These ports are free to be booked; those that are booked stay so."""
+    for key in keys:
+        if session.get(BookingRow, (group.dvs_uuid, key)) is None:
+            session.add(
+                BookingRow(dvs_uuid=group.dvs_uuid, port_key=key, vcenter=group.vcenter, group_key=group.group_key)
+            )
+
+
+def free(session: Session, group: KnownGroup) -> int:
+    """How many ports of a group can be booked."""
+    return (
+        session.scalar(
+            select(func.count())
+            .select_from(BookingRow)
+            .where(
+                BookingRow.dvs_uuid == group.dvs_uuid,
+                BookingRow.group_key == group.group_key,
+                BookingRow.port_id.is_(None),
+            )
+        )
+        or 0
+    )
+
+
+def unbook(session: Session, port_id: str, *, keep_host: str = "") -> None:
+    """Give back what a port had booked, except on ``keep_host``."""
+    session.execute(
+        update(BookingRow)
+        .where(BookingRow.port_id == port_id, BookingRow.host != keep_host)
+        .values(port_id=None, host=None)
+    )
+
+
+def _value(row: PortGroupRow) -> KnownGroup:
+    return KnownGroup(
+        row.vcenter, row.dvs_name, row.segment_id, row.network_id, row.dvs_uuid, row.group_key, row.group_name
+    )

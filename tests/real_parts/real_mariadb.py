@@ -1,0 +1,75 @@
+"""MariaDB from Debian's package on loopback, one private instance."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+from pathlib import Path
+
+import pymysql
+from real_process import RealProcess, free_port, needs
+
+SERVER = "mariadbd"
+INSTALL = "mariadb-install-db"
+
+
+class RealMariaDb:
+    """One server with a superuser without a password, for as long as the session lasts."""
+
+    def __init__(self, home: Path) -> None:
+        needs(SERVER, INSTALL)
+        self.port = free_port()
+        self._home = home
+        self._user = pwd.getpwuid(os.getuid()).pw_name
+        self._process = RealProcess(home, "mariadb")
+
+    def url(self, database: str) -> str:
+        """For SQLAlchemy."""
+        return f"mysql+pymysql://neutron:neutron@127.0.0.1:{self.port}/{database}?charset=utf8mb4"
+
+    def start(self) -> None:
+        """Return when it takes connections."""
+        data = self._home / "data"
+        if not data.exists():
+            command = [
+                INSTALL, "--no-defaults", f"--datadir={data}", f"--user={self._user}",
+                "--auth-root-authentication-method=normal", "--skip-test-db",
+            ]  # fmt: skip
+            subprocess.run(command, check=True, capture_output=True, timeout=120)
+        command = [
+            SERVER, "--no-defaults", f"--datadir={data}", f"--user={self._user}", "--bind-address=127.0.0.1",
+            f"--port={self.port}", f"--socket={self._home / 'sock'}", f"--pid-file={self._home / 'pid'}",
+            "--innodb-flush-log-at-trx-commit=0", "--skip-log-bin", "--max-connections=500",
+            # Not UTC: whoever compares the server's local time with UTC must notice.
+            "--default-time-zone=+05:00",
+        ]  # fmt: skip
+        self._process.spawn(command, {"PATH": os.environ["PATH"]}, answers=self._answers)
+
+    def create(self, database: str) -> None:
+        """An empty database that ``neutron`` owns."""
+        with self.connect() as wire, wire.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {database} CHARACTER SET utf8mb4")
+            cursor.execute("CREATE USER IF NOT EXISTS neutron@'127.0.0.1' IDENTIFIED BY 'neutron'")
+            cursor.execute(f"GRANT ALL ON {database}.* TO neutron@'127.0.0.1'")
+
+    def connect(self, database: str | None = None) -> pymysql.connections.Connection:
+        """As superuser."""
+        return pymysql.connect(
+            host="127.0.0.1", port=self.port, user="root", database=database, connect_timeout=5, autocommit=True
+        )
+
+    def kill(self) -> None:
+        """As a crash does."""
+        self._process.kill()
+
+    def stop(self) -> None:
+        """For good."""
+        self._process.terminate()
+
+    def _answers(self) -> bool:
+        try:
+            self.connect().close()
+        except pymysql.err.OperationalError:
+            return False
+        return True

@@ -181,6 +181,7 @@ class WalkSite:
         end, calm, visit = loop.time() + REST, 0, 0.0
         while loop.time() < end:
             if loop.time() >= visit:
+                await self._mend()  # an evacuation begun long ago may have ended in standby since
                 await self.rig.do(self._release)
                 visit = loop.time() + VISIT
             await asyncio.sleep(15)

@@ -37,7 +37,8 @@ class Metrics:
         self._registry.register(_Collector(self._engine))
 
     def watch_controller(self, controller: Controller[Any]) -> None:
-        """Passes by outcome, time spent, keys due and running."""
+        """Passes by outcome, time spent, keys due and running; takes the place of an earlier one of that name."""
+        self._controllers = [each for each in self._controllers if each.name != controller.name]
         self._controllers.append(controller)
 
     def watch_batcher(self, name: str, batcher: Batcher[Any, Any, Any]) -> None:
@@ -45,7 +46,8 @@ class Metrics:
         self._batchers[name] = batcher
 
     def watch_brake(self, brake: DeletionBrake) -> None:
-        """Whether it is engaged."""
+        """Whether it is engaged; takes the place of an earlier one of that name."""
+        self._brakes = [each for each in self._brakes if each.name != brake.name]
         self._brakes.append(brake)
 
     def watch_health(self, book: HealthBook) -> None:

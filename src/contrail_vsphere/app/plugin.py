@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from datetime import datetime
 from pathlib import Path
 from random import Random
@@ -19,6 +20,7 @@ from contrail_vsphere.app.data_dir import DataDirectory
 from contrail_vsphere.app.host_directory import RemoteDirectory, StaticDirectory
 from contrail_vsphere.app.metrics import Metrics
 from contrail_vsphere.app.plugin_control import create_app
+from contrail_vsphere.app.plugin_reign import Reigns
 from contrail_vsphere.config.settings import ContrailSettings, PluginSettings, Settings
 from contrail_vsphere.contrail.config_api import ConfigApi
 from contrail_vsphere.contrail.introspect import Introspect
@@ -27,7 +29,11 @@ from contrail_vsphere.contrail.keystone import Auth, KeystoneUser, KeystoneV3, N
 from contrail_vsphere.contrail.notifications import AmqpNotifications, Notifications
 from contrail_vsphere.contrail.vrouter_agent import VRouterAgentClient
 from contrail_vsphere.engine.health import HealthBook
+from contrail_vsphere.engine.journal import Journal, RecordStore
+from contrail_vsphere.engine.journal_zookeeper import ZooKeeperJournal
 from contrail_vsphere.engine.leader import AlwaysLeader, Leader
+from contrail_vsphere.engine.leader_zookeeper import ZooKeeperLeader
+from contrail_vsphere.engine.zookeeper import ZooKeeper, ZooKeeperServers
 from contrail_vsphere.model.errors import SettingsError
 from contrail_vsphere.model.protocols import HostEntry
 from contrail_vsphere.pki.identity import Identity, client_context
@@ -59,7 +65,7 @@ class PluginService:
         self.ready: dict[str, Any] = {}
         self.health = HealthBook(now=now)
         self.metrics = Metrics()
-        self.plugin: VCenterPlugin
+        self.reigns: Reigns
 
     async def __aenter__(self) -> PluginService:
         """Start everything, or nothing."""
@@ -77,7 +83,6 @@ class PluginService:
         data = DataDirectory(settings.manager.data_dir / "plugin", now=now)
         login = self._login()
         stack.enter_context(data.held())
-        journal = stack.enter_context(data.journal())
         vcenter = VCenter(endpoint(self._table), login, now=now, random=self._random)
         await stack.enter_async_context(vcenter)
         tls = client_context(ca_file=settings.contrail.ca_file) if settings.contrail.ca_file else None
@@ -92,25 +97,86 @@ class PluginService:
         vcenter.events.start(EVENTS)
         inventory.start()
         stack.push_async_callback(inventory.stop)
-        self.plugin = VCenterPlugin(
-            vcenter=vcenter,
-            contrail=inventory,
-            api=api,
-            agents=VRouterAgentClient(http),
-            forwards=Introspect(http).forwards,
-            directory=directory,
-            journal=journal,
-            leader=self._leader,
-            health=self.health,
-            now=now,
-            random=self._random,
-            options=options(settings.plugin),
-        )
-        stack.push_async_callback(self.plugin.stop)
+
+        def plugin(leader: Leader, journal: RecordStore) -> VCenterPlugin:
+            made = VCenterPlugin(
+                vcenter=vcenter,
+                contrail=inventory,
+                api=api,
+                agents=VRouterAgentClient(http),
+                forwards=Introspect(http).forwards,
+                directory=directory,
+                journal=journal,
+                leader=leader,
+                health=self.health,
+                now=now,
+                random=self._random,
+                options=options(settings.plugin),
+            )
+            self._watch(made)
+            return made
+
+        if settings.zookeeper.servers:
+            self.reigns = await self._elected(plugin, vcenter, stack)
+        else:
+            self.reigns = self._alone(plugin, stack.enter_context(data.journal()))
         control = await self._start_control(api, vcenter, stack)
-        await self._leader.wait_until_leader()
-        await self.plugin.start()
+        self.reigns.start()
+        stack.push_async_callback(self.reigns.stop)
+        if not settings.zookeeper.servers:
+            await self.reigns.first()
         self.ready = {"control_url": control, "vcenter": self.vcenter_name, "role": "plugin"}
+
+    @property
+    def plugin(self) -> VCenterPlugin:
+        """The one that acts. NotReadyYet while another process does."""
+        return self.reigns.plugin
+
+    def _alone(self, plugin: Callable[[Leader, RecordStore], VCenterPlugin], journal: Journal) -> Reigns:
+        """The journal is a file of ours, and nobody else acts."""
+
+        async def make(leader: Leader, _epoch: int) -> VCenterPlugin:
+            return plugin(leader, journal)
+
+        return Reigns(stand=lambda: nullcontext(self._leader), make=make, ended=self._forget, random=self._random)
+
+    async def _elected(
+        self, plugin: Callable[[Leader, RecordStore], VCenterPlugin], vcenter: VCenter, stack: AsyncExitStack
+    ) -> Reigns:
+        """The journal is in ZooKeeper, where whoever is elected next reads it."""
+        settings = self.settings.zookeeper
+        servers = ZooKeeperServers(
+            settings.servers,
+            session=settings.session,
+            ca_file=settings.ca_file,
+            cert_file=settings.cert_file,
+            key_file=settings.key_file,
+        )
+        zookeeper = await stack.enter_async_context(ZooKeeper(servers))
+        path = f"{settings.path}.journal/{vcenter.about.instanceUuid}"
+        name = settings.name or socket.gethostname()
+
+        def stand() -> ZooKeeperLeader:
+            return ZooKeeperLeader(zookeeper, path=settings.path, name=name, random=self._random)
+
+        async def make(leader: Leader, epoch: int) -> VCenterPlugin:
+            journal = ZooKeeperJournal(zookeeper, path=path, now=self._now)
+            await journal.open()
+            journal.fence(f"{settings.path}.epoch", epoch)
+            return plugin(leader, journal)
+
+        return Reigns(stand=stand, make=make, ended=self._forget, random=self._random)
+
+    def _watch(self, plugin: VCenterPlugin) -> None:
+        """Metrics are those of the plugin that acts."""
+        self.metrics.watch_controller(plugin.controller.networks)
+        self.metrics.watch_controller(plugin.controller.machines)
+        self.metrics.watch_brake(plugin.brake)
+
+    def _forget(self) -> None:
+        """What was wrong in a reign that is over is another process's concern."""
+        for entry in self.health.items():
+            self.health.forget(entry.source, entry.key)
 
     def _login(self) -> Credentials:
         """The account of the settings, else our extension's certificate."""
@@ -136,11 +202,11 @@ class PluginService:
         return remote.hosts
 
     async def _start_control(self, api: ConfigApi, vcenter: VCenter, stack: AsyncExitStack) -> str:
-        control, plugin, metrics = self.settings.control, self.plugin, self.metrics
+        control, metrics = self.settings.control, self.metrics
         metrics.watch_health(self.health)
-        metrics.watch_controller(plugin.controller.networks)
-        metrics.watch_controller(plugin.controller.machines)
-        metrics.watch_brake(plugin.brake)
+        metrics.gauge(
+            "leads", "1 while this process acts, 0 while it stands by.", (), lambda: {(): float(self.reigns.leads)}
+        )
         metrics.counter(
             "vcenter_calls", "Calls to vCenter by method.", ("method",),
             lambda: {(method,): float(number) for method, number in vcenter.calls.items()},
@@ -155,7 +221,7 @@ class PluginService:
         if control.cert_file is not None and control.key_file is not None:
             tls = Identity(control.key_file, control.cert_file).server_context()
         tokens = TokenFile(self.settings.token_file)
-        app = create_app(plugin=plugin, tokens=tokens, health=self.health, metrics=metrics)
+        app = create_app(reigns=self.reigns, tokens=tokens, health=self.health, metrics=metrics)
         server = ControlServer(app, self.settings.plugin.listen, tls=tls)
         await server.start()
         stack.push_async_callback(server.stop)
@@ -163,11 +229,13 @@ class PluginService:
 
     def _ports_by_state(self) -> dict[tuple[str], float]:
         counted: dict[tuple[str], float] = {}
-        for port in self.plugin.controller.ports():
+        for port in self.plugin.controller.ports() if self.reigns.leads else ():
             counted[(port.state,)] = counted.get((port.state,), 0.0) + 1
         return counted
 
     def _capacity(self) -> dict[tuple[str], float]:
+        if not self.reigns.leads:
+            return {}
         return {(host.name,): float(self.plugin.capacity(host.id).free) for host in self.plugin.hosts.sights()}
 
 

@@ -234,6 +234,33 @@ class PluginSettings(Table):
         return self
 
 
+class ZooKeeperSettings(Table):
+    """ZooKeeper, where several plugins of one vCenter elect the one that acts; without servers a plugin acts alone."""
+
+    servers: str = Field(default="", examples=["10.0.0.11:2181,10.0.0.12:2181,10.0.0.13:2181"])
+    """HOST:PORT of the servers, with commas between them."""
+    path: str = Field(default="/vcenter-plugin", pattern=r"^(/[A-Za-z0-9._-]+)+$")
+    """Where candidates meet: the old Java plugin's path, so that it and we never act at once. One for each vCenter."""
+    name: str = ""
+    """How this candidate is called; empty: the name of its machine."""
+    session: float = Field(default=10.0, ge=1, le=120)
+    """Seconds after which a silent candidate is given up."""
+    ca_file: File | None = Field(default=None, examples=["zookeeper-ca.pem"])
+    """CA certificates (PEM) of the servers; with it the connection is TLS."""
+    cert_file: File | None = Field(default=None, examples=["zookeeper.crt"])
+    """Certificate (PEM) that we present to them."""
+    key_file: File | None = Field(default=None, examples=["zookeeper.key"])
+    """Its key, mode 0600."""
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file go together")
+        if self.cert_file is not None and self.ca_file is None:
+            raise ValueError("a certificate is presented over TLS only: set ca_file")
+        return self
+
+
 class ServerManagerSettings(Table):
     """Server Manager: its API, database, registry and Ansible server."""
 
@@ -295,6 +322,7 @@ class Settings(Table):
     control: ControlSettings = ControlSettings()
     contrail: ContrailSettings = ContrailSettings()
     plugin: PluginSettings = PluginSettings()
+    zookeeper: ZooKeeperSettings = ZooKeeperSettings()
     server_manager: ServerManagerSettings = ServerManagerSettings()
     log: LogSettings = LogSettings()
 

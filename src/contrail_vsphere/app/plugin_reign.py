@@ -1,0 +1,124 @@
+"""Who acts for a vCenter: one process alone, or the one of several that ZooKeeper has elected.
+
+A process that stands by keeps both inventories read and followed. When its reign begins it opens the journal, reads the
+DVPorts and compares: what is as it should be is not written again. When a reign ends, whatever ran is stopped (its
+writes are refused from that moment on), and the process stands for election again, behind the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from random import Random
+from typing import Final
+
+from contrail_vsphere.engine.backoff import Backoff
+from contrail_vsphere.engine.leader import Leader
+from contrail_vsphere.model.errors import ContrailVsphereError, NotReadyYet
+from contrail_vsphere.vcenter_plugin.plugin import VCenterPlugin
+
+RETRY: Final = Backoff(first=1.0, most=60.0)
+"""Between two candidacies, when a reign could not begin."""
+GRACE: Final = 10.0
+"""Seconds that passes get which run when the process ends; none of what a lost reign has begun matters."""
+_LOG = logging.getLogger(__name__)
+
+
+class Reigns:
+    """Runs a plugin while this process leads.
+
+    ``stand`` makes a candidacy, ``make`` a plugin for a reign that has begun. A process that is ``alone`` lets errors
+    of its one beginning reach ``first``; a candidate gives up its reign instead, so that another one may try.
+    """
+
+    def __init__(
+        self,
+        *,
+        stand: Callable[[], AbstractAsyncContextManager[Leader]],
+        make: Callable[[Leader, int], Awaitable[VCenterPlugin]],
+        ended: Callable[[], None],
+        random: Random,
+    ) -> None:
+        self._stand = stand
+        self._make = make
+        self._ended = ended
+        self._random = random
+        self._plugin: VCenterPlugin | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.leads = False
+        self.epoch = 0
+        self.begun = 0
+        """Reigns of this process so far."""
+        self.reason = "it has not been elected yet"
+
+    @property
+    def plugin(self) -> VCenterPlugin:
+        """The one that reigns. NotReadyYet when another process does."""
+        if self._plugin is None:
+            raise NotReadyYet(f"this plugin stands by: {self.reason}", hint="ask the process that leads")
+        return self._plugin
+
+    def not_ready(self) -> tuple[str, ...]:
+        """Why it does not do its work."""
+        return self._plugin.not_ready() if self._plugin is not None else (f"stands by: {self.reason}",)
+
+    def start(self) -> None:
+        """Stand for election, from now on."""
+        self._task = asyncio.create_task(self._run(), name="reigns")
+
+    async def first(self) -> None:
+        """Return when the first reign has begun; raises what kept it from beginning."""
+        await asyncio.shield(self._first)
+
+    async def stop(self) -> None:
+        """End the reign, and stand no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._first.done() and not self._first.cancelled():
+            self._first.exception()
+
+    async def _run(self) -> None:
+        failures = 0
+        while True:
+            try:
+                async with self._stand() as leader:
+                    await self._reign(leader)
+                failures = 0
+            except ContrailVsphereError as error:
+                failures += 1
+                self.reason = f"its last reign ended: {error}"
+                _LOG.error("a reign ends: %s", error)
+                if not self._first.done():
+                    self._first.set_exception(error)
+                await asyncio.sleep(RETRY.delay(failures, self._random))
+
+    async def _reign(self, leader: Leader) -> None:
+        epoch = await leader.wait_until_leader()
+        plugin = await self._make(leader, epoch)
+        lost = asyncio.create_task(leader.lost(), name="reign-lost")
+        begin = asyncio.create_task(plugin.start(), name="reign-begins")
+        self._plugin, self.epoch = plugin, epoch
+        try:
+            await asyncio.wait((lost, begin), return_when=asyncio.FIRST_COMPLETED)
+            if not lost.done():
+                begin.result()
+                self.leads = True
+                self.begun += 1
+                _LOG.info("reign %d has begun", epoch)
+                if not self._first.done():
+                    self._first.set_result(None)
+                await lost
+            self.reason = f"reign {epoch} is over"
+            _LOG.warning("reign %d is over", epoch)
+        finally:
+            self.leads, self._plugin = False, None
+            over = lost.done()
+            for task in (lost, begin):
+                task.cancel()
+            await asyncio.gather(lost, begin, return_exceptions=True)
+            await plugin.stop(0.0 if over else GRACE)
+            self._ended()

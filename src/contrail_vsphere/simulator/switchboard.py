@@ -10,6 +10,7 @@ import ast
 import dataclasses
 import difflib
 import inspect
+import itertools
 import sys
 import typing
 from collections.abc import Iterable, Mapping
@@ -145,7 +146,7 @@ def _types(kind: type[Any]) -> dict[str, Any]:
 def _meanings(kind: type[Any]) -> dict[str, str]:
     body = typing.cast("ast.ClassDef", ast.parse(inspect.getsource(kind)).body[0]).body
     found = {}
-    for item, after in zip(body, body[1:], strict=False):
+    for item, after in itertools.pairwise(body):
         if not isinstance(item, ast.AnnAssign) or not isinstance(item.target, ast.Name):
             continue
         if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):

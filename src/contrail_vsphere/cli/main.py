@@ -46,9 +46,7 @@ def run(arguments: list[str] | None = None) -> None:
     sys.exit(main(arguments))
 
 
-def main(
-    arguments: list[str] | None = None, *, application: typer.Typer = app, name: str = "contrail-vsphere"
-) -> int:
+def main(arguments: list[str] | None = None, *, application: typer.Typer = app, name: str = "contrail-vsphere") -> int:
     """Run a command and return its exit code: 0 done, 1 failed, 2 wrong use, 3 not converged in time."""
     command = typer.main.get_command(application)
     try:

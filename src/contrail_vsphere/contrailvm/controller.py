@@ -31,12 +31,10 @@ from contrail_vsphere.contrailvm.readings import Readings
 from contrail_vsphere.engine.backoff import QUICK, SLOW
 from contrail_vsphere.engine.health import HealthBook
 from contrail_vsphere.engine.reconcile import Controller, Outcome, RequeueAfter
+from contrail_vsphere.model.eam import EAM_KEY, EamFeatures
 from contrail_vsphere.model.errors import ContrailVsphereError, TransientError
 from contrail_vsphere.model.ids import AgencyId, HostId, VmId
 from contrail_vsphere.model.inventory import Change, Cluster, Datastore, Dvs, Host, Network, VirtualMachine
-
-EAM_KEY = "com.vmware.vim.eam"
-"""``config.managedBy.extensionKey`` of every EsxAgent VM."""
 
 RESYNC = 120.0
 """Seconds after which a key is looked at although nothing was heard: events may be lost, correctness may not."""
@@ -113,6 +111,7 @@ class ContrailVmController:
         random: Random,
         now: Callable[[], float],
         blind: Callable[[], str],
+        features: Callable[[], EamFeatures] = EamFeatures,
         nudge: Callable[[AgencyId], None],
         hint: Callable[[HostId], None],
         writers: int = 16,
@@ -126,6 +125,7 @@ class ContrailVmController:
         self._random = random
         self._now = now
         self._blind = blind
+        self._features = features
         self._nudge = nudge
         self._hint = hint
         self._slots = asyncio.Semaphore(writers)
@@ -184,6 +184,7 @@ class ContrailVmController:
             inventory=self._inventory,
             readings=self._readings.by_id,
             memory=self._notebook.memory(key),
+            features=self._features(),
             blind=self._blind(),
         )
 

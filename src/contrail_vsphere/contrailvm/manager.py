@@ -13,7 +13,7 @@ from typing import Protocol
 from contrail_vsphere.contrailvm.actions import Action, Alarm, changes_world
 from contrail_vsphere.contrailvm.announce import Announcer
 from contrail_vsphere.contrailvm.apply import Applier, resolve_batcher
-from contrail_vsphere.contrailvm.controller import EAM_KEY, ContrailVmController
+from contrail_vsphere.contrailvm.controller import ContrailVmController
 from contrail_vsphere.contrailvm.deeds import Deeds, VmEvent
 from contrail_vsphere.contrailvm.desired import Key, key_of_agency
 from contrail_vsphere.contrailvm.doors import EamDoor, VCenterDoor
@@ -36,7 +36,7 @@ from contrail_vsphere.contrailvm.watch import AsksVRouter, SyncedProbe, Target, 
 from contrail_vsphere.engine.brake import BrakeState, DeletionBrake
 from contrail_vsphere.engine.health import HealthBook
 from contrail_vsphere.engine.journal import Journal
-from contrail_vsphere.model.eam import Agency
+from contrail_vsphere.model.eam import EAM_KEY, Agency, EamFeatures
 from contrail_vsphere.model.errors import ContrailVsphereError, NotFound
 from contrail_vsphere.model.ids import AgencyId, HostId, VmId
 from contrail_vsphere.model.inventory import Change, VirtualMachine
@@ -58,6 +58,11 @@ class LiveAgencies(Protocol):
 
     error: str
     """Why EAM did not answer the last time; empty when it did."""
+
+    @property
+    def features(self) -> EamFeatures:
+        """What this EAM can do."""
+        ...
 
     @property
     def healthy(self) -> bool:
@@ -192,6 +197,7 @@ class ContrailVmManager:
             random=random,
             now=self.epoch,
             blind=self.blind,
+            features=lambda: agencies.features,
             nudge=agencies.nudge,
             hint=agencies.hint,
         )

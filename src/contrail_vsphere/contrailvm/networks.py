@@ -19,7 +19,7 @@ from contrail_vsphere.contrailvm.actions import (
     RemoveTrunkPortGroup,
     Wait,
 )
-from contrail_vsphere.contrailvm.desired import Desired, OverlayTrunk, marked_name
+from contrail_vsphere.contrailvm.desired import Desired, OverlayTrunk, PoolSpec, marked_name
 from contrail_vsphere.contrailvm.observed import Observed
 from contrail_vsphere.model.ids import NetworkId
 from contrail_vsphere.model.inventory import Network, VirtualMachine
@@ -84,8 +84,18 @@ def plan_trunk(desired: Desired, observed: Observed) -> tuple[Action, ...]:
     )
 
 
+def wanted_pool(desired: Desired, observed: Observed) -> PoolSpec | None:
+    """Our resource pool; None where none is wanted or EAM cannot be told of it and uses a pool of its own."""
+    return desired.pool if observed.features.places else None
+
+
 def plan_pool(desired: Desired, observed: Observed) -> tuple[Action, ...]:
     """Have our resource pool before the agency names it."""
+    if desired.pool is not None and not observed.features.places:
+        if not desired.pool.cpu_mhz and not desired.pool.memory_mb:
+            return ()
+        reason = "this EAM puts ContrailVMs into a pool of its own (6.9 is the first to take ours); reserve there"
+        return (Alarm(cause="pool.not-taken", reason=reason),)
     if desired.pool is None or observed.pool is not None or observed.cluster is None:
         return ()
     root = observed.cluster.root_pool

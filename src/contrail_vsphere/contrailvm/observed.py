@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from contrail_vsphere.contrailvm.desired import Key, agency_name, key_of_agency
+from contrail_vsphere.contrailvm.inferred_hooks import infer_hook
 from contrail_vsphere.contrailvm.records import HostRecord, KeyRecord
-from contrail_vsphere.model.eam import Agency, EsxAgent, Issue, VmHook
+from contrail_vsphere.model.eam import EAM_KEY, Agency, EamFeatures, EsxAgent, Issue, VmHook
 from contrail_vsphere.model.ids import (
     AgencyId,
     ClusterId,
@@ -174,6 +175,7 @@ class Observed:
     networks: Mapping[NetworkId, Network] = field(default_factory=dict)
     datastores: Mapping[DatastoreId, Datastore] = field(default_factory=dict)
     dvss: Mapping[DvsId, Dvs] = field(default_factory=dict)
+    features: EamFeatures = field(default_factory=EamFeatures)
     pool: ResourcePoolId | None = None
     """Our resource pool, once ``apply`` found or made it."""
     trunk_shared: bool = False
@@ -208,6 +210,7 @@ def observe(
     inventory: InventoryView,
     readings: Mapping[AgencyId, Reading],
     memory: Memory,
+    features: EamFeatures = EamFeatures(),  # noqa: B008 - frozen
     blind: str = "",
 ) -> Observed:
     """Put together the view of one key."""
@@ -216,8 +219,16 @@ def observe(
     cluster = inventory.clusters.get(key.cluster)
     in_scope = tuple(inventory.hosts[host] for host in (cluster.hosts if cluster else ()) if host in inventory.hosts)
     agents = {agent.host: agent for agent in (keeper.agency.agents if keeper else ()) if agent.host is not None}
+    inferred = _inferred(keeper.agency, inventory, memory) if keeper and not features.hooks else {}
     views = tuple(
-        _view(host, agents.get(host.id), reading=keeper, inventory=inventory, memory=memory)
+        _view(
+            host,
+            agents.get(host.id),
+            hook=inferred.get(host.id),
+            reading=keeper,
+            inventory=inventory,
+            memory=memory,
+        )
         for host in sorted(in_scope, key=lambda each: (each.name, each.id))
     )
     known = {host.id for host in in_scope}
@@ -237,6 +248,7 @@ def observe(
         networks=inventory.networks,
         datastores=inventory.datastores,
         dvss=inventory.dvss,
+        features=features,
         pool=memory.pool,
         trunk_shared=memory.trunk_shared,
         offer=memory.offer,
@@ -252,6 +264,23 @@ def marked_agencies(readings: Iterable[Reading], *, solution_id: str, key: Key) 
     return sorted(marked, key=lambda each: (-sum(a.vm is not None for a in each.agency.agents), each.agency.id))
 
 
+def _inferred(agency: Agency, inventory: InventoryView, memory: Memory) -> Mapping[HostId, VmHook]:
+    """The hooks of an EAM that does not say in which hook it waits."""
+    blind = {each.host: each for each in agency.agents if each.host is not None}
+    vms: dict[HostId, list[VirtualMachine]] = {}
+    for vm in inventory.vms.values():
+        if vm.host in blind and vm.managed_by == EAM_KEY:
+            vms.setdefault(vm.host, []).append(vm)
+    taken = {agent.vm for agent in agency.agents if agent.vm is not None}
+    found: dict[HostId, VmHook] = {}
+    for host, agent in blind.items():
+        record = memory.hosts.get(host, HostRecord())
+        hook = infer_hook(agent, record, agent_name=agency.config.agent_name, vms=vms.get(host, ()), taken=taken)
+        if hook is not None:
+            found[host] = hook
+    return found
+
+
 def _rivals(readings: Iterable[Reading], *, solution_id: str, key: Key) -> tuple[str, ...]:
     found = []
     for each in readings:
@@ -262,14 +291,23 @@ def _rivals(readings: Iterable[Reading], *, solution_id: str, key: Key) -> tuple
 
 
 def _view(
-    host: Host, agent: EsxAgent | None, *, reading: Reading | None, inventory: InventoryView, memory: Memory
+    host: Host,
+    agent: EsxAgent | None,
+    *,
+    hook: VmHook | None,
+    reading: Reading | None,
+    inventory: InventoryView,
+    memory: Memory,
 ) -> HostView:
     record = memory.hosts.get(host.id, HostRecord())
     if agent is None or reading is None:
         return HostView(host=host, record=record, failure=memory.failures.get(host.id))
-    hook = agent.hook
+    hook = agent.hook or hook
     seen_hook = reading.hooks.get((agent.id, f"{hook.state} {hook.vm}")) if hook else None
     status = reading.statuses.get(agent.id)
+    hook_since = seen_hook.since if seen_hook else reading.read_at
+    if hook is not None and agent.hook is None:
+        hook_since = _inferred_since(hook, status.since if status else reading.read_at, record)
     return HostView(
         host=host,
         agent=agent,
@@ -277,7 +315,7 @@ def _view(
         vm=inventory.vms.get(agent.vm) if agent.vm else None,
         hook=hook,
         hook_vm=inventory.vms.get(hook.vm) if hook else None,
-        hook_since=seen_hook.since if seen_hook else reading.read_at,
+        hook_since=hook_since,
         issues=tuple(
             SeenIssue(issue, reading.issues.get((agent.id, issue.type), Sighting(reading.read_at, 1)))
             for issue in agent.issues
@@ -286,6 +324,13 @@ def _view(
         failure=memory.failures.get(host.id),
         record=record,
     )
+
+
+def _inferred_since(hook: VmHook, unsettled: float, record: HostRecord) -> float:
+    """No earlier than EAM began to work on the EsxAgent, and than the hook before was released for that VM."""
+    released = record.released
+    before = released is not None and released.vm == hook.vm and released.hook != hook.state
+    return max(unsettled, released.at) if before and released is not None else unsettled
 
 
 def _agency_issues(reading: Reading) -> tuple[SeenIssue, ...]:

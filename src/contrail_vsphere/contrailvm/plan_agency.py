@@ -16,7 +16,7 @@ from contrail_vsphere.contrailvm.actions import (
     Wait,
 )
 from contrail_vsphere.contrailvm.desired import Desired, agency_name, to_record
-from contrail_vsphere.contrailvm.networks import missing_networks, plan_clearing
+from contrail_vsphere.contrailvm.networks import missing_networks, plan_clearing, wanted_pool
 from contrail_vsphere.contrailvm.observed import Observed, PackageOffer
 from contrail_vsphere.contrailvm.policy import policy_for
 from contrail_vsphere.model.eam import Agency, AgencyConfig, EsxAgentConfig, Trust
@@ -44,7 +44,7 @@ def wanted_config(desired: Desired, observed: Observed, offer: PackageOffer) -> 
             EsxAgentConfig(
                 ovf_url=offer.url,
                 properties=offer.properties,
-                trust=Trust(offer.pem) if offer.pem else None,
+                trust=Trust(offer.pem) if offer.pem and observed.features.trust else None,
                 deployment_option=desired.size,
             ),
         ),
@@ -52,7 +52,7 @@ def wanted_config(desired: Desired, observed: Observed, offer: PackageOffer) -> 
         networks=(management,) if management else (),
         datastores=desired.datastores,
         prefer_host_configuration=False,
-        resource_pools=((desired.key.cluster, observed.pool),) if observed.pool else (),
+        resource_pools=((desired.key.cluster, observed.pool),) if observed.pool and observed.features.places else (),
         folders=((desired.datacenter, desired.folder),) if desired.datacenter and desired.folder else (),
     )
 
@@ -134,8 +134,9 @@ def _cannot_configure(desired: Desired, observed: Observed) -> tuple[Action, ...
     if gone:
         reason = f"no such network any more: {', '.join(gone)}; make it again or apply the deployment with another"
         return (Alarm(cause="network.gone", reason=reason),)
-    if desired.pool is not None and observed.pool is None:
-        return (Wait(reason=f"resource pool {desired.pool.name} comes first"),)
+    pool = wanted_pool(desired, observed)
+    if pool is not None and observed.pool is None:
+        return (Wait(reason=f"resource pool {pool.name} comes first"),)
     return ()
 
 

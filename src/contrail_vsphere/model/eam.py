@@ -19,9 +19,24 @@ from contrail_vsphere.model.ids import (
     VmId,
 )
 
+EAM_KEY = "com.vmware.vim.eam"
+"""``config.managedBy.extensionKey`` of every EsxAgent VM."""
+
 Status = Literal["green", "yellow", "red"]
 GoalState = Literal["enabled", "disabled", "uninstalled"]
 HookState = Literal["provisioned", "poweredOn", "prePowerOn"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EamFeatures:
+    """What the EAM of this vCenter can be told, and tells; the defaults are those of the newest."""
+
+    hooks: bool = True
+    """``Agent.RuntimeInfo.vmHook`` says in which hook EAM waits (6.7)."""
+    places: bool = True
+    """Agencies name resource pools and folders (6.9)."""
+    trust: bool = True
+    """The certificate of the package's URL can be pinned; before, it is not verified (8.2)."""
 
 
 @dataclass(frozen=True, slots=True)

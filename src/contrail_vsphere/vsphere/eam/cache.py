@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
-from contrail_vsphere.model.eam import Agency
+from contrail_vsphere.model.eam import Agency, EamFeatures
 from contrail_vsphere.model.errors import ContrailVsphereError, NotFound, TransientError
 from contrail_vsphere.model.ids import AgencyId, HostId
 
@@ -70,6 +70,11 @@ class EamCache:
     def agencies(self) -> Mapping[AgencyId, Agency]:
         """By id."""
         return self._agencies
+
+    @property
+    def features(self) -> EamFeatures:
+        """What this EAM can do."""
+        return self._client.features
 
     @property
     def healthy(self) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from contrail_vsphere.model.eam import Agency, AgencyConfig, EsxAgent, Issue
+from contrail_vsphere.model.eam import Agency, AgencyConfig, EamFeatures, EsxAgent, Issue
 from contrail_vsphere.model.errors import NotFound, ProtocolError
 from contrail_vsphere.model.ids import AgencyId, EsxAgentId, HostId
 from contrail_vsphere.vsphere.eam import values
@@ -46,6 +46,11 @@ class EamClient:
         self._caller = caller
         self._slots = asyncio.Semaphore(concurrency)
         self.cache = EamCache(self, solution_id=solution_id)
+
+    @property
+    def features(self) -> EamFeatures:
+        """What the version of EAM that is spoken can do."""
+        return values.features_of(self._caller.versions[EAM])
 
     # -- reading ------------------------------------------------------------------------------------------------
 

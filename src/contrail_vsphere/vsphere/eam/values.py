@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from contrail_vsphere.model.eam import Agency, AgencyConfig, EsxAgent, EsxAgentConfig, Issue, Trust, VmHook
+from contrail_vsphere.model.eam import Agency, AgencyConfig, EamFeatures, EsxAgent, EsxAgentConfig, Issue, Trust, VmHook
 from contrail_vsphere.model.errors import InvalidArgument, ProtocolError
 from contrail_vsphere.model.ids import (
     AgencyId,
@@ -96,6 +96,19 @@ def _agent_config(config: EsxAgentConfig) -> Any:
     if config.disk_provisioning:
         wire.ovfDiskProvisioning = config.disk_provisioning
     return wire
+
+
+def features_of(version: str) -> EamFeatures:
+    """What an EAM of that version knows, by pyVmomi's tables."""
+
+    def has(cls: Any, name: str) -> bool:
+        return includes(version, next(prop.version for prop in properties_of(cls) if prop.name == name))
+
+    return EamFeatures(
+        hooks=has(eam.Agent.RuntimeInfo, "vmHook"),
+        places=has(eam.Agency.ConfigInfo, "resourcePools"),
+        trust=has(eam.Agent.ConfigInfo, "ovfSslTrust"),
+    )
 
 
 def check_version(config: AgencyConfig, version: str) -> None:

@@ -1,0 +1,251 @@
+"""One pass: from the names of some objects to a vCenter that has what Neutron wants of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from contrail_vsphere.ml2.tables import journal
+from contrail_vsphere.ml2.tables.groups import KnownGroup
+from contrail_vsphere.ml2.worker.apply import Applier, Outcome
+from contrail_vsphere.ml2.worker.database import ask
+from contrail_vsphere.ml2.worker.desired import Wanted, WantedPort
+from contrail_vsphere.ml2.worker.firewall import Policy
+from contrail_vsphere.ml2.worker.neutron_store import NeutronStore
+from contrail_vsphere.ml2.worker.plan import (
+    CreateGroup,
+    GroupAction,
+    PortAction,
+    Rules,
+    SetStatus,
+    plan_groups,
+    plan_ports,
+)
+from contrail_vsphere.ml2.worker.sight import Sight
+from contrail_vsphere.model.errors import NotFound
+from contrail_vsphere.model.ids import DvsId
+from contrail_vsphere.model.traffic_filter import FilteredPort
+from contrail_vsphere.vsphere.filtered_ports import FilteredPorts
+from contrail_vsphere.vsphere.vcenter import VCenter
+
+log = logging.getLogger(__name__)
+
+SEEN_WITHIN = 30.0
+"""Seconds in which vCenter's updates show a port group that was made."""
+
+
+@dataclass(slots=True)
+class PassReport:
+    """What a pass found and did."""
+
+    group_actions: tuple[GroupAction, ...] = ()
+    port_actions: tuple[PortAction, ...] = ()
+    outcome: Outcome = field(default_factory=Outcome)
+
+
+class Pass:
+    """Bound to one session with vCenter; remembers on which DVPort each Neutron port was last seen."""
+
+    def __init__(self, store: NeutronStore, vcenter: VCenter, *, allowed: Callable[[], None]) -> None:
+        self._store, self._vcenter = store, vcenter
+        self._ports = FilteredPorts(vcenter)
+        self._applier = Applier(self._ports, allowed=allowed)
+        self._where: dict[str, tuple[DvsId, str]] = {}
+        settings = store.settings
+        self._rules = Rules(
+            cloud=settings.cloud_id,
+            filtered=settings.firewall,
+            booked=settings.binding_mode == "key",
+            policy=Policy(settings.ephemeral, settings.icmp_policy, settings.rules_per_port),
+        )
+
+    async def run(
+        self, entries: Iterable[journal.Entry], macs: Collection[str] = (), *, everything: bool, dry: bool = False
+    ) -> PassReport:
+        """Look, plan, and unless ``dry`` do it. Raises what concerns all objects, such as Unreachable."""
+        report = PassReport()
+        wanted = await self._wanted(tuple(entries), macs, everything=everything)
+        sight = self._sight()
+        report.group_actions = plan_groups(
+            wanted, self._carriers(sight, report.outcome, wanted), sight.groups, self._rules
+        )
+        if not dry:
+            await self._applier.groups(report.group_actions, report.outcome)
+            sight = await self._with_new(report)
+            await self._publish(wanted, sight)
+        seen = await self._fetch(wanted, sight)
+        connected = self._connected(wanted, sight, seen)
+        report.port_actions = plan_ports(wanted, connected, self._strays(wanted, connected, seen), self._rules)
+        if not dry:
+            await self._applier.ports(report.port_actions, report.outcome)
+            await self._statuses(wanted, report)
+            self._remember(wanted, connected)
+        return report
+
+    # -- looking ------------------------------------------------------------------------------------------------
+
+    async def _wanted(self, entries: tuple[journal.Entry, ...], macs: Collection[str], *, everything: bool) -> Wanted:
+        if everything:
+            return await ask(self._store.everything)
+        networks = {entry.object_id for entry in entries if entry.kind == journal.NETWORK}
+        ports = {entry.object_id for entry in entries if entry.kind == journal.PORT}
+        ports |= await ask(self._store.ports_concerned, entries)
+        ports |= {port.id for port in await ask(self._store.ports_with_macs, macs)}
+        return await ask(self._store.objects, networks, ports)
+
+    def _sight(self) -> Sight:
+        inventory = self._vcenter.inventory
+        return Sight(
+            cloud=self._rules.cloud,
+            dvss=inventory.dvss.values(),
+            networks=inventory.networks.values(),
+            vms=inventory.vms.values(),
+        )
+
+    def _carriers(self, sight: Sight, outcome: Outcome, wanted: Wanted) -> Mapping[str, tuple[DvsId, ...]]:
+        """Physical network -> switches; a switch that is not there fails the networks that need it."""
+        found: dict[str, set[DvsId]] = defaultdict(set)
+        missing: dict[str, str] = {}
+        for (vcenter, _, physnet), name in self._store.settings.placement.switches.items():
+            if vcenter != self._store.vcenter:
+                continue
+            switches = sight.switches(name)
+            if len(switches) != 1:
+                missing[physnet] = f"vCenter has {len(switches)} distributed switches named {name}"
+            found[physnet].update(dvs.id for dvs in switches[:1] if len(switches) == 1)
+        for network in wanted.networks.values():
+            for segment in network.segments if network is not None else ():
+                if network is not None and segment.physical_network in missing:
+                    outcome.failed[journal.NETWORK, network.id] = NotFound(
+                        missing[segment.physical_network], hint="see switch_map"
+                    )
+        return {physnet: tuple(sorted(switches)) for physnet, switches in found.items()}
+
+    async def _with_new(self, report: PassReport) -> Sight:
+        """Wait until vCenter's updates show what was made; a group that does not come is left to the next pass."""
+        wanted = {
+            str(action.mark)
+            for action in report.group_actions
+            if isinstance(action, CreateGroup) and (journal.NETWORK, action.mark.network) not in report.outcome.failed
+        }
+        changed = asyncio.Event()
+        stop = self._vcenter.inventory.subscribe(lambda _: changed.set())
+        try:
+            async with asyncio.timeout(SEEN_WITHIN):
+                while True:
+                    changed.clear()
+                    sight = self._sight()
+                    if wanted <= {str(each.mark) for each in sight.groups}:
+                        return sight
+                    await changed.wait()
+        except TimeoutError:
+            log.warning("vCenter does not show port groups that it made")
+            return self._sight()
+        finally:
+            stop()
+
+    async def _fetch(self, wanted: Wanted, sight: Sight) -> Mapping[tuple[DvsId, str], FilteredPort]:
+        """The DVPorts that these Neutron ports are, or were, on; with everything all of our groups."""
+        seen: dict[tuple[DvsId, str], FilteredPort] = {}
+        if wanted.complete:
+            groups = defaultdict(list)
+            for each in sight.groups:
+                groups[each.dvs].append(each.group.id)
+            for dvs, ids in groups.items():
+                seen |= {(dvs, port.key): port for port in await self._ports.of_groups(dvs, ids)}
+            return seen
+        keys: dict[DvsId, set[str]] = defaultdict(set)
+        for port_id, port in wanted.ports.items():
+            card = sight.card_of(port) if port is not None else None
+            if card is not None:
+                keys[card.dvs].add(card.port_key)
+            if port_id in self._where:
+                dvs, key = self._where[port_id]
+                keys[dvs].add(key)
+        for dvs, wanted_keys in keys.items():
+            seen |= {(dvs, port.key): port for port in await self._ports.of_keys(dvs, sorted(wanted_keys))}
+        return seen
+
+    @staticmethod
+    def _connected(
+        wanted: Wanted, sight: Sight, seen: Mapping[tuple[DvsId, str], FilteredPort]
+    ) -> dict[str, FilteredPort]:
+        found = {}
+        for port_id, port in wanted.ports.items():
+            card = sight.card_of(port) if port is not None else None
+            if card is not None and (there := seen.get((card.dvs, card.port_key))) is not None:
+                found[port_id] = there
+        return found
+
+    @staticmethod
+    def _strays(
+        wanted: Wanted, connected: Mapping[str, FilteredPort], seen: Mapping[tuple[DvsId, str], FilteredPort]
+    ) -> list[FilteredPort]:
+        taken = {(port.dvs, port.key) for port in connected.values()}
+        left = [port for at, port in seen.items() if at not in taken]
+        if wanted.complete:
+            return left
+        return [port for port in left if port.name in wanted.ports]
+
+    # -- telling Neutron ----------------------------------------------------------------------------------------
+
+    async def _publish(self, wanted: Wanted, sight: Sight) -> None:
+        """Port groups to the driver's table, and their keys to bindings that were made without."""
+        dvss = self._vcenter.inventory.dvss
+        there = {
+            (dvss[each.dvs].name, each.mark.segment): KnownGroup(
+                self._store.vcenter,
+                dvss[each.dvs].name,
+                each.mark.segment,
+                each.mark.network,
+                dvss[each.dvs].uuid,
+                each.group.id,
+                each.group.name,
+            )
+            for each in sight.groups
+            if each.dvs in dvss
+        }
+        known = {(each.dvs_name, each.segment_id): each for each in await ask(self._store.known_groups)}
+        fresh = [group for at, group in there.items() if known.get(at) != group]
+        await ask(self._store.record_groups, fresh, [at for at in known if at not in there])
+        for port in wanted.ports.values():
+            group = self._group_of(port, there) if port is not None else None
+            if port is None or group is None:
+                continue
+            if (port.details.get("dvs_id"), port.details.get("pg_id")) != (group.dvs_uuid, group.group_key):
+                await ask(self._store.complete_binding, port, group)
+
+    def _group_of(self, port: WantedPort, there: Mapping[tuple[str, str], KnownGroup]) -> KnownGroup | None:
+        placement = self._store.settings.placement
+        site = placement.site(port.host)
+        if site is None:
+            return None
+        names = {
+            name for (vcenter, cluster, _), name in placement.switches.items()
+            if vcenter == site.vcenter and cluster in ("", site.cluster)
+        }  # fmt: skip
+        return next(
+            (group for (name, segment), group in there.items() if segment == port.segment_id and name in names), None
+        )
+
+    async def _statuses(self, wanted: Wanted, report: PassReport) -> None:
+        for port_id in sorted(report.outcome.wired):
+            port = wanted.ports[port_id]
+            if port is not None and port.status != "ACTIVE":
+                await ask(self._store.set_status, port_id, up=True, host=port.host)
+        for action in report.port_actions:
+            if isinstance(action, SetStatus):
+                port = wanted.ports[action.port_id]
+                assert port is not None  # noqa: S101 - it was planned for
+                log.info("port %s is %s: %s", action.port_id, "ACTIVE" if action.up else "DOWN", action.why)
+                await ask(self._store.set_status, action.port_id, up=action.up, host=port.host)
+
+    def _remember(self, wanted: Wanted, connected: Mapping[str, FilteredPort]) -> None:
+        for port_id in wanted.ports:
+            if port_id in connected:
+                self._where[port_id] = (connected[port_id].dvs, connected[port_id].key)
+            else:
+                self._where.pop(port_id, None)

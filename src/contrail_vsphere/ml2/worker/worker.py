@@ -1,0 +1,256 @@
+"""The worker of one vCenter: takes the lease, follows the journal, compares everything now and then.
+
+A pass is: which objects, what does Neutron want of them, what has vCenter, the difference, do it. The journal, changes
+of VMs in vCenter and the clock only say which objects; a pass over all of them at the start makes up for whatever was
+missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random as random_module
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from contrail_vsphere.engine.backoff import QUICK, SLOW
+from contrail_vsphere.ml2.options import WorkerSettings
+from contrail_vsphere.ml2.tables import journal
+from contrail_vsphere.ml2.worker.database import ask
+from contrail_vsphere.ml2.worker.neutron_store import LeaseLost, NeutronStore
+from contrail_vsphere.ml2.worker.passes import Pass, PassReport
+from contrail_vsphere.model.errors import ContrailVsphereError, RefusedError
+from contrail_vsphere.model.inventory import Change, VirtualMachine
+from contrail_vsphere.vsphere.vcenter import VCenter
+
+log = logging.getLogger(__name__)
+
+POLL = 1.0
+"""Seconds between two looks into the journal."""
+ROWS = 2000
+"""Journal rows of one pass."""
+HOPELESS = 8
+"""Attempts after which what vCenter refuses is given up until somebody says ``repair``."""
+
+
+@dataclass(slots=True)
+class WorkerState:
+    """What a worker says of itself, in its lease."""
+
+    holder: str
+    vcenter_reached: bool = False
+    passes: int = 0
+    created: int = 0
+    repaired: int = 0
+    destroyed: int = 0
+    edited: int = 0
+    closed: int = 0
+    failed: int = 0
+    problem: str = ""
+    reconciled_at: str = ""
+
+    def took(self, report: PassReport) -> None:
+        """Count a pass."""
+        outcome = report.outcome
+        self.passes += 1
+        self.created += outcome.created
+        self.repaired += outcome.repaired
+        self.destroyed += outcome.destroyed
+        self.edited += outcome.edited
+        self.closed += outcome.closed
+        self.failed += len(outcome.failed)
+
+    def as_json(self) -> str:
+        """For the lease row."""
+        return json.dumps({name: getattr(self, name) for name in self.__slots__})
+
+
+@dataclass(slots=True)
+class _Wake:
+    """What vCenter told since the last pass."""
+
+    event: asyncio.Event = field(default_factory=asyncio.Event)
+    macs: set[str] = field(default_factory=set)
+
+
+class DvsWorker:
+    """``run`` until cancelled."""
+
+    def __init__(
+        self,
+        store: NeutronStore,
+        settings: WorkerSettings,
+        *,
+        holder: str,
+        connect: Callable[[], VCenter],
+        now: Callable[[], datetime],
+        random: random_module.Random | None = None,
+    ) -> None:
+        self.state = WorkerState(holder)
+        self._store, self._settings, self._connect, self._now = store, settings, connect, now
+        self._random = random or random_module.Random()
+        self._lease_until = 0.0
+        self._wake = _Wake()
+
+    async def run(self) -> None:
+        """Be the worker, or wait to become it; ends only by cancellation, and then gives the lease back."""
+        failures = 0
+        try:
+            while True:
+                try:
+                    if not await self._acquire():
+                        await asyncio.sleep(self._settings.lease_seconds / 3)
+                        continue
+                    log.info("working for %s, epoch %d", self._store.vcenter, self._store.epoch)
+                    failures = 0
+                    await self._hold()
+                except LeaseLost as error:
+                    log.warning("%s", error)
+                except ContrailVsphereError as error:
+                    failures += 1
+                    log.warning("%s", error)
+                await asyncio.sleep(QUICK.delay(max(1, failures), self._random))
+        finally:
+            await asyncio.shield(self._release())
+
+    # -- the lease ----------------------------------------------------------------------------------------------
+
+    async def _acquire(self) -> bool:
+        before = asyncio.get_running_loop().time()
+        taken = await ask(self._store.acquire, self.state.holder, self._settings.lease_seconds)
+        self._lease_until = before + self._settings.lease_seconds if taken else 0.0
+        return taken
+
+    async def _release(self) -> None:
+        self._lease_until = 0.0
+        try:
+            await ask(self._store.release)
+        except ContrailVsphereError as error:
+            log.info("the lease runs out by itself: %s", error)
+
+    def _allowed(self) -> None:
+        """Asked before every write to vCenter. A fifth of the lease is kept for what is on its way."""
+        margin = self._settings.lease_seconds / 5
+        if asyncio.get_running_loop().time() > self._lease_until - margin:
+            raise LeaseLost(f"the lease of {self._store.vcenter} was not renewed in time")
+
+    async def _hold(self) -> None:
+        """Serve while the lease is renewed; whichever ends first ends the other."""
+        tasks = [asyncio.create_task(self._renew(), name="lease"), asyncio.create_task(self._serve(), name="serve")]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _renew(self) -> None:
+        loop, seconds = asyncio.get_running_loop(), self._settings.lease_seconds
+        while True:
+            await asyncio.sleep(seconds / 3)
+            before = loop.time()
+            try:
+                renewed = await ask(self._store.renew, seconds, self.state.as_json())
+            except ContrailVsphereError as error:
+                log.warning("the lease was not renewed: %s", error)
+                self._allowed()
+                continue
+            if not renewed:
+                raise LeaseLost(f"the lease of {self._store.vcenter} has passed to another worker")
+            self._lease_until = before + seconds
+
+    # -- serving ------------------------------------------------------------------------------------------------
+
+    async def _serve(self) -> None:
+        """Come back after whatever vCenter does; the journal grows meanwhile."""
+        failures = 0
+        while True:
+            try:
+                async with self._connect() as vcenter:
+                    vcenter.inventory.start()
+                    await vcenter.inventory.ready()
+                    self.state.vcenter_reached, self.state.problem, failures = True, "", 0
+                    await self._follow(vcenter)
+            except LeaseLost:
+                raise
+            except ContrailVsphereError as error:
+                failures += 1
+                self.state.problem = str(error)
+                log.warning("%s", error)
+                policy = SLOW if isinstance(error, RefusedError) else QUICK
+                await asyncio.sleep(policy.delay(failures, self._random))
+            finally:
+                self.state.vcenter_reached = False
+
+    async def _follow(self, vcenter: VCenter) -> None:
+        loop = asyncio.get_running_loop()
+        stop = vcenter.inventory.subscribe(self._changed)
+        work = Pass(self._store, vcenter, allowed=self._allowed)
+        try:
+            everything_at = loop.time()
+            while True:
+                entries = await ask(self._store.due, ROWS)
+                if loop.time() >= everything_at or any(entry.kind == journal.EVERYTHING for entry in entries):
+                    await self._pass(work, entries, everything=True)
+                    everything_at = loop.time() + self._settings.reconcile_interval
+                    self.state.reconciled_at = self._now().isoformat(timespec="seconds")
+                elif entries or self._wake.macs:
+                    await self._pass(work, entries, everything=False)
+                await self._pause()
+        finally:
+            stop()
+
+    async def _pause(self) -> None:
+        self._wake.event.clear()
+        if self._wake.macs:
+            return
+        try:
+            async with asyncio.timeout(POLL):
+                await self._wake.event.wait()
+        except TimeoutError:
+            return
+
+    def _changed(self, change: Change) -> None:
+        """A VM's cards may have come, gone or moved to other ports."""
+        before = change.before.nics if isinstance(change.before, VirtualMachine) else ()
+        after = change.after.nics if isinstance(change.after, VirtualMachine) else ()
+        if before != after:
+            self._wake.macs.update(nic.mac.lower() for nic in (*before, *after))
+            self._wake.event.set()
+
+    async def _pass(self, work: Pass, entries: tuple[journal.Entry, ...], *, everything: bool) -> None:
+        macs, self._wake.macs = self._wake.macs, set()
+        try:
+            report = await work.run(entries, macs, everything=everything)
+        except BaseException:
+            self._wake.macs |= macs
+            raise
+        self.state.took(report)
+        await self._settle(entries, report)
+
+    async def _settle(self, entries: Iterable[journal.Entry], report: PassReport) -> None:
+        """Rows of what failed wait; rows that were about many ports end, and the ports that failed get their own."""
+        failed, mine = report.outcome.failed, set()
+        finished: list[int] = []
+        retry: dict[int, tuple[int, str]] = {}
+        dead: dict[int, str] = {}
+        for entry in entries:
+            key = (entry.kind, entry.object_id)
+            error = failed.get(key)
+            mine.add(key)
+            if error is None:
+                finished.append(entry.id)
+                continue
+            refused = isinstance(error, RefusedError)
+            log.warning("%s %s (%s): %s", entry.kind, entry.object_id, entry.request_id or "no request", error)
+            if refused and entry.attempts + 1 >= HOPELESS:
+                dead[entry.id] = str(error)
+            else:
+                delay = (SLOW if refused else QUICK).delay(entry.attempts + 1, self._random)
+                retry[entry.id] = (max(1, round(delay)), str(error))
+        await ask(self._store.settle, finished, retry, dead)
+        await ask(self._store.remember, [key for key in failed if key not in mine])

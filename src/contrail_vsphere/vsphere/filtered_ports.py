@@ -1,0 +1,211 @@
+"""Port groups and DVPorts that carry filter rules: many are read in one call, and changed in one task.
+
+Optimistic locking is as in ``dvports``: an edit names the version that was read, so that rules meant for one card are
+never written to a port that another card has taken in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from contrail_vsphere.model.errors import Conflict, ContrailVsphereError, InvalidArgument, InvalidState, NotFound
+from contrail_vsphere.model.ids import DvsId, HostId, NetworkId, VmId
+from contrail_vsphere.model.inventory import Network
+from contrail_vsphere.model.traffic_filter import CLOSED, FilteredGroupSpec, FilteredPort, FilteredPortEdit
+from contrail_vsphere.vsphere.traffic_rules import filter_policy, rules_of
+from contrail_vsphere.vsphere.vcenter import VCenter
+from contrail_vsphere.wire.soap.types import vim
+from contrail_vsphere.wire.soap.values import build, reference
+
+PORTS_PER_TASK = 64
+"""Ports of one ReconfigureDVPort_Task: each may carry hundreds of rules, which vCenter pushes to the hosts."""
+KEYS_PER_CALL = 1000
+TASK_DEADLINE = 120.0
+MARK = "vmware-dvs.segment"
+"""Key of the blob in a port group's ``vendorSpecificConfig`` that says whose it is."""
+
+_DVS = vim.dvs.VmwareDistributedVirtualSwitch
+_GROUP = vim.dvs.DistributedVirtualPortgroup
+_PORT = vim.dvs.DistributedVirtualPort
+
+
+class FilteredPorts:
+    """Of one vCenter; every method raises errors of ``model.errors``."""
+
+    def __init__(self, vcenter: VCenter) -> None:
+        self._vcenter = vcenter
+
+    # -- port groups --------------------------------------------------------------------------------------------
+
+    async def create(self, dvs: DvsId, specs: Sequence[FilteredGroupSpec]) -> None:
+        """Make them in one task, all or none. AlreadyExists when a name is taken."""
+        await self._vcenter.run_task(
+            reference(_DVS, dvs), "AddDVPortgroup_Task", spec=[_group_config(spec, new=True) for spec in specs]
+        )
+
+    async def repair(self, group: Network, spec: FilteredGroupSpec) -> None:
+        """Everything as it must be, except the name. Conflict when somebody else changed it meanwhile."""
+        config = _group_config(spec, new=False)
+        config.configVersion = group.config_version or None
+        await self._vcenter.run_task(reference(_GROUP, group.id), "ReconfigureDVPortgroup_Task", spec=config)
+
+    async def destroy(self, group: NetworkId) -> None:
+        """Busy (ResourceInUse) while a port of it is connected."""
+        await self._vcenter.run_task(reference(_GROUP, group), "Destroy_Task")
+
+    # -- ports --------------------------------------------------------------------------------------------------
+
+    async def of_groups(self, dvs: DvsId, groups: Collection[NetworkId]) -> tuple[FilteredPort, ...]:
+        """All ports of these port groups, connected or not; none without a group."""
+        if not groups:
+            return ()
+        # portgroupKey is ignored unless "inside" is set.
+        return await self._fetch(dvs, build(vim.dvs.PortCriteria, inside=True, portgroupKey=sorted(groups)))
+
+    async def of_keys(self, dvs: DvsId, keys: Sequence[str]) -> tuple[FilteredPort, ...]:
+        """These ports; those that do not exist (any more) are left out."""
+        found: list[FilteredPort] = []
+        for at in range(0, len(keys), KEYS_PER_CALL):
+            found += await self._fetch(dvs, build(vim.dvs.PortCriteria, portKey=list(keys[at : at + KEYS_PER_CALL])))
+        return tuple(found)
+
+    async def edit(self, dvs: DvsId, edits: Sequence[FilteredPortEdit]) -> tuple[ContrailVsphereError | None, ...]:
+        """Change at most ``PORTS_PER_TASK`` ports in one task; an error, or None, for each.
+
+        A task is all or nothing: where vCenter refuses it, the ports whose version is stale or that are gone are left
+        out, and of the others halves are tried, so that one bad port or rule does not stop the rest.
+        """
+        try:
+            await self._reconfigure(dvs, edits)
+        except (Conflict, NotFound) as error:
+            if len(edits) == 1:
+                return (error,)
+            return await self._edit_those_that_fit(dvs, edits)
+        except ContrailVsphereError as error:
+            if len(edits) == 1 or not _may_be_one_of_them(error):
+                return (error,) * len(edits)
+            middle = len(edits) // 2
+            return (*await self.edit(dvs, edits[:middle]), *await self.edit(dvs, edits[middle:]))
+        return (None,) * len(edits)
+
+    async def _edit_those_that_fit(
+        self, dvs: DvsId, edits: Sequence[FilteredPortEdit]
+    ) -> tuple[ContrailVsphereError | None, ...]:
+        present = {port.key: port.version for port in await self.of_keys(dvs, [edit.key for edit in edits])}
+        answers: dict[str, ContrailVsphereError | None] = {}
+        fit = []
+        for edit in edits:
+            if edit.key not in present:
+                answers[edit.key] = NotFound(f"port {edit.key} of {dvs} is gone")
+            elif edit.version != present[edit.key]:
+                answers[edit.key] = Conflict(f"port {edit.key} of {dvs} was changed by somebody else")
+            else:
+                fit.append(edit)
+        if len(fit) == len(edits):
+            middle = len(fit) // 2  # everything fits now: the conflict was over while we looked
+            halves = (*await self.edit(dvs, fit[:middle]), *await self.edit(dvs, fit[middle:]))
+        else:
+            halves = await self.edit(dvs, fit) if fit else ()
+        answers |= {edit.key: error for edit, error in zip(fit, halves, strict=True)}
+        return tuple(answers[edit.key] for edit in edits)
+
+    async def _reconfigure(self, dvs: DvsId, edits: Sequence[FilteredPortEdit]) -> None:
+        await self._vcenter.run_task(
+            reference(_DVS, dvs),
+            "ReconfigureDVPort_Task",
+            port=[_port_config(edit) for edit in edits],
+            deadline=TASK_DEADLINE,
+        )
+
+    async def _fetch(self, dvs: DvsId, criteria: Any) -> tuple[FilteredPort, ...]:
+        ports = await self._vcenter.call(reference(_DVS, dvs), "FetchDVPorts", criteria=criteria, deadline=120.0)
+        return tuple(_port_value(dvs, port) for port in ports or ())
+
+
+def _may_be_one_of_them(error: ContrailVsphereError) -> bool:
+    """Whether fewer ports may succeed; not so when vCenter is away or the account lacks a privilege."""
+    return isinstance(error, InvalidArgument | InvalidState)
+
+
+def _group_config(spec: FilteredGroupSpec, *, new: bool) -> Any:
+    policy = build(
+        _DVS.VMwarePortgroupPolicy,
+        blockOverrideAllowed=True,
+        trafficFilterOverrideAllowed=True,
+        macManagementOverrideAllowed=True,
+        shapingOverrideAllowed=True,
+        # A port that a card has left is closed again. One that is booked keeps what was written for the card to come.
+        portConfigResetAtDisconnect=not spec.fixed_ports,
+        vlanOverrideAllowed=False,
+        # Required by the type; what a new port group has.
+        vendorConfigOverrideAllowed=False,
+        livePortMovingAllowed=False,
+        uplinkTeamingOverrideAllowed=False,
+        securityPolicyOverrideAllowed=True,
+    )
+    setting = build(
+        _DVS.VmwarePortConfigPolicy,
+        vlan=build(_DVS.VlanIdSpec, inherited=False, vlanId=spec.vlan),
+        blocked=build(vim.BoolPolicy, inherited=False, value=spec.blocked),
+        macManagementPolicy=_mac_policy(forged=False),
+        filterPolicy=filter_policy(CLOSED if spec.filtered else ()),
+    )
+    config = build(
+        _GROUP.ConfigSpec,
+        description=spec.description,
+        autoExpand=not spec.fixed_ports,
+        policy=policy,
+        defaultPortConfig=setting,
+        vendorSpecificConfig=[build(vim.dvs.KeyedOpaqueBlob, key=MARK, opaqueData=spec.mark)],
+    )
+    if new:
+        config.name, config.type, config.numPorts = spec.name, "earlyBinding", spec.fixed_ports or 8
+    return config
+
+
+def _mac_policy(*, forged: bool | None) -> Any:
+    return build(
+        _DVS.MacManagementPolicy,
+        inherited=forged is None,
+        allowPromiscuous=None if forged is None else False,
+        macChanges=None if forged is None else False,
+        forgedTransmits=forged,
+    )
+
+
+def _port_config(edit: FilteredPortEdit) -> Any:
+    return build(
+        _PORT.ConfigSpec,
+        operation="edit",
+        key=edit.key,
+        configVersion=edit.version or None,
+        name=edit.name,
+        setting=build(
+            _DVS.VmwarePortConfigPolicy,
+            blocked=build(vim.BoolPolicy, inherited=edit.blocked is None, value=edit.blocked),
+            macManagementPolicy=_mac_policy(forged=edit.forged_transmits),
+            filterPolicy=filter_policy(edit.rules),
+        ),
+    )
+
+
+def _port_value(dvs: DvsId, port: Any) -> FilteredPort:
+    setting = port.config.setting if port.config is not None else None
+    blocked, mac = getattr(setting, "blocked", None), getattr(setting, "macManagementPolicy", None)
+    forged = getattr(mac, "forgedTransmits", None) if mac is not None and not mac.inherited else None
+    peer = port.connectee
+    entity = peer.connectedEntity if peer is not None and peer.type == "vmVnic" else None
+    return FilteredPort(
+        dvs=dvs,
+        key=port.key,
+        group=NetworkId(port.portgroupKey or ""),
+        version=port.config.configVersion or "" if port.config is not None else "",
+        name=port.config.name or "" if port.config is not None else "",
+        blocked=bool(blocked.value) if blocked is not None and not blocked.inherited else None,
+        rules=rules_of(getattr(setting, "filterPolicy", None)),
+        forged_transmits=forged,
+        vm=VmId(entity._moId) if entity is not None else None,
+        nic=int(peer.nicKey) if entity is not None and peer.nicKey else None,
+        host=HostId(port.proxyHost._moId) if port.proxyHost is not None else None,
+    )

@@ -179,6 +179,8 @@ class PluginController:
 
     async def reconcile_network(self, network: VnId) -> Outcome:
         """One network's port groups."""
+        if not self.observed.scope.networks:
+            return Done()
         if self.observed.blind:
             return RequeueAfter(2.0, reason=self.observed.blind)
         actions = plan_network(self.observed.network(network), self.network_policy)

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from contrail_vsphere.model.contrail import Address, VirtualNetwork
 from contrail_vsphere.model.ids import DvsId, HostId, NetworkId, ProjectId, VmId, VnId
-from contrail_vsphere.model.inventory import Dvs, Network, Nic, VirtualMachine
+from contrail_vsphere.model.inventory import Dvs, Host, Network, Nic, VirtualMachine
 from contrail_vsphere.model.port_group import marked_network
 from contrail_vsphere.vcenter_plugin.identity import PortId
 
@@ -40,6 +40,41 @@ class Selection:
     def wants_switch(self, dvs: Dvs) -> bool:
         """Whether a switch carries port groups of networks."""
         return any(fnmatchcase(dvs.name, pattern) for pattern in self.switches)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What of the selection this plugin acts for; other plugins act for the rest, and it never undoes their work.
+
+    One plugin for everything (the default), one for each switch, or one for each host beside one for the networks.
+    """
+
+    switches: tuple[str, ...] = ("*",)
+    """Patterns: the selected switches that are this plugin's."""
+    networks: bool = True
+    """It makes the port groups, and clears up after VMs that nobody serves any more."""
+    ports: bool = True
+    """It serves the ports of VMs."""
+    hosts: frozenset[str] = frozenset()
+    """Names or managed object ids: only the VMs there are its; empty: all."""
+
+    @property
+    def whole(self) -> bool:
+        """Every VM of its switches is its."""
+        return self.ports and not self.hosts
+
+    def serves(self, host: Host | None) -> bool:
+        """Whether the VMs on a host are its."""
+        if not self.ports:
+            return False
+        return not self.hosts or (host is not None and (host.id in self.hosts or host.name in self.hosts))
+
+    def has(self, dvs: Dvs) -> bool:
+        """Whether a selected switch is its."""
+        return any(fnmatchcase(dvs.name, pattern) for pattern in self.switches)
+
+
+EVERYTHING = Scope()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ been seen. No I/O.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TypeVar
 from uuid import UUID
 
@@ -14,7 +14,14 @@ from contrail_vsphere.model.contrail import ContrailChange, ContrailVm, Instance
 from contrail_vsphere.model.ids import HostId, NetworkId, VirtualMachineId, VmId, VmiId, VnId
 from contrail_vsphere.model.inventory import Change, Dvs, Network, VirtualMachine
 from contrail_vsphere.model.port_group import marked_network
-from contrail_vsphere.vcenter_plugin.desired import Selection, WantedPort, instance_of, wanted_ports
+from contrail_vsphere.vcenter_plugin.desired import (
+    EVERYTHING,
+    Scope,
+    Selection,
+    WantedPort,
+    instance_of,
+    wanted_ports,
+)
 from contrail_vsphere.vcenter_plugin.doors import ContrailView, VSphereView
 from contrail_vsphere.vcenter_plugin.identity import CREATOR, Identity, PortId
 from contrail_vsphere.vcenter_plugin.ledger import Ledger
@@ -90,7 +97,9 @@ class Observed:
         identity: Identity,
         host: Callable[[HostId], HostSight | None],
         clock: Callable[[], float],
+        scope: Scope = EVERYTHING,
     ) -> None:
+        self.scope = scope
         self.vsphere = vsphere
         self.contrail = contrail
         self.book = book
@@ -101,6 +110,8 @@ class Observed:
         self._host = host
         self._clock = clock
         self._missing_since: dict[PortId | UUID, float] = {}
+        self._parting: set[UUID] = set()
+        """VMs that were ours when last seen: if they are gone, it is we who clear up."""
 
     def rebuild(self) -> None:
         """Index everything anew from the views."""
@@ -122,8 +133,18 @@ class Observed:
         return "" if self.contrail.complete else "the reading of Contrail is not complete"
 
     def switches(self) -> dict[str, Dvs]:
-        """The selected switches by uuid."""
+        """The selected switches in our scope, by uuid."""
+        return {uuid: dvs for uuid, dvs in self._selected().items() if self.scope.has(dvs)}
+
+    def _selected(self) -> dict[str, Dvs]:
         return {dvs.uuid: dvs for dvs in self.vsphere.dvss.values() if self.selection.wants_switch(dvs)}
+
+    def serves(self, vm: VirtualMachine) -> bool:
+        """Whether the VM is in our scope. One that has no host at the moment stays whose it was."""
+        if vm.host is None and self.scope.hosts:
+            instance = instance_of(vm)
+            return self.scope.ports and instance is not None and bool(self.ledger.of_vm(instance))
+        return self.scope.serves(self.vsphere.hosts.get(vm.host) if vm.host is not None else None)
 
     # -- keys -------------------------------------------------------------------------------------------------------
 
@@ -131,13 +152,16 @@ class Observed:
         """Every VM that there may be something to do for."""
         found = {record.id.vm for record in self.ledger.all()}
         for groups in self.index.groups_of.values():
-            for group in groups:
+            for group in groups if self.scope.ports else ():
                 found |= self.machines_on(group)
-        found |= {UUID(str(vm.uuid)) for vm in self.contrail.vms.values() if self._is_mine(vm)}
+        if self.scope.networks:
+            found |= {UUID(str(vm.uuid)) for vm in self.contrail.vms.values() if self._is_mine(vm)}
         return found
 
     def networks(self) -> set[VnId]:
         """Every network that has, or should have, port groups."""
+        if not self.scope.networks:
+            return set()
         return set(self.index.groups_of) | {
             network.uuid for network in self.contrail.networks.values() if self.selection.wants(network)
         }
@@ -161,7 +185,9 @@ class Observed:
     def network(self, network: VnId) -> NetworkSight:
         """One network, with its port groups."""
         value = self.contrail.networks.get(network)
-        groups = [self.vsphere.networks[group] for group in self.index.groups_of.get(network, ())]
+        others = {dvs.id for dvs in self._selected().values() if not self.scope.has(dvs)}
+        marked = (self.vsphere.networks[group] for group in self.index.groups_of.get(network, ()))
+        groups = [group for group in marked if group.dvs not in others]
         users = {group.id: self._names(self.index.users_of.get(group.id, ())) for group in groups}
         return NetworkSight(
             id=network,
@@ -173,16 +199,21 @@ class Observed:
         )
 
     def machine(self, instance: UUID) -> MachineSight | None:
-        """One VM; None when nothing of it is left anywhere."""
+        """One VM; None when nothing of it is left anywhere, or it is another plugin's."""
         vm, twins = self._vm(instance)
         wanted, missing = self._wanted(vm)
-        ports = tuple(self._ports(instance, wanted, missing))
+        elsewhere = self._elsewhere(vm, {*wanted, *missing})
+        if not self._concerns(instance, vm, here=bool(wanted or missing), elsewhere=bool(elsewhere)):
+            self._seen(instance)
+            return None
+        ports = tuple(self._ports(instance, wanted, missing, elsewhere))
         contrail_vm = self.contrail.vms.get(self.identity.vm(instance))
         vmis = self.index.vmis_of.get(VirtualMachineId(instance), set())
         if contrail_vm is not None and not self._is_mine(contrail_vm) and not ports:
             contrail_vm = None
         if not ports and contrail_vm is None:
             self._seen(instance)
+            self._parting.discard(instance)
             return None
         if wanted or missing:
             self._seen(instance)
@@ -205,15 +236,37 @@ class Observed:
         return (vms[0] if vms else None), tuple(vm.name for vm in vms[1:])
 
     def _wanted(self, vm: VirtualMachine | None) -> tuple[dict[PortId, WantedPort], Mapping[PortId, str]]:
-        if vm is None:
+        if vm is None or not self.serves(vm):
             return {}, {}
         wanted, missing = wanted_ports(
             vm, groups=self.vsphere.networks, networks=self.contrail.networks, switches=self.switches()
         )
         return {port.id: port for port in wanted}, missing
 
+    def _elsewhere(self, vm: VirtualMachine | None, here: Collection[PortId]) -> dict[PortId, WantedPort]:
+        """Cards that are in networks of Contrail, but another plugin's."""
+        if vm is None or (self.scope.whole and self.scope.switches == ("*",)):
+            return {}
+        wanted, _ = wanted_ports(
+            vm, groups=self.vsphere.networks, networks=self.contrail.networks, switches=self._selected()
+        )
+        return {port.id: port for port in wanted if port.id not in here}
+
+    def _concerns(self, instance: UUID, vm: VirtualMachine | None, *, here: bool, elsewhere: bool) -> bool:
+        if here or self.ledger.of_vm(instance):
+            self._parting.add(instance)
+            return True
+        if vm is None:
+            return self.scope.networks or instance in self._parting
+        self._parting.discard(instance)
+        return not elsewhere and self.serves(vm)
+
     def _ports(
-        self, instance: UUID, wanted: Mapping[PortId, WantedPort], missing: Mapping[PortId, str]
+        self,
+        instance: UUID,
+        wanted: Mapping[PortId, WantedPort],
+        missing: Mapping[PortId, str],
+        elsewhere: Mapping[PortId, WantedPort],
     ) -> Iterable[PortSight]:
         """Cards that are there, those that only the ledger knows, and interfaces that nothing stands behind."""
         records = {record.id: record for record in self.ledger.of_vm(instance)}
@@ -241,11 +294,14 @@ class Observed:
                 iips=self._iips(vmi),
                 network=self._network(want),
                 gone_for=0.0 if want is not None or port in missing else self._gone_for(port),
+                elsewhere=elsewhere.get(port),
             )
         for vmi in vmis.values():
             nic = vmi.annotations.get("nic", "")
             if vmi.creator == CREATOR and self._is_mine(vmi) and nic.isascii() and nic.isdigit():
                 port = PortId(instance, int(nic))
+                if port in elsewhere:
+                    continue
                 yield PortSight(id=port, vmi=vmi, iips=self._iips(vmi), gone_for=self._gone_for(port))
 
     def _vmi_of(

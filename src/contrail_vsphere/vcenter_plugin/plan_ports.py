@@ -33,9 +33,10 @@ from contrail_vsphere.vcenter_plugin.actions import (
     WritePort,
 )
 from contrail_vsphere.vcenter_plugin.desired import WantedPort
-from contrail_vsphere.vcenter_plugin.identity import may_touch
+from contrail_vsphere.vcenter_plugin.identity import PortId, may_touch
 from contrail_vsphere.vcenter_plugin.records import Plug
 from contrail_vsphere.vcenter_plugin.sights import HostSight, MachineSight, PortPolicy, PortSight, vmi_id
+from contrail_vsphere.vcenter_plugin.vlans import HIGHEST, LOWEST
 
 LOOK_AGAIN = 1.0
 """Seconds until a port is asked about again whose host differs from its VM's: during a move it lags behind."""
@@ -50,6 +51,8 @@ def plan_machine(sight: MachineSight, policy: PortPolicy) -> tuple[Action, ...]:
     for port in sight.ports:
         if port.wanted is not None:
             actions += _keep(port, port.wanted, sight, policy)
+        elif port.elsewhere is not None and port.record is not None:
+            actions += _hand_over(port, port.elsewhere, sight)
         elif port.missing:
             actions += _close(port)
             actions.append(Wait(state="WAIT_VN", port=port.id, reason=port.missing))
@@ -177,9 +180,15 @@ def _claim(port: PortSight, wanted: WantedPort, host: HostSight, policy: PortPol
         dvs=wanted.dvs,
         key=wanted.key,
         host=host.id,
-        prefer=own or elsewhere,
+        prefer=own or elsewhere or (_place_of(port.id) if policy.spread else None),
         reason=f"a VLAN on {host.name}",
     )
+
+
+def _place_of(port: PortId) -> int:
+    """A VLAN for the port that is the same everywhere, and hardly ever that of another port."""
+    spread = int.from_bytes(hashlib.sha256(str(port).encode()).digest()[:8])
+    return LOWEST + spread % (HIGHEST - LOWEST + 1)
 
 
 def _leave_others(port: PortSight, wanted: WantedPort, sight: MachineSight) -> Iterator[Action]:
@@ -192,6 +201,23 @@ def _leave_others(port: PortSight, wanted: WantedPort, sight: MachineSight) -> I
             yield Wait(state="MOVING", port=port.id, seconds=LOOK_AGAIN, reason=reason)
         else:
             yield from _unplug(port, plug, sight, "the VM has left the host")
+
+
+def _hand_over(port: PortSight, there: WantedPort, sight: MachineSight) -> Iterator[Action]:
+    """Another plugin serves the card now: unplug it here and forget it, and leave all that it shares with us."""
+    record = port.record
+    assert record is not None  # noqa: S101 - the caller has seen it
+    if not port.fresh:
+        yield RefetchPort(dvs=record.dvs, key=record.key, reason="the card is another plugin's now")
+        return
+    for plug in record.plugs:
+        if there.on and port.dv is not None and port.dv.vm == there.vm and port.dv.host == plug.host:
+            reason = f"the port is still at {plug.host}"
+            yield Wait(state="MOVING", port=port.id, seconds=LOOK_AGAIN, reason=reason)
+        else:
+            yield from _unplug(port, plug, sight, "the card is another plugin's now")
+    if not record.plugs:
+        yield ForgetPort(port=port.id, reason="the card is another plugin's now")
 
 
 # -- a card that is gone --------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from contrail_vsphere.model.protocols import HostEntry, ReadinessState
 from contrail_vsphere.vcenter_plugin.apply import Applier
 from contrail_vsphere.vcenter_plugin.contrail_objects import ContrailWriter
 from contrail_vsphere.vcenter_plugin.controller import PluginController
-from contrail_vsphere.vcenter_plugin.desired import Selection, instance_of
+from contrail_vsphere.vcenter_plugin.desired import Scope, Selection, instance_of
 from contrail_vsphere.vcenter_plugin.doors import AgentDoor
 from contrail_vsphere.vcenter_plugin.hosts import HostBook
 from contrail_vsphere.vcenter_plugin.identity import Identity, PortId, Scheme
@@ -51,6 +51,8 @@ EVENTS = (
 """Events after which the ports they name are read again."""
 ROLE_BLOB = "net.juniper.contrail.role"
 """On the ContrailVMs' own trunk, whose range is everybody's."""
+SWEEP = 300.0
+"""Seconds after which objects of a VM that is gone are cleared up whose own plugin has not done so."""
 WIDEST = 1000
 """A trunk of more VLANs than that reserves nothing: it is a carrier, not a user."""
 _LOG = logging.getLogger(__name__)
@@ -70,8 +72,7 @@ class PluginOptions:
     resync: float = 300.0
     brake_absolute: int = 10
     brake_fraction: float = 0.1
-    hosts: frozenset[HostId] = field(default=frozenset())
-    """Scope: only VMs on these hosts (one plugin per host); empty: all."""
+    scope: Scope = field(default_factory=Scope)
 
 
 class VCenterPlugin:
@@ -123,6 +124,7 @@ class VCenterPlugin:
             identity=identity,
             host=self.hosts.sight,
             clock=clock,
+            scope=options.scope,
         )
         self.applier = Applier(
             ports=ports,
@@ -143,7 +145,7 @@ class VCenterPlugin:
             observed=self.observed,
             applier=self.applier,
             networks=NetworkPolicy(adopt_existing=options.adopt_existing, rename=options.rename),
-            ports=PortPolicy(identity=identity, linger=options.linger),
+            ports=PortPolicy(identity=identity, linger=_linger(options), spread=bool(options.scope.hosts)),
             health=health,
             random=random,
             now=now,
@@ -212,12 +214,17 @@ class VCenterPlugin:
         await self._read_ports()
 
     async def _read_ports(self) -> None:
+        scope, inventory = self.options.scope, self.vcenter.inventory
+        hosts = {host.id for host in inventory.hosts.values() if scope.serves(host)} if not scope.whole else set()
+        if not scope.whole and not hosts:
+            return
+        switches = {dvs.id for dvs in self.observed.switches().values()}
         groups: dict[DvsId, set[NetworkId]] = {}
-        for group in self.vcenter.inventory.networks.values():
-            if group.dvs is not None and marked_network(group) is not None:
+        for group in inventory.networks.values():
+            if group.dvs in switches and marked_network(group) is not None:
                 groups.setdefault(group.dvs, set()).add(group.id)
         for dvs, wanted in groups.items():
-            await self.book.fetch_groups(dvs, wanted, hosts=self.options.hosts)
+            await self.book.fetch_groups(dvs, wanted, hosts=hosts)
 
     # -- what is heard ----------------------------------------------------------------------------------------------
 
@@ -290,6 +297,11 @@ class VCenterPlugin:
         """Why it does not do its work; empty when it does."""
         found = [] if self.started else ["the plugin has not started"]
         return (*found, self.observed.blind) if self.observed.blind else tuple(found)
+
+
+def _linger(options: PluginOptions) -> float:
+    """Who serves no ports clears up after those who do, once they had time enough to do it themselves."""
+    return options.linger if options.scope.ports else max(options.linger, SWEEP)
 
 
 def vlans_in(text: str) -> set[int]:

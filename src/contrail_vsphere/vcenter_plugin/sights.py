@@ -48,6 +48,8 @@ class PortSight:
     network: VirtualNetwork | None = None
     gone_for: float = 0.0
     """Seconds since the card was last seen."""
+    elsewhere: WantedPort | None = None
+    """The card is there, but another plugin's: of that host, or of that switch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ class PortPolicy:
     """Seconds after which the objects of a card that is gone are deleted; a VM that is registered again keeps them."""
     adopt: bool = True
     """Objects of the predecessors are taken over."""
+    spread: bool = False
+    """Other plugins give VLANs out too, unseen: begin at a place of the port's own, so that moves rarely collide."""
     writes_contrail: bool = True
     """False where another orchestrator makes the objects (vcenter-as-compute)."""
 

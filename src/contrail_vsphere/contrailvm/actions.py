@@ -172,6 +172,40 @@ class Resolve(BaseAction):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TakeTurn(BaseAction):
+    """Give a host its turn in the rollout of that number; not more than ``limit`` at a time (None: no bound)."""
+
+    effect: ClassVar[Effect] = "redeploy"
+    host: HostId
+    number: int
+    limit: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndTurn(BaseAction):
+    """A host's turn is over: its new ContrailVM ``vm`` has passed, or (None) the host has gone away."""
+
+    host: HostId
+    number: int
+    vm: VmId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRollout(BaseAction):
+    """A host failed: give no more turns; with ``roll_back`` the builds of before become the desired state again."""
+
+    number: int
+    roll_back: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishRollout(BaseAction):
+    """Every host in service has the target."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hold(BaseAction):
     """Do no more for this host until a person releases it."""
 
@@ -229,6 +263,10 @@ Action = (
     | MarkAsAvailable
     | Resolve
     | Forget
+    | TakeTurn
+    | EndTurn
+    | StopRollout
+    | FinishRollout
     | Hold
     | RestartContrailVm
     | Refetch

@@ -16,8 +16,10 @@ from contrail_vsphere.contrailvm.actions import (
     Action,
     CreateAgency,
     DestroyAgency,
+    EndTurn,
     EnsureResourcePool,
     EnsureTrunkPortGroup,
+    FinishRollout,
     Forget,
     Hold,
     MarkAsAvailable,
@@ -28,17 +30,21 @@ from contrail_vsphere.contrailvm.actions import (
     Resolve,
     RestartContrailVm,
     SetHostAgentSettings,
+    StopRollout,
+    TakeTurn,
     UninstallAgency,
     UpdateAgency,
 )
-from contrail_vsphere.contrailvm.desired import Key
+from contrail_vsphere.contrailvm.desired import Build, Key
 from contrail_vsphere.contrailvm.doors import EamDoor, MintToken, VCenterDoor
 from contrail_vsphere.contrailvm.networks import trunk_mark
 from contrail_vsphere.contrailvm.notebook import Notebook
-from contrail_vsphere.contrailvm.observed import InventoryView
+from contrail_vsphere.contrailvm.observed import InventoryView, marked_agencies
 from contrail_vsphere.contrailvm.plan_agency import config_digest
 from contrail_vsphere.contrailvm.readings import Readings
 from contrail_vsphere.contrailvm.records import Attempt, AttemptKind, ConfigSent, HoldRecord, HookWork
+from contrail_vsphere.contrailvm.rollout import build_of
+from contrail_vsphere.contrailvm.rollout_desk import RolloutDesk
 from contrail_vsphere.contrailvm.vm_spec import (
     POOL_READ,
     READ,
@@ -81,6 +87,7 @@ class Applier:
     registered: Callable[[], Awaitable[None]]
     now: Callable[[], float]
     resolves: Batcher[AgencyId, Resolve, bool]
+    rollouts: RolloutDesk
     told: Callable[[Key, Action], None] = lambda _key, _action: None
 
     async def do(self, key: Key, actions: Sequence[Action]) -> None:
@@ -128,6 +135,8 @@ class Applier:
                 await self.reread(action.agency)
             case Forget():
                 self.notebook.forget(key)
+            case TakeTurn() | EndTurn() | StopRollout() | FinishRollout():
+                self.rollouts.do(key, action)
         self.told(key, action)
 
     async def reread(self, agency: AgencyId) -> None:
@@ -272,10 +281,24 @@ class Applier:
         if action.hook is not None:
             work = HookWork(vm=action.vm, hook=action.hook, at=self.now())
             record = replace(self.notebook.host(key, action.host), prepared=work)
-            offer = self.notebook.offers.get(key)
-            if action.hook == "provisioned" and offer is not None:
-                record = record.with_built(action.vm, offer.version)
+            build = self._build_of(key)
+            if action.hook == "provisioned" and build is not None:
+                record = record.with_built(action.vm, build)
             self.notebook.put_host(key, action.host, record)
+
+    def _build_of(self, key: Key) -> Build | None:
+        """What EAM makes ContrailVMs from now, by its own configuration; None where that is neither old nor new."""
+        desired, offer = self.notebook.desired.get(key), self.notebook.offers.get(key)
+        marked = marked_agencies(self.readings.by_id.values(), solution_id=self.solution_id, key=key)
+        entry = marked[0].agency.config.agents[0] if marked and marked[0].agency.config.agents else None
+        if desired is None or entry is None:
+            return None
+        wanted, rollout = build_of(desired), self.notebook.rollouts.get(key.deployment)
+        before = rollout.build_before(key) if rollout is not None and rollout.active else None
+        is_wanted = offer is not None and offer.digest == wanted.package.digest and offer.url == entry.ovf_url
+        if before is None or before.package.digest != wanted.package.digest:
+            return wanted if is_wanted else before
+        return wanted if entry.deployment_option == wanted.size else before
 
     def _identity(self, key: Key, action: ReconfigureVm, config: Any) -> dict[str, str]:
         """The properties that are this VM's own: its instance UUID, and a fresh token bound to it."""

@@ -3,6 +3,7 @@
     GET  /v1/ca                 our CA certificate; the guest holds its digest (OVF property) and trusts nothing else
     POST /v1/bootstrap          single-use token + certificate request -> client certificate + host configuration
     GET  /v1/configuration      host configuration, for the holder of a client certificate
+    POST /v1/vcenter-ticket     one login to vCenter, for the plugin of the host with that certificate
     GET  /health/health.xml     vimhealth document
 
 The rules are here and in ``bootstrap_request``; the judgement is the caller's: ``redeem`` decides whether a token
@@ -47,6 +48,8 @@ it cannot be judged now.
 """
 Configure = Callable[[ClientCertificate], Awaitable[HostConfiguration]]
 """Raises EnrolmentRefused for a certificate that is no longer wanted (the VM was redeployed)."""
+Vouch = Callable[[], Awaitable[str]]
+"""A clone ticket of our own vCenter session, good for one login."""
 Sign = Callable[[bytes, GuestIdentity], bytes]
 """CSR (PEM, already checked) to client certificate (PEM) for ``identity.common_name``."""
 
@@ -65,7 +68,10 @@ class RateLimit:
 
 
 class BootstrapServer:
-    """Serves the four routes over TLS. ``tls`` asks for client certificates but serves those who have none yet."""
+    """Serves the routes over TLS. ``tls`` asks for client certificates but serves those who have none yet.
+
+    Without ``vouch`` nobody gets into vCenter through us.
+    """
 
     def __init__(
         self,
@@ -78,8 +84,10 @@ class BootstrapServer:
         health: Callable[[], HealthNode],
         listen: str = "127.0.0.1:8444",
         limit: RateLimit | None = None,
+        vouch: Vouch | None = None,
     ) -> None:
         self._tls = tls
+        self._vouch = vouch
         self._ca_pem = ca_pem
         self._redeem = redeem
         self._configuration = configuration
@@ -97,6 +105,7 @@ class BootstrapServer:
         app.router.add_get("/v1/ca", self._get_ca)
         app.router.add_post("/v1/bootstrap", self._post_bootstrap)
         app.router.add_get("/v1/configuration", self._get_configuration)
+        app.router.add_post("/v1/vcenter-ticket", self._post_ticket)
         app.router.add_get("/health/health.xml", self._get_health)
         runner = web.AppRunner(app, access_log=None, keepalive_timeout=15)
         await runner.setup()
@@ -166,17 +175,29 @@ class BootstrapServer:
         )
 
     async def _get_configuration(self, request: web.Request) -> web.Response:
+        _, configuration = await self._certified(request)
+        return _json(configuration.as_json())
+
+    async def _post_ticket(self, request: web.Request) -> web.Response:
+        certificate, configuration = await self._certified(request)
+        if self._vouch is None:
+            raise EnrolmentRefused("plugins of hosts do not get into vCenter through this manager")
+        ticket = await self._vouch()
+        audit.info("let into vCenter: the plugin of %s (%s)", configuration.host_name, certificate.common_name)
+        return _json({"version": 1, "ticket": ticket, "host": configuration.host})
+
+    async def _certified(self, request: web.Request) -> tuple[ClientCertificate, HostConfiguration]:
+        """Who asks, and what its host's configuration is. EnrolmentRefused for whoever is not wanted."""
         tls = request.transport.get_extra_info("ssl_object") if request.transport is not None else None
         der = tls.getpeercert(binary_form=True) if tls is not None else None
         if not der:
             raise EnrolmentRefused("a client certificate is needed")
         certificate = read_client_certificate(der)
         try:
-            configuration = await self._configuration(certificate)
+            return certificate, await self._configuration(certificate)
         except EnrolmentRefused as refused:
-            audit.warning("configuration refused: %s (%s)", refused.message, certificate.common_name)
+            audit.warning("%s refused: %s (%s)", request.path, refused.message, certificate.common_name)
             raise
-        return _json(configuration.as_json())
 
 
 class _Refusals:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -28,6 +29,8 @@ from contrail_vsphere.contrailvm.observed import (
 )
 from contrail_vsphere.contrailvm.plan import plan
 from contrail_vsphere.contrailvm.readings import Readings
+from contrail_vsphere.contrailvm.rollout import Rollout, RolloutView
+from contrail_vsphere.contrailvm.rollout_view import standings
 from contrail_vsphere.engine.backoff import QUICK, SLOW
 from contrail_vsphere.engine.health import HealthBook
 from contrail_vsphere.engine.reconcile import Controller, Outcome, RequeueAfter
@@ -136,6 +139,7 @@ class ContrailVmController:
         self.on_alarm: Callable[[Key, Alarm, bool], None] = lambda _key, _alarm, _raised: None
         """Told of every alarm that is raised (True) or over (False)."""
         self.jobs_done = 0
+        self._watching_since = now()
         self.engine: Controller[Key] = Controller("contrailvm", self.reconcile, health=health, random=random)
 
     # -- marks --------------------------------------------------------------------------------------------------
@@ -177,6 +181,24 @@ class ContrailVmController:
 
     def observe(self, key: Key) -> Observed:
         """The key as the caches show it now."""
+        rollout = self._notebook.rollouts.get(key.deployment)
+        observed = replace(self._observe(key), watching_since=self._watching_since)
+        if rollout is None or not rollout.active or observed.blind:
+            return observed
+        return replace(observed, rollout=self._rollout_view(rollout, observed))
+
+    def _rollout_view(self, rollout: Rollout, own: Observed) -> RolloutView:
+        """How every host of the deployment stands, in all its clusters."""
+        desired = {
+            key: each
+            for key, each in self._notebook.desired.items()
+            if key.deployment == rollout.deployment and not each.removed
+        }
+        found = {key: own if key == own.key else self._observe(key) for key in desired}
+        hosts = tuple(each for key, wanted in desired.items() for each in standings(rollout, wanted, found[key]))
+        return RolloutView(rollout=rollout, standings=hosts, now=own.now)
+
+    def _observe(self, key: Key) -> Observed:
         return observe(
             key,
             solution_id=self._solution_id,

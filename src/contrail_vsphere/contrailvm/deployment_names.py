@@ -21,6 +21,7 @@ from contrail_vsphere.contrailvm.desired import (
     RepairPolicy,
     Reservation,
     Role,
+    RolloutPolicy,
 )
 from contrail_vsphere.contrailvm.observed import InventoryView
 from contrail_vsphere.model.ids import ClusterId, DatastoreId, DvsId, FolderId, NetworkId
@@ -130,6 +131,7 @@ class _Resolver:
             reservation=Reservation(table.reservation.cpu_mhz, table.reservation.memory_mb),
             repair=RepairPolicy(**table.repair.model_dump()),
             guest=GuestSettings(**table.guest.model_dump()),
+            rollout=RolloutPolicy(**table.rollout.model_dump()),
         )
 
     def _networks(self, cluster: Cluster, order: tuple[str, ...]) -> tuple[OverlayTrunk | None, tuple[NicRole, ...]]:

@@ -24,9 +24,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from contrail_vsphere.contrailvm.desired import Desired, Key
+from contrail_vsphere.contrailvm.rollout_window import parse_window
 from contrail_vsphere.model.errors import DesiredStateError
 
 Name = Annotated[str, Field(min_length=1, max_length=80)]
@@ -82,6 +83,26 @@ class RepairTable(_Table):
     restarts: int = Field(default=2, ge=0, le=100)
 
 
+class RolloutTable(_Table):
+    """See ``RolloutPolicy``; times in seconds."""
+
+    canary: int = Field(default=1, ge=0, le=1000)
+    concurrency: int = Field(default=1, ge=1, le=1000)
+    gate: float = Field(default=60, ge=0, le=86400)
+    deadline: float = Field(default=900, ge=10, le=86400)
+    on_failure: Literal["rollback", "stop"] = "rollback"
+    order: tuple[Name, ...] = ()
+    approval: bool = False
+    windows: tuple[Name, ...] = ()
+
+    @field_validator("windows")
+    @classmethod
+    def _readable(cls, windows: tuple[str, ...]) -> tuple[str, ...]:
+        for each in windows:
+            parse_window(each)
+        return windows
+
+
 class GuestTable(_Table):
     """What the vRouters are told."""
 
@@ -107,6 +128,7 @@ class DeploymentTable(_Table):
     reservation: ReservationTable = ReservationTable()
     repair: RepairTable = RepairTable()
     guest: GuestTable = GuestTable()
+    rollout: RolloutTable = RolloutTable()
 
 
 class _File(_Table):
@@ -209,6 +231,7 @@ def _known_keys(where: tuple[str, ...], *, top: bool) -> list[str]:
         "resource_pool": PoolTable,
         "repair": RepairTable,
         "guest": GuestTable,
+        "rollout": RolloutTable,
     }
     for part in where[1:]:
         model = inner.get(part, model)

@@ -99,6 +99,27 @@ class RepairPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class RolloutPolicy:
+    """How ContrailVMs are replaced by others (``rollout.py``); all times in seconds."""
+
+    canary: int = 1
+    """So many hosts go first, and must pass before any other begins."""
+    concurrency: int = 1
+    """Hosts of the deployment, over all its clusters, that may be without a forwarding vRouter at the same time."""
+    gate: float = 60.0
+    """A new ContrailVM must have forwarded that long, and dropped nothing it should not, before its turn is over."""
+    deadline: float = 900.0
+    """A host that has not come that far by then has failed."""
+    on_failure: Literal["rollback", "stop"] = "rollback"
+    order: tuple[str, ...] = ()
+    """Name patterns of hosts that go first, in that order; the rest by name."""
+    approval: bool = False
+    """After the canaries, wait for a person."""
+    windows: tuple[str, ...] = ()
+    """When turns may begin (``rollout_window.py``); empty: always. A rollback does not wait for one."""
+
+
+@dataclass(frozen=True, slots=True)
 class GuestSettings:
     """What the vRouter in every ContrailVM of the deployment is told at bootstrap."""
 
@@ -118,6 +139,12 @@ class PackageFacts:
     ref: PackageRef
     roles: tuple[str, ...]
     sizes: tuple[str, ...] = ()
+    disk_bytes: int = 0
+    """What the disks of one ContrailVM take at most."""
+    hardware: tuple[str, ...] = ()
+    """Virtual hardware that the package asks for (``vmx-13``)."""
+    url: str = ""
+    """Where EAM would fetch it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +153,17 @@ class PackageRef:
 
     version: str
     digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """What a ContrailVM is made from; a change of it makes a new one."""
+
+    package: PackageRef
+    size: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.package.version} ({self.size})" if self.size else self.package.version
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +184,7 @@ class Desired:
     reservation: Reservation = Reservation()
     repair: RepairPolicy = RepairPolicy()
     guest: GuestSettings = field(default_factory=GuestSettings)
+    rollout: RolloutPolicy = RolloutPolicy()
     removed: bool = False
     """The operator wants it gone; stays until the agency is."""
 

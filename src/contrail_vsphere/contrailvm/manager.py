@@ -20,10 +20,12 @@ from contrail_vsphere.contrailvm.doors import EamDoor, VCenterDoor
 from contrail_vsphere.contrailvm.enrolment import EnrolmentOffice
 from contrail_vsphere.contrailvm.health_document import HealthMessage, HealthNode
 from contrail_vsphere.contrailvm.notebook import Notebook
-from contrail_vsphere.contrailvm.observed import LiveInventory, marked_agencies
+from contrail_vsphere.contrailvm.observed import HostView, LiveInventory, marked_agencies
 from contrail_vsphere.contrailvm.operator import Operator
 from contrail_vsphere.contrailvm.policy import policy_for
 from contrail_vsphere.contrailvm.readings import Readings
+from contrail_vsphere.contrailvm.rollout_desk import RolloutDesk
+from contrail_vsphere.contrailvm.rollout_view import runs_now, waits_for_turn
 from contrail_vsphere.contrailvm.shelf import Shelf
 from contrail_vsphere.contrailvm.status import (
     DeploymentStatus,
@@ -170,6 +172,7 @@ class ContrailVmManager:
             host_vm=self._vm_of,
             now=now,
         )
+        self.rollouts = RolloutDesk(self.notebook, now=self.epoch)
         applier = Applier(
             solution_id=solution_id,
             vcenter=vcenter,
@@ -184,6 +187,7 @@ class ContrailVmManager:
             registered=self._check_registration,
             now=self.epoch,
             resolves=self._resolves,
+            rollouts=self.rollouts,
             told=self._announcer.done,
         )
         self.controller = ContrailVmController(
@@ -208,7 +212,9 @@ class ContrailVmManager:
             notebook=self.notebook,
             inventory=inventory,
             shelf=shelf,
+            desk=self.rollouts,
             brake=self.brake,
+            blind=self.blind,
             now=self.epoch,
         )
         self.watch = VRouterWatch(
@@ -331,11 +337,11 @@ class ContrailVmManager:
             if desired.removed:
                 continue
             for view in self.controller.observe(key).hosts:
-                vm = view.hook_vm if view.hook is not None else view.vm
+                vm = runs_now(view)
                 if vm is None or vm.power != "poweredOn" or not vm.ip_address or not view.reachable:
                     continue
-                urgent = view.vrouter is None or not view.vrouter.ready or view.hook is not None
-                yield Target(key=key, host=view.host.id, address=vm.ip_address, urgent=urgent)
+                urgent = not is_ready(view, vm) or (view.hook is not None and not waits_for_turn(view))
+                yield Target(key=key, host=view.host.id, address=vm.ip_address, urgent=urgent, vm=vm.id)
 
     # -- what is ------------------------------------------------------------------------------------------------
 
@@ -424,6 +430,11 @@ class ContrailVmManager:
         blind = self.blind()
         eam = HealthNode("eam", "vSphere ESX Agent Manager", "yellow" if blind else "green")
         return HealthNode(self.solution_id, "ContrailVM Manager", children=(*parts, eam))
+
+
+def is_ready(view: HostView, vm: VirtualMachine) -> bool:
+    """The vRouter of that very ContrailVM was asked, and tenants may come."""
+    return view.vrouter is not None and view.vrouter.ready and view.vrouter.vm == vm.id
 
 
 def _needs_approval(action: Action) -> bool:

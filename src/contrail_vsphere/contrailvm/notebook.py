@@ -5,13 +5,14 @@ Everything durable is written here before it is acted on; reading never touches 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from contrail_vsphere.contrailvm.desired import Desired, Key, from_record, to_record
 from contrail_vsphere.contrailvm.observed import Failure, Memory, PackageOffer, VRouterFact
 from contrail_vsphere.contrailvm.records import HostRecord, KeyRecord
+from contrail_vsphere.contrailvm.rollout import Rollout
 from contrail_vsphere.engine.journal import Journal
 from contrail_vsphere.model.ids import HostId, ResourcePoolId
 
@@ -19,6 +20,7 @@ DESIRED = "contrailvm-desired"
 SOURCE = "contrailvm-deployment"
 KEYS = "contrailvm-key"
 HOSTS = "contrailvm-host"
+ROLLOUTS = "contrailvm-rollout"
 
 
 class Notebook:
@@ -33,6 +35,7 @@ class Notebook:
         for record in journal.items(HOSTS):
             key, _, host = record.key.rpartition("/")
             self._hosts.setdefault(Key.parse(key), {})[HostId(host)] = from_record(HostRecord, record.value)
+        self._rollouts = {each.key: from_record(Rollout, each.value) for each in journal.items(ROLLOUTS)}
         self._vrouters: dict[Key, dict[HostId, VRouterFact]] = {}
         self._failures: dict[Key, dict[HostId | None, Failure]] = {}
         self._pools: dict[Key, ResourcePoolId] = {}
@@ -46,12 +49,21 @@ class Notebook:
         """All of it, by key."""
         return self._desired
 
-    def write_desired(self, values: Mapping[Key, Desired], *, sources: Mapping[str, Mapping[str, Any]]) -> None:
-        """Write keys (and the operator's own tables, by deployment), all or none."""
+    def write_desired(
+        self,
+        values: Mapping[Key, Desired],
+        *,
+        sources: Mapping[str, Mapping[str, Any]],
+        rollouts: Iterable[Rollout] = (),
+    ) -> None:
+        """Write keys (and the operator's own tables, and rollouts, by deployment), all or none."""
+        begun = {each.deployment: each for each in rollouts}
         with self._journal.transaction():
             self._journal.put_many(DESIRED, {str(key): to_record(value) for key, value in values.items()})
             self._journal.put_many(SOURCE, sources)
+            self._journal.put_many(ROLLOUTS, {name: to_record(each) for name, each in begun.items()})
         self._desired.update(values)
+        self._rollouts.update(begun)
         for key in values:
             self._pools.pop(key, None)
             self._failures.pop(key, None)
@@ -62,8 +74,22 @@ class Notebook:
         record = self._journal.get(SOURCE, deployment)
         return record.value if record else None
 
+    @property
+    def rollouts(self) -> Mapping[str, Rollout]:
+        """The newest rollout of every deployment that ever had one."""
+        return self._rollouts
+
+    def put_rollout(self, rollout: Rollout) -> None:
+        """Write a rollout; on disk when this returns. All clusters of the deployment are looked at."""
+        self._journal.put(ROLLOUTS, rollout.deployment, to_record(rollout))
+        self._rollouts[rollout.deployment] = rollout
+        for key in self._desired:
+            if key.deployment == rollout.deployment:
+                self.on_desired(key)
+
     def forget(self, key: Key) -> None:
         """Drop everything about a key."""
+        rollout = self._rollouts.get(key.deployment)
         with self._journal.transaction():
             self._journal.delete(DESIRED, str(key))
             self._journal.delete(KEYS, str(key))
@@ -71,6 +97,11 @@ class Notebook:
                 self._journal.delete(HOSTS, f"{key}/{host}")
             if not any(each.deployment == key.deployment for each in self._desired if each != key):
                 self._journal.delete(SOURCE, key.deployment)
+                self._journal.delete(ROLLOUTS, key.deployment)
+                self._rollouts.pop(key.deployment, None)
+            elif rollout is not None:
+                self._rollouts[key.deployment] = rollout.without_key(key)
+                self._journal.put(ROLLOUTS, key.deployment, to_record(self._rollouts[key.deployment]))
         for table in (self._desired, self._keys, self._hosts, self._vrouters, self._failures, self._pools, self.offers):
             table.pop(key, None)
         self.on_desired(key)
@@ -127,7 +158,7 @@ class Notebook:
         facts = self._vrouters.setdefault(key, {})
         before = facts.get(host)
         facts[host] = fact
-        return before is None or (before.forwards, before.synced) != (fact.forwards, fact.synced)
+        return before is None or (before.forwards, before.synced, before.vm) != (fact.forwards, fact.synced, fact.vm)
 
     def vrouter(self, key: Key, host: HostId) -> VRouterFact | None:
         """The last answer of a host's vRouter."""

@@ -13,6 +13,7 @@ from typing import Protocol
 from contrail_vsphere.contrailvm.desired import Key, agency_name, key_of_agency
 from contrail_vsphere.contrailvm.inferred_hooks import infer_hook
 from contrail_vsphere.contrailvm.records import HostRecord, KeyRecord
+from contrail_vsphere.contrailvm.rollout import RolloutView
 from contrail_vsphere.model.eam import EAM_KEY, Agency, EamFeatures, EsxAgent, Issue, VmHook
 from contrail_vsphere.model.ids import (
     AgencyId,
@@ -68,6 +69,8 @@ class PackageOffer:
     pem: str = ""
     """The certificate of our publishing server, for EAM to pin; empty on plain HTTP."""
     properties: tuple[tuple[str, str], ...] = ()
+    disk_bytes: int = 0
+    """What the disks of one ContrailVM take at most."""
     reachable: bool = True
     """Our own probe through the advertised URL succeeded."""
     problem: str = ""
@@ -82,7 +85,13 @@ class VRouterFact:
     reason: str
     asked_at: float
     since: float
-    """Since when ``forwards`` has had this value."""
+    """Since when ``forwards`` has had this value, of this very ContrailVM."""
+    vm: VmId | None = None
+    """Whose vRouter it is."""
+    dropped: int | None = None
+    """Frames it has dropped for want of a route, memory or an interface; None where it does not tell."""
+    dropping_at: float = 0.0
+    """When that number last grew."""
 
     @property
     def ready(self) -> bool:
@@ -183,6 +192,10 @@ class Observed:
     offer: PackageOffer | None = None
     failure: Failure | None = None
     record: KeyRecord = field(default_factory=KeyRecord)
+    rollout: RolloutView | None = None
+    """The newest rollout of the deployment, with the standing of all its hosts in all clusters."""
+    watching_since: float = 0.0
+    """Since when this process has been looking."""
 
     def view_of(self, host: HostId) -> HostView | None:
         """The view of one host."""

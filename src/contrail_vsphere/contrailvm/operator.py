@@ -16,7 +16,9 @@ from contrail_vsphere.contrailvm.notebook import Notebook
 from contrail_vsphere.contrailvm.observed import HostView, LiveInventory
 from contrail_vsphere.contrailvm.policy import policy_for
 from contrail_vsphere.contrailvm.records import HostRecord
+from contrail_vsphere.contrailvm.rollout_desk import RolloutDesk
 from contrail_vsphere.contrailvm.shelf import Shelf
+from contrail_vsphere.contrailvm.upgrades import Upgrades
 from contrail_vsphere.engine.brake import DeletionBrake
 from contrail_vsphere.model.errors import DesiredStateError, NotFound, NotReadyYet
 
@@ -31,7 +33,9 @@ class Operator:
         notebook: Notebook,
         inventory: LiveInventory,
         shelf: Shelf,
+        desk: RolloutDesk,
         brake: DeletionBrake,
+        blind: Callable[[], str],
         now: Callable[[], float],
     ) -> None:
         self.controller = controller
@@ -40,6 +44,8 @@ class Operator:
         self._inventory = inventory
         self._shelf = shelf
         self._now = now
+        self._desk = desk
+        self.upgrades = Upgrades(controller=controller, notebook=notebook, shelf=shelf, desk=desk, blind=blind)
 
     # -- what should be -----------------------------------------------------------------------------------------
 
@@ -47,7 +53,9 @@ class Operator:
         """Check a deployments file against vCenter and the packages; DesiredStateError lists every mistake."""
         return self._resolve(parse_deployments(text, source=source))[1:]
 
-    def apply_deployments(self, text: str, *, source: str = "deployments", allow_removal: bool = False) -> Diff:
+    def apply_deployments(
+        self, text: str, *, source: str = "deployments", allow_removal: bool = False, by: str = "operator"
+    ) -> Diff:
         """Make a deployments file the desired state. Clusters it drops need ``allow_removal``."""
         tables, after, diff = self._resolve(parse_deployments(text, source=source))
         if diff.removed and not allow_removal:
@@ -59,7 +67,8 @@ class Operator:
         before = self.notebook.desired
         written = {key: value for key, value in merge(before, after).items() if before.get(key) != value}
         sources = {name: table.model_dump(mode="json", by_alias=True) for name, table in tables.items()}
-        self.notebook.write_desired(written, sources=sources)
+        self.upgrades.note_builds({key: value for key, value in before.items() if key in written and not value.removed})
+        self._desk.write(written, sources=sources, by=by)
         return diff
 
     def _resolve(

@@ -4,14 +4,15 @@ Read ``plan`` top to bottom and you have the manager's judgement:
 
 1. Without a whole view of inventory and agencies nothing is judged.
 2. An agency that no deployment names is shown and left alone, a paused one too; a removed deployment is taken down.
-3. What the agency stands on (overlay trunk, resource pool) comes before it; then the agency; then host by host.
+3. What the agency stands on (overlay trunk, resource pool) comes before it; then the rollout, the agency, and host by
+   host.
 4. On a host the first rule that has something to say decides: on hold, not connected, hook, maintenance, issue,
    progress, drift, forwarding. Nothing is ever done to a host that vCenter does not reach.
 """
 
 from __future__ import annotations
 
-from contrail_vsphere.contrailvm.actions import Action, Alarm, Refetch, Wait
+from contrail_vsphere.contrailvm.actions import Action, Alarm, Refetch, StopRollout, Wait
 from contrail_vsphere.contrailvm.desired import Desired
 from contrail_vsphere.contrailvm.networks import plan_pool, plan_trunk
 from contrail_vsphere.contrailvm.observed import HostView, Observed
@@ -25,6 +26,7 @@ from contrail_vsphere.contrailvm.plan_agency import (
 )
 from contrail_vsphere.contrailvm.plan_hooks import plan_drift, plan_hook
 from contrail_vsphere.contrailvm.plan_repair import plan_forwarding, plan_issues
+from contrail_vsphere.contrailvm.plan_rollout import plan_rollout
 from contrail_vsphere.contrailvm.policy import policy_for
 
 STALE = 15.0
@@ -57,9 +59,13 @@ def plan(desired: Desired | None, observed: Observed) -> tuple[Action, ...]:
     goal = plan_goal(observed)
     if goal:
         return (*ground, *goal)
+    rollout = plan_rollout(desired, observed)
+    if any(isinstance(action, StopRollout) for action in rollout):
+        # What is desired is about to be something else.
+        return (*ground, *rollout)
     agency = plan_agency(desired, observed)
     hosts = tuple(action for view in observed.hosts for action in plan_host(desired, observed, view))
-    return (*ground, *agency, *hosts)
+    return (*ground, *rollout, *agency, *hosts)
 
 
 def _unblock_removal(desired: Desired, observed: Observed) -> tuple[Action, ...]:

@@ -19,6 +19,7 @@ from contrail_vsphere.contrailvm.desired import Desired, agency_name, to_record
 from contrail_vsphere.contrailvm.networks import missing_networks, plan_clearing, wanted_pool
 from contrail_vsphere.contrailvm.observed import Observed, PackageOffer
 from contrail_vsphere.contrailvm.policy import policy_for
+from contrail_vsphere.contrailvm.rollout_checks import space_problems
 from contrail_vsphere.model.eam import Agency, AgencyConfig, EsxAgentConfig, Trust
 
 AGENT_NAME = "ContrailVM"
@@ -123,7 +124,7 @@ def plan_agency(desired: Desired, observed: Observed) -> tuple[Action, ...]:
             return (Alarm(cause="publishing", reason=reason),)
         reason = f"{desired.cluster_name} has no agency of deployment {desired.key.deployment}"
         return (CreateAgency(config=wanted, url=offer.url, reason=reason),)
-    return _update(observed, observed.agency, wanted)
+    return _update(desired, observed, observed.agency, wanted)
 
 
 def _cannot_configure(desired: Desired, observed: Observed) -> tuple[Action, ...]:
@@ -140,10 +141,14 @@ def _cannot_configure(desired: Desired, observed: Observed) -> tuple[Action, ...
     return ()
 
 
-def _update(observed: Observed, agency: Agency, wanted: AgencyConfig) -> tuple[Action, ...]:
+def _update(desired: Desired, observed: Observed, agency: Agency, wanted: AgencyConfig) -> tuple[Action, ...]:
     changed = config_difference(wanted, agency.config)
     if not changed:
         return ()
+    if not {"package", "size"}.isdisjoint(changed):
+        held = _not_yet(desired, observed)
+        if held:
+            return held
     what = ", ".join(changed)
     sent = observed.record.sent
     if sent is not None and sent.digest == config_digest(wanted):
@@ -154,6 +159,23 @@ def _update(observed: Observed, agency: Agency, wanted: AgencyConfig) -> tuple[A
             retry = Wait(reason=f"{what} is sent again", until=sent.at + NOT_TAKEN_RETRY)
             return (Alarm(cause="eam.not-taken", reason=reason), retry)
     return (UpdateAgency(agency=agency.id, config=wanted, changed=changed, reason=f"the agency's {what} differ"),)
+
+
+def _not_yet(desired: Desired, observed: Observed) -> tuple[Action, ...]:
+    """EAM makes the new ContrailVMs of a cluster all at once: first the canaries' clusters, and only where they fit."""
+    view = observed.rollout
+    if view is None or not view.rollout.active:
+        return ()
+    if not view.updates(observed.key):
+        return (Wait(reason=f"{desired.cluster_name} follows: {view.held_back or 'the canaries come first'}"),)
+    if view.rollout.kind == "upgrade" and not view.rollout.unchecked and observed.offer is not None:
+        problems = space_problems(desired, observed, disk_bytes=observed.offer.disk_bytes)
+        if problems:
+            return (
+                Alarm(cause="rollout.space", reason="; ".join(problems)),
+                Wait(reason="the upgrade waits for space"),
+            )
+    return ()
 
 
 def plan_goal(observed: Observed) -> tuple[Action, ...]:

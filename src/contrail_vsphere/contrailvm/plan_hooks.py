@@ -22,6 +22,8 @@ from contrail_vsphere.contrailvm.actions import (
 from contrail_vsphere.contrailvm.desired import Desired
 from contrail_vsphere.contrailvm.networks import nic_changes, wanted_networks
 from contrail_vsphere.contrailvm.observed import HostView, Observed
+from contrail_vsphere.contrailvm.plan_rollout import plan_turn
+from contrail_vsphere.contrailvm.rollout_view import waits_for_turn
 from contrail_vsphere.model.eam import EsxAgent, VmHook
 from contrail_vsphere.model.ids import VmId
 from contrail_vsphere.model.inventory import VirtualMachine
@@ -52,9 +54,9 @@ def plan_hook(desired: Desired, observed: Observed, view: HostView) -> tuple[Act
 
 def _prepare(desired: Desired, observed: Observed, view: HostView, agent: EsxAgent, hook: VmHook) -> tuple[Action, ...]:
     host, vm = view.host.id, view.hook_vm
-    turn = _not_its_turn(observed, view)
+    turn = _turn(desired, observed, view)
     if turn:
-        return (Wait(host=host, reason=turn),)
+        return turn
     if vm is None or not vm.nics:
         return (Wait(host=host, reason=f"the new ContrailVM ({hook.vm}) is not in the inventory yet"),)
     unattached = [role for role, network in wanted_networks(desired, observed) if network is None]
@@ -97,33 +99,31 @@ def _prepare(desired: Desired, observed: Observed, view: HostView, agent: EsxAge
     )
 
 
+def _turn(desired: Desired, observed: Observed, view: HostView) -> tuple[Action, ...]:
+    """While a package is replaced the others wait in the hook, their old VM forwards on; empty when it may go on."""
+    if not waits_for_turn(view):
+        return ()
+    by_rollout = plan_turn(desired, observed, view)
+    if by_rollout is not None:
+        return by_rollout
+    reason = _not_its_turn(observed, view)
+    return (Wait(host=view.host.id, reason=reason),) if reason else ()
+
+
 def _not_its_turn(observed: Observed, view: HostView) -> str:
-    """While a package is replaced, one ContrailVM at a time; the others wait in the hook, their old VM forwards on."""
-    if view.hook is None or view.hook.state != "provisioned" or not _replaces(view):
-        return ""
+    """Without a rollout (a host that was away, a redeployment that EAM began by itself): one at a time, by name."""
     earlier = True
     for other in observed.hosts:
         if other.host.id == view.host.id:
             earlier = False
         elif other.agent is None or not other.reachable or other.host.in_maintenance or other.record.hold:
             continue
-        elif other.hook is not None and other.hook.state == "provisioned" and _replaces(other):
+        elif waits_for_turn(other):
             if earlier:
                 return f"{other.host.name} is replaced first; the old ContrailVM goes on forwarding"
         elif other.agent.status != "green":
             return f"{other.host.name} comes up first; the old ContrailVM goes on forwarding"
     return ""
-
-
-def _replaces(view: HostView) -> bool:
-    """A new VM stands beside one that is still the host's ContrailVM."""
-    return (
-        view.agent is not None
-        and view.hook is not None
-        and view.agent.vm is not None
-        and view.hook.vm != view.agent.vm
-        and view.vm is not None
-    )
 
 
 def _powered_on(

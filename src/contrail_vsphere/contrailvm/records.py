@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from contrail_vsphere.contrailvm.desired import Build
 from contrail_vsphere.model.eam import HookState
 from contrail_vsphere.model.ids import VmId
 
@@ -47,10 +48,12 @@ class HookWork:
 
 @dataclass(frozen=True, slots=True)
 class BuiltFrom:
-    """Of which version of the package a VM was deployed."""
+    """Of which package, and in which size, a VM was deployed."""
 
     vm: VmId
     version: str
+    digest: str = ""
+    size: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +89,18 @@ class HostRecord:
 
     def version_of(self, vm: VmId) -> str | None:
         """The package that VM was deployed from; None when that was not noted."""
-        return next((each.version for each in self.built if each.vm == vm), None)
+        built = self.build_of(vm)
+        return built.version if built is not None else None
 
-    def with_built(self, vm: VmId, version: str) -> HostRecord:
+    def build_of(self, vm: VmId) -> BuiltFrom | None:
+        """What that VM was built from; None when that was not noted."""
+        return next((each for each in self.built if each.vm == vm), None)
+
+    def with_built(self, vm: VmId, build: Build) -> HostRecord:
         """With one more VM noted, old ones forgotten."""
         kept = tuple(each for each in self.built if each.vm != vm)
-        return replace(self, built=(*kept[-1:], BuiltFrom(vm, version)))
+        noted = BuiltFrom(vm, build.package.version, build.package.digest, build.size)
+        return replace(self, built=(*kept[-1:], noted))
 
     def ended(self, attempt: Attempt) -> HostRecord:
         """With that attempt at its end."""

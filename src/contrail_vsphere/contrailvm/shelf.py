@@ -41,6 +41,9 @@ class Shelf:
             ref=PackageRef(package.version, package.digest),
             roles=tuple(role for role, _network in package.nic_roles),
             sizes=tuple(option.id for option in package.descriptor.options),
+            disk_bytes=_disk_bytes(package),
+            hardware=package.descriptor.virtual_system_types,
+            url=self._publisher.url(package.digest),
         )
 
     def version_at(self, url: str) -> str:
@@ -50,6 +53,14 @@ class Shelf:
     async def probe(self, url: str) -> None:
         """Fetch as EAM would; raises what it would find wrong."""
         await self._publisher.probe(url)
+
+    async def fetchable(self, package: PackageFacts) -> str:
+        """Why EAM could not fetch a package now; empty when it could."""
+        try:
+            await self._publisher.probe(package.url)
+        except (RefusedError, TransientError, UsageError) as error:
+            return f"package {package.ref.version} cannot be fetched at {package.url}: {error}"
+        return ""
 
     async def offer(self, desired: Desired) -> PackageOffer:
         """The wanted package as EAM is to get it; what is wrong is in ``problem``."""
@@ -69,6 +80,7 @@ class Shelf:
             url=url,
             pem=self._publisher.certificate_pem,
             properties=self._properties(package, desired),
+            disk_bytes=_disk_bytes(package),
             reachable=not problem,
             problem=problem,
         )
@@ -89,3 +101,7 @@ class Shelf:
             for each in package.descriptor.properties
             if each.user_configurable
         )
+
+
+def _disk_bytes(package: Package) -> int:
+    return sum(disk.capacity for disk in package.descriptor.disks)

@@ -17,7 +17,7 @@ from contrail_vsphere.contrailvm.desired import Key
 from contrail_vsphere.contrailvm.notebook import Notebook
 from contrail_vsphere.contrailvm.observed import VRouterFact
 from contrail_vsphere.model.errors import ContrailVsphereError
-from contrail_vsphere.model.ids import HostId
+from contrail_vsphere.model.ids import HostId, VmId
 from contrail_vsphere.model.protocols import ReadinessState
 
 EAGER = 1.0
@@ -59,6 +59,7 @@ class Target:
     host: HostId
     address: str
     urgent: bool
+    vm: VmId | None = None
 
 
 class VRouterWatch:
@@ -112,8 +113,11 @@ class VRouterWatch:
             state = await self._state(target)
         at = self._now()
         before = self._notebook.vrouter(target.key, target.host)
-        since = before.since if before is not None and before.forwards == state.forwards else at
-        fact = VRouterFact(forwards=state.forwards, synced=state.synced, reason=state.reason, asked_at=at, since=since)
+        same = before is not None and (before.vm, before.forwards) == (target.vm, state.forwards)
+        since = before.since if same and before is not None else at
+        fact = VRouterFact(
+            forwards=state.forwards, synced=state.synced, reason=state.reason, asked_at=at, since=since, vm=target.vm
+        )
         if self._notebook.set_vrouter(target.key, target.host, fact) or (target.urgent and fact.ready):
             self._changed(target.key)
         return state

@@ -6,7 +6,8 @@ manager) runs the real first-boot program against the real manager, and its VRou
 
 Inner points for faults: ``guest.boot`` (``drop``: it never boots; ``delay``), ``guest.heartbeat`` (``drop``: Tools
 never report), ``guest.firstboot`` (``drop``: the program dies at a step; fact ``step`` names the effect),
-``vrouter.connect`` (``drop``: the agent never gets a control node; ``delay``).
+``vrouter.connect`` (``drop``: the agent never gets a control node; ``delay``). Their fact ``version`` is that of the OVF
+package that the VM came from.
 """
 
 from __future__ import annotations
@@ -238,7 +239,7 @@ class GuestRuntime:
 
     async def _fails(self, point: str, vm: VirtualMachine, **facts: str) -> bool:
         """Whether a fault rule stops the guest here; its delay is waited for."""
-        effect = self.world.service(FaultBook).point(point, vm, **facts)
+        effect = self.world.service(FaultBook).point(point, vm, version=vm.product_version, **facts)
         if effect is None:
             return False
         if effect.rule.delay:

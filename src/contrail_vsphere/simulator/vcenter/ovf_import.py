@@ -97,6 +97,7 @@ async def deploy(
             ovf_transport=descriptor.transports,
             vapp_properties=dict(properties),
             vapp_property_info=property_infos(descriptor),
+            product_version=descriptor.main_product.version,
             managed_by=managed_by,
             esx_agent=esx_agent,
         )

@@ -89,6 +89,7 @@ class VirtualMachine(Snapshotted):
         "vapp_properties": ("config.vAppConfig",),
         "vapp_property_info": ("config.vAppConfig",),
         "ovf_transport": ("config.vAppConfig",),
+        "product_version": ("config.vAppConfig",),
         "instance_uuid": ("config.instanceUuid", "summary.config.instanceUuid"),
         "bios_uuid": ("config.uuid", "summary.config.uuid"),
         "change_version": ("config.changeVersion", "resourceConfig.changeVersion"),
@@ -145,6 +146,8 @@ class VirtualMachine(Snapshotted):
     """vim.vApp.PropertyInfo values, as declared by the OVF package."""
     ovf_transport: tuple[str, ...] = ()
     """How the OVF environment reaches the guest, e.g. ``com.vmware.guestInfo``."""
+    product_version: str = ""
+    """Of the OVF package that it came from (``ProductSection/Version``)."""
     ovf_environment: Mapping[str, str] = field(default_factory=dict)
     """The properties as the guest sees them: those of the last power-on, defaults filled in."""
     change_version: int = 1

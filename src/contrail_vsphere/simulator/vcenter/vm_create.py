@@ -43,6 +43,7 @@ COPIED = (
     "vapp_properties",
     "vapp_property_info",
     "ovf_transport",
+    "product_version",
 )
 """What a clone has of its source, besides copies of cards and disks."""
 

@@ -98,6 +98,7 @@ def vapp_config(vm: VirtualMachine) -> Any:
     return data_object(
         vim.vApp.VmConfigInfo,
         property=[with_value(info, vm.vapp_properties.get(full_id(info))) for info in vm.vapp_property_info],
+        product=[data_object(vim.vApp.ProductInfo, key=0, version=vm.product_version)] if vm.product_version else [],
         ovfEnvironmentTransport=list(vm.ovf_transport),
         ipAssignment=data_object(vim.vApp.IPAssignmentInfo, ipAllocationPolicy="fixedPolicy", ipProtocol="IPv4"),
         installBootRequired=False,

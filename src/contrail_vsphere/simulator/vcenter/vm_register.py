@@ -52,6 +52,7 @@ KEPT = (
     "vapp_properties",
     "vapp_property_info",
     "ovf_transport",
+    "product_version",
     "change_version",
 )
 """What a configuration file says of a VM."""

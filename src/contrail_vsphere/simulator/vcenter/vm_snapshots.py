@@ -44,6 +44,7 @@ HELD = (
     "vapp_properties",
     "vapp_property_info",
     "ovf_transport",
+    "product_version",
 )
 """What a snapshot brings back. Identity, name and place stay what they are."""
 MOST = 32

@@ -1,0 +1,85 @@
+"""How each host of a deployment stands in its rollout, read from what is observed of its cluster. Pure."""
+
+from __future__ import annotations
+
+from contrail_vsphere.contrailvm.desired import Desired
+from contrail_vsphere.contrailvm.observed import HostView, Observed
+from contrail_vsphere.contrailvm.rollout import Rollout, Standing
+from contrail_vsphere.model.inventory import VirtualMachine
+
+
+def standings(rollout: Rollout, desired: Desired, observed: Observed) -> tuple[Standing, ...]:
+    """Every host of one cluster."""
+    return tuple(
+        Standing(
+            key=observed.key,
+            host=view.host.id,
+            name=view.host.name,
+            current=is_current(rollout, desired, observed, view),
+            serving=is_serving(view),
+            waiting=waits_for_turn(view),
+            running=view.vm is not None and view.vm.power == "poweredOn",
+            out=not view.reachable or view.host.in_maintenance is not False,
+        )
+        for view in observed.hosts
+    )
+
+
+def replaces(view: HostView) -> bool:
+    """A new VM stands beside one that is still the host's ContrailVM."""
+    return (
+        view.agent is not None
+        and view.hook is not None
+        and view.agent.vm is not None
+        and view.hook.vm != view.agent.vm
+        and view.vm is not None
+    )
+
+
+def waits_for_turn(view: HostView) -> bool:
+    """In the hook where the old ContrailVM still forwards."""
+    return view.hook is not None and view.hook.state == "provisioned" and replaces(view)
+
+
+def runs_now(view: HostView) -> VirtualMachine | None:
+    """The ContrailVM that is to forward at present: in a hook the new one, unless it still waits for its turn."""
+    return view.hook_vm if view.hook is not None and not waits_for_turn(view) else view.vm
+
+
+def is_serving(view: HostView) -> bool:
+    """The host's ContrailVM runs and forwards, whatever EAM is about to do with it."""
+    vm, vrouter = runs_now(view), view.vrouter
+    if vm is None or vrouter is None or vm.power != "poweredOn" or vrouter.vm not in (None, vm.id):
+        return False
+    return vrouter.forwards and view.record.hold is None
+
+
+def is_taken(rollout: Rollout, desired: Desired, observed: Observed) -> bool:
+    """EAM's configuration names the target for this cluster."""
+    agency, offer = observed.agency, observed.offer
+    if agency is None or offer is None or offer.digest != rollout.target.package.digest or not agency.config.agents:
+        return False
+    if desired.package.digest != offer.digest or agency.config.agents[0].ovf_url != offer.url:
+        return False
+    # A vCenter before 8.0 U3 has no word for sizes: one that is not to change is not asked after.
+    before = rollout.build_before(observed.key)
+    resized = before is not None and before.size != rollout.target.size
+    return not resized or agency.config.agents[0].deployment_option == rollout.target.size
+
+
+def is_current(rollout: Rollout, desired: Desired, observed: Observed, view: HostView) -> bool:
+    """EAM has the target, the host's ContrailVM was made from it, and all is well with it."""
+    agent, vm, vrouter = view.agent, view.vm, view.vrouter
+    if agent is None or vm is None or vrouter is None or view.hook is not None or view.record.hold is not None:
+        return False
+    well = agent.status == "green" and is_serving(view) and vrouter.ready
+    if not well or not is_taken(rollout, desired, observed):
+        return False
+    before = rollout.build_before(observed.key)
+    if before is None:
+        return True
+    built = view.record.build_of(vm.id)
+    if built is None:
+        return False
+    resized = before.size != rollout.target.size
+    return built.digest == rollout.target.package.digest and (not resized or built.size == rollout.target.size)

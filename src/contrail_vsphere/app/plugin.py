@@ -90,7 +90,9 @@ class PluginService:
             words(settings.contrail.servers), auth=_auth(settings.contrail, tls), tls=tls, random=self._random
         )
         await stack.enter_async_context(api)
-        inventory = ContrailInventory(api, _notifications(settings.contrail, self._random), random=self._random)
+        inventory = ContrailInventory(
+            api, _notifications(settings.contrail, self._random), poll=settings.contrail.poll, random=self._random
+        )
         http = await stack.enter_async_context(aiohttp.ClientSession())
         directory = await self._directory(settings.plugin, vcenter, http, stack)
         vcenter.inventory.start()

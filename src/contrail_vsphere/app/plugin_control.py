@@ -133,15 +133,26 @@ def status_of(plugin: VCenterPlugin, health: HealthBook) -> dict[str, Any]:
         {**asdict(host), "vlans_free": plugin.capacity(host.id).free, **asdict(plugin.readiness(host.id))}
         for host in plugin.hosts.sights()
     ]
-    brake = plugin.brake.state
+    brake, tally = plugin.brake.state, plugin.applier.tally
     return {
         "networks": networks,
         "ports": ports_shown,
         "hosts": hosts,
         "brake": {"engaged": brake.engaged, "reason": brake.reason, "refused": list(brake.refused)},
         "problems": [f"{each.source} {each.key}: {each.reason}" for each in health.bad()],
-        "done": dict(plugin.applier.tally.done),
+        "done": dict(tally.done),
+        "moves": tally.moves,
+        "plug_ms": _percentiles(tally.plug_seconds),
         "missing": list(plugin.not_ready()),
+    }
+
+
+def _percentiles(seconds: list[float]) -> dict[str, float | None]:
+    """From the moment a running card is first seen in need of a plug until its VRouterAgent has confirmed it."""
+    times = sorted(seconds)
+    return {
+        name: round(times[min(len(times) - 1, int(len(times) * share))] * 1000, 1) if times else None
+        for name, share in (("p50", 0.5), ("p99", 0.99))
     }
 
 

@@ -190,7 +190,9 @@ class ContrailSettings(Table):
     project_domain: str = "Default"
     """Keystone domain of the project."""
     brokers: str = Field(default="", examples=["amqps://10.0.0.11:5671"])
-    """URLs of RabbitMQ, with commas between them; empty: the API is polled every ten seconds."""
+    """URLs of RabbitMQ, with commas between them; empty: the API is polled."""
+    poll: float = Field(default=10.0, ge=1, le=600)
+    """Seconds between two polls while no notifications come; a poll that takes long is followed by a longer rest."""
     broker_username: str = "guest"
     """RabbitMQ user."""
     broker_password_file: File | None = Field(default=None, examples=["rabbitmq.password"])

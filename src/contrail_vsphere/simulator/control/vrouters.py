@@ -38,6 +38,11 @@ def add_vrouters(
         """Every agent: where it answers, whether it runs, its channels to the control nodes."""
         return [_shown(fleet(), name) for name in fleet().agents]
 
+    @app.get("/v1/vrouters/calls")
+    async def calls() -> dict[str, int]:
+        """Requests to all agents together: ``POST port``, ``DELETE port``, ``GET Snh_...``."""
+        return dict(sorted(fleet().calls.items()))
+
     @app.post("/v1/vrouters/{agent}/{verb}")
     async def do_with_vrouter(agent: str, verb: VRouterVerb) -> dict[str, Any]:
         """Break or mend one agent; ``kill`` leaves it dead until ``restart``."""
@@ -52,5 +57,7 @@ def _shown(fleet: VRouterFleet, name: str) -> dict[str, Any]:
         **fleet.ready[name],
         "life": agent.life,
         "forwards": agent.forwards,
+        "ports": len(agent.table.ports),
+        "active_ports": len(agent.active_ports()),
         "xmpp": {channel.controller: channel.state for channel in agent.channels},
     }

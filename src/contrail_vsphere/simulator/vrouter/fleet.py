@@ -13,6 +13,7 @@ import json
 import os
 import random
 import socket
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -41,6 +42,8 @@ class VRouterFleet:
         self._hung: set[str] = set()
         self._control_node: ControlNode | None = None
         self._random = random.Random(os.urandom(8))
+        self.calls: Counter[str] = Counter()
+        """Requests that were answered, by verb and first word of the path; all agents together."""
 
     @property
     def agents(self) -> Mapping[str, VRouterAgent]:
@@ -200,6 +203,7 @@ class VRouterFleet:
             raise web.HTTPServiceUnavailable
         if address in self._hung:
             await asyncio.Event().wait()
+        self.calls[f"{request.method} {request.path.split('/')[1]}"] += 1
         if port == self._ports["introspect"]:
             status, page = agent.answer_introspect(request.path)
             return web.Response(status=status, text=page, content_type="text/xml")

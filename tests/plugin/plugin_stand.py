@@ -54,6 +54,8 @@ class PluginStand:
         self._switches = switches or {}
         self._start = datetime.now(UTC)
         self.failures: list[str] = []
+        self.carrier_vms: list[VirtualMachine] = []
+        """The ContrailVMs, once ``carry`` was called."""
 
     def now(self) -> datetime:
         return self._start + timedelta(seconds=asyncio.get_running_loop().time() - self._origin)
@@ -64,6 +66,7 @@ class PluginStand:
         await self.vcenter.start()
         Switches(**self._switches).install(self.vcenter.world)
         await self.contrail.start()
+        self.vcenter.vrouters.control_node = self.contrail.control_node
         for host in self.vcenter.scenario.hosts():
             await self.vcenter.vrouters.add(host.moid, controllers=("127.0.0.1",), connect_after=0.0)
         await asyncio.sleep(1)
@@ -97,7 +100,7 @@ class PluginStand:
             contrail=self.inventory,
             api=self.api,
             agents=VRouterAgentClient(self.http),
-            forwards=Introspect(self.http).forwards,
+            introspect=Introspect(self.http),
             directory=self.directory_of_hosts,
             journal=self.journal,
             leader=AlwaysLeader(),
@@ -116,11 +119,42 @@ class PluginStand:
 
     async def crash(self) -> None:
         await self.plugin.stop(deadline=0.01)
+        await self.abandon()
+
+    async def abandon(self) -> None:
+        """Close what the plugin stands on."""
         await self.inventory.stop()
         await self.api.__aexit__(None, None, None)
         await self.client.close()
         await self.http.close()
         self.journal.close()
+
+    async def carry(self) -> None:
+        """Give every host a ContrailVM with a trunk card, so that frames find their way through its vRouter."""
+        port = vim.dvs.VmwareDistributedVirtualSwitch
+        setting = port.VmwarePortConfigPolicy(
+            vlan=port.TrunkVlanSpec(inherited=False, vlanId=[vim.NumericRange(start=1, end=4094)]),
+            macManagementPolicy=port.MacManagementPolicy(
+                inherited=False, allowPromiscuous=True, forgedTransmits=True, macChanges=True
+            ),
+        )
+        spec = vim.dvs.DistributedVirtualPortgroup.ConfigSpec(
+            name="contrail-trunk", type="earlyBinding", numPorts=8, defaultPortConfig=setting
+        )
+        await self.admin.run_task(self.dvs.ref, "AddDVPortgroup_Task", spec=[spec])
+        for number, host in enumerate(self.vcenter.scenario.hosts()):
+            vm = await self.vcenter.scenario.create_vm(f"cvm-{number}", host=host, nics=0, power_on=False)
+            with self.vcenter.world.commit("EAM") as tx:
+                tx.set(vm, esx_agent=True)  # HA and DRS leave it where it is
+            await self.change(vm, ("add", -1, "contrail-trunk"))
+            await self.vcenter.scenario.power_on(vm)
+            self.carrier_vms.append(vm)
+
+    @property
+    def carriers(self) -> dict[str, Any]:
+        """The VRouterAgents by their ContrailVM, as the packet oracle wants them."""
+        agents = self.vcenter.vrouters.agents
+        return {vm.moid: agents[vm.host.moid] for vm in self.carrier_vms if vm.host is not None}
 
     def directory_of_hosts(self) -> list[HostEntry]:
         fleet = self.vcenter.vrouters
@@ -221,9 +255,9 @@ class PluginStand:
         return {name: number for name, number in spent.items() if not any(word in name for word in reads)}
 
     def frame_arrives(self, source: VirtualMachine, target: VirtualMachine) -> bool:
-        frame = Frame(source=source.nics[0].mac, destination=target.nics[0].mac)
+        frame = Frame(source_mac=source.nics[0].mac, destination_mac=target.nics[0].mac)
         seen = verdict(
-            self.vcenter.world, self.vcenter.vrouters.agents, VmNic(source, source.nics[0].key),
+            self.vcenter.world, self.carriers, VmNic(source, source.nics[0].key),
             VmNic(target, target.nics[0].key), frame,
         )  # fmt: skip
         return seen.delivered

@@ -59,7 +59,7 @@ class ScopedStand(PluginStand):
                 contrail=inventory,
                 api=api,
                 agents=VRouterAgentClient(http),
-                forwards=Introspect(http).forwards,
+                introspect=Introspect(http),
                 directory=lambda: [
                     entry for entry in self.directory_of_hosts() if not scope.hosts or entry.name in scope.hosts
                 ],

@@ -21,6 +21,7 @@ from contrail_vsphere.app.host_directory import RemoteDirectory, StaticDirectory
 from contrail_vsphere.app.metrics import Metrics
 from contrail_vsphere.app.plugin_control import create_app
 from contrail_vsphere.app.plugin_reign import Reigns
+from contrail_vsphere.app.vcenter_ticket import TicketOffice
 from contrail_vsphere.config.settings import ContrailSettings, PluginSettings, Settings
 from contrail_vsphere.contrail.config_api import ConfigApi
 from contrail_vsphere.contrail.introspect import Introspect
@@ -38,9 +39,9 @@ from contrail_vsphere.model.errors import SettingsError
 from contrail_vsphere.model.protocols import HostEntry
 from contrail_vsphere.pki.identity import Identity, client_context
 from contrail_vsphere.pki.secrets import Secret, read_secret
-from contrail_vsphere.vcenter_plugin.desired import Selection
+from contrail_vsphere.vcenter_plugin.desired import Scope, Selection
 from contrail_vsphere.vcenter_plugin.plugin import EVENTS, PluginOptions, VCenterPlugin, vlans_in
-from contrail_vsphere.vsphere.endpoint import Credentials, ExtensionLogin
+from contrail_vsphere.vsphere.endpoint import Credentials, ExtensionLogin, TicketLogin
 from contrail_vsphere.vsphere.vcenter import VCenter
 
 
@@ -81,7 +82,8 @@ class PluginService:
     async def _start(self, stack: AsyncExitStack) -> None:
         settings, now = self.settings, self._now
         data = DataDirectory(settings.manager.data_dir / "plugin", now=now)
-        login = self._login()
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        login = self._login(http)
         stack.enter_context(data.held())
         vcenter = VCenter(endpoint(self._table), login, now=now, random=self._random)
         await stack.enter_async_context(vcenter)
@@ -93,7 +95,6 @@ class PluginService:
         inventory = ContrailInventory(
             api, _notifications(settings.contrail, self._random), poll=settings.contrail.poll, random=self._random
         )
-        http = await stack.enter_async_context(aiohttp.ClientSession())
         directory = await self._directory(settings.plugin, vcenter, http, stack)
         vcenter.inventory.start()
         vcenter.events.start(EVENTS)
@@ -106,7 +107,7 @@ class PluginService:
                 contrail=inventory,
                 api=api,
                 agents=VRouterAgentClient(http),
-                forwards=Introspect(http).forwards,
+                introspect=Introspect(http),
                 directory=directory,
                 journal=journal,
                 leader=leader,
@@ -180,11 +181,15 @@ class PluginService:
         for entry in self.health.items():
             self.health.forget(entry.source, entry.key)
 
-    def _login(self) -> Credentials:
-        """The account of the settings, else our extension's certificate."""
-        if self._table.username:
-            return administrator(self._table)
-        manager = self.settings.manager
+    def _login(self, http: aiohttp.ClientSession) -> Credentials:
+        """The account of the settings, else what the manager vouches for, else our extension's certificate."""
+        table, manager = self._table, self.settings.manager
+        if table.username:
+            return administrator(table)
+        if table.manager_url and table.manager_key_file is not None and table.manager_cert_file is not None:
+            identity = Identity(table.manager_key_file, table.manager_cert_file)
+            office = TicketOffice(table.manager_url, http, identity.client_context(ca_file=table.manager_ca_file))
+            return TicketLogin(table.manager_url, office.ticket)
         data = DataDirectory(manager.data_dir, now=self._now)
         return ExtensionLogin(key=manager.extension_key, identity=data.extension_identity(manager.extension_key))
 
@@ -254,6 +259,12 @@ def options(settings: PluginSettings) -> PluginOptions:
         rename=settings.rename,
         linger=settings.linger,
         reserved_vlans=frozenset(vlans_in(settings.reserved_vlans)),
+        scope=Scope(
+            switches=words(settings.own_switches),
+            networks=settings.part != "ports",
+            ports=settings.part != "networks",
+            hosts=frozenset(words(settings.hosts)),
+        ),
     )
 
 

@@ -166,6 +166,18 @@ class GroupDoor(Protocol):
         ...
 
 
+class IntrospectDoor(Protocol):
+    """``contrail.introspect.Introspect``."""
+
+    async def forwards(self, address: str) -> bool:
+        """Whether the VRouterAgent has a controller."""
+        ...
+
+    async def plugged(self, address: str) -> Mapping[UUID, tuple[UUID, int | None]]:
+        """All its ports: interface -> (VM, VLAN)."""
+        ...
+
+
 class AgentDoor(Protocol):
     """``contrail.vrouter_agent.VRouterAgentClient``."""
 

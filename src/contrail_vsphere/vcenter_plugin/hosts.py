@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from contrail_vsphere.model.errors import ContrailVsphereError
 from contrail_vsphere.model.ids import HostId
 from contrail_vsphere.model.inventory import Host
 from contrail_vsphere.model.protocols import HostEntry
+from contrail_vsphere.vcenter_plugin.agent_audit import AgentAudit
+from contrail_vsphere.vcenter_plugin.doors import IntrospectDoor
 from contrail_vsphere.vcenter_plugin.sights import HostSight
 
 EAGER, EAGER_FOR = 1.0, 120.0
@@ -25,6 +27,8 @@ STEADY = 30.0
 """Seconds between two questions to one that forwards."""
 REREAD = 5.0
 """Seconds between two looks at the HostDirectory."""
+AUDIT = 300.0
+"""Seconds between two questions about all ports of one."""
 TOGETHER = 256
 """Questions at once."""
 
@@ -37,6 +41,7 @@ class _Fact:
     reachable: bool = False
     reason: str = "not asked yet"
     due: float = 0.0
+    audit_due: float = 0.0
     asking: asyncio.Task[None] | None = None
 
 
@@ -48,16 +53,18 @@ class HostBook:
         *,
         hosts: Callable[[], Mapping[HostId, Host]],
         directory: Callable[[], Iterable[HostEntry]],
-        forwards: Callable[[str], Awaitable[bool]],
+        introspect: IntrospectDoor,
     ) -> None:
         self._hosts = hosts
         self._directory = directory
-        self._forwards = forwards
+        self._introspect = introspect
         self._facts: dict[HostId, _Fact] = {}
         self._slots = asyncio.Semaphore(TOGETHER)
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.on_change: Callable[[HostId], None] = lambda _host: None
+        self.audit: AgentAudit | None = None
+        """Judges what agents have, once there is something to judge by."""
 
     def sight(self, host: HostId) -> HostSight | None:
         """The host as it is seen; None when vCenter does not know it."""
@@ -102,6 +109,11 @@ class HostBook:
         self._read_directory()
         await asyncio.gather(*(self._ask(host, fact) for host, fact in tuple(self._facts.items())))
 
+    async def first_audits(self, audit: AgentAudit) -> None:
+        """From now on agents are asked what they have; return once every one that answers has been."""
+        self.audit = audit
+        await asyncio.gather(*(self._ask(host, fact) for host, fact in tuple(self._facts.items()) if fact.reachable))
+
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
@@ -135,7 +147,8 @@ class HostBook:
     async def _ask(self, host: HostId, fact: _Fact) -> None:
         try:
             async with self._slots:
-                forwards = await self._forwards(fact.address)
+                forwards = await self._introspect.forwards(fact.address)
+                await self._compare(host, fact)
             reachable, reason = True, "" if forwards else "no controller session is Established"
         except (ContrailVsphereError, OSError, TimeoutError) as error:
             forwards, reachable, reason = False, False, f"its agent does not answer: {error}"
@@ -150,3 +163,14 @@ class HostBook:
         self._wake.set()
         if changed and self._facts.get(host) is fact:
             self.on_change(host)
+
+    async def _compare(self, host: HostId, fact: _Fact) -> None:
+        """Ask for all ports of an agent that was away, or was last asked long ago."""
+        now = asyncio.get_running_loop().time()
+        if self.audit is None or (fact.reachable and now < fact.audit_due):
+            return
+        believed = self.audit.begin(host)
+        told = await self._introspect.plugged(fact.address)
+        if self._facts.get(host) is fact:
+            self.audit.end(host, believed, told)
+            fact.audit_due = now + AUDIT

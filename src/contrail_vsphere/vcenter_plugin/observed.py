@@ -155,7 +155,7 @@ class Observed:
             for group in groups if self.scope.ports else ():
                 found |= self.machines_on(group)
         if self.scope.networks:
-            found |= {UUID(str(vm.uuid)) for vm in self.contrail.vms.values() if self._is_mine(vm)}
+            found |= {UUID(str(vm.uuid)) for vm in self.contrail.vms.values() if self.is_mine(vm)}
         return found
 
     def networks(self) -> set[VnId]:
@@ -209,7 +209,7 @@ class Observed:
         ports = tuple(self._ports(instance, wanted, missing, elsewhere))
         contrail_vm = self.contrail.vms.get(self.identity.vm(instance))
         vmis = self.index.vmis_of.get(VirtualMachineId(instance), set())
-        if contrail_vm is not None and not self._is_mine(contrail_vm) and not ports:
+        if contrail_vm is not None and not self.is_mine(contrail_vm) and not ports:
             contrail_vm = None
         if not ports and contrail_vm is None:
             self._seen(instance)
@@ -298,7 +298,7 @@ class Observed:
             )
         for vmi in vmis.values():
             nic = vmi.annotations.get("nic", "")
-            if vmi.creator == CREATOR and self._is_mine(vmi) and nic.isascii() and nic.isdigit():
+            if vmi.creator == CREATOR and self.is_mine(vmi) and nic.isascii() and nic.isdigit():
                 port = PortId(instance, int(nic))
                 if port in elsewhere:
                     continue
@@ -330,7 +330,8 @@ class Observed:
         ids |= {plug.host for port in ports if port.record is not None for plug in port.record.plugs}
         return {host: sight for host in ids if (sight := self._host(host)) is not None}
 
-    def _is_mine(self, value: ContrailVm | Vmi) -> bool:
+    def is_mine(self, value: ContrailVm | Vmi) -> bool:
+        """Whether we made it, for this vCenter."""
         return value.creator == CREATOR and value.annotations.get("vcenter") == str(self.identity.vcenter)
 
     def _names(self, vms: Iterable[VmId]) -> tuple[str, ...]:

@@ -90,6 +90,9 @@ def _keep(port: PortSight, wanted: WantedPort, sight: MachineSight, policy: Port
         yield Wait(state="WAIT_HOST", port=port.id, seconds=LOOK_AGAIN, reason="the card is not connected to its port")
         return
     plug = port.record.plug(host.id) if port.record is not None else None
+    if plug is not None and not plug.vlan:
+        yield from _unplug(port, plug, sight, "the agent has it with a VLAN that it cannot have there")
+        return
     if plug is None:
         if wanted.on or port.dv.blocked is False:
             yield _claim(port, wanted, host, policy)
@@ -230,7 +233,7 @@ def _drain(port: PortSight, sight: MachineSight, policy: PortPolicy) -> Iterator
         return
     record = port.record
     if record is not None:
-        if not port.fresh:
+        if not port.fresh and record.key:
             yield RefetchPort(dvs=record.dvs, key=record.key, reason="the card is gone")
             return
         yield from _close(port)

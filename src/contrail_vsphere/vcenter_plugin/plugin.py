@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
@@ -26,11 +26,12 @@ from contrail_vsphere.model.ids import DvsId, HostId, NetworkId
 from contrail_vsphere.model.inventory import Change, Network
 from contrail_vsphere.model.port_group import marked_network
 from contrail_vsphere.model.protocols import HostEntry, ReadinessState
+from contrail_vsphere.vcenter_plugin.agent_audit import AgentAudit
 from contrail_vsphere.vcenter_plugin.apply import Applier
 from contrail_vsphere.vcenter_plugin.contrail_objects import ContrailWriter
 from contrail_vsphere.vcenter_plugin.controller import PluginController
 from contrail_vsphere.vcenter_plugin.desired import Scope, Selection, instance_of
-from contrail_vsphere.vcenter_plugin.doors import AgentDoor
+from contrail_vsphere.vcenter_plugin.doors import AgentDoor, IntrospectDoor
 from contrail_vsphere.vcenter_plugin.hosts import HostBook
 from contrail_vsphere.vcenter_plugin.identity import Identity, PortId, Scheme
 from contrail_vsphere.vcenter_plugin.ledger import Ledger
@@ -85,7 +86,7 @@ class VCenterPlugin:
         contrail: ContrailInventory,
         api: ConfigApi,
         agents: AgentDoor,
-        forwards: Callable[[str], Awaitable[bool]],
+        introspect: IntrospectDoor,
         directory: Callable[[], Iterable[HostEntry]],
         journal: RecordStore,
         leader: Leader,
@@ -101,7 +102,7 @@ class VCenterPlugin:
         clock = asyncio.get_running_loop().time
         self._clock = clock
         inventory = vcenter.inventory
-        self.hosts = HostBook(hosts=lambda: inventory.hosts, directory=directory, forwards=forwards)
+        self.hosts = HostBook(hosts=lambda: inventory.hosts, directory=directory, introspect=introspect)
         ports = DvPorts(vcenter)
         self.book = PortBook(ports)
         self.ledger = Ledger(journal)
@@ -174,6 +175,10 @@ class VCenterPlugin:
             for plug in record.plugs:
                 self.vlans.observe(record.id, plug.host, plug.vlan)
         await self._read_ports()
+        mark = self.controller.machines.mark
+        await self.hosts.first_audits(
+            AgentAudit(ledger=self.ledger, observed=self.observed, vlans=self.vlans, mark=mark)
+        )
         self.hosts.start()
         self.controller.start()
         self.started = True

@@ -95,6 +95,24 @@ class VCenterSettings(Table):
     tunnel_port: Port = 80
     """Port of that proxy."""
 
+    manager_url: BaseUrl = Field(default="", examples=["https://manager.example.com:8444"])
+    """In a ContrailVM: bootstrap server of the manager that lets the plugin in; no account of vCenter is kept there."""
+    manager_ca_file: File | None = Field(default=None, examples=["/var/lib/contrailvm/ca.pem"])
+    """The manager's CA certificate (PEM)."""
+    manager_cert_file: File | None = Field(default=None, examples=["/var/lib/contrailvm/client.pem"])
+    """The certificate (PEM) that the ContrailVM was enrolled with."""
+    manager_key_file: File | None = Field(default=None, examples=["/var/lib/contrailvm/client.key"])
+    """Its key, mode 0600."""
+
+    @model_validator(mode="after")
+    def _whole_door(self) -> Self:
+        files = (self.manager_ca_file, self.manager_cert_file, self.manager_key_file)
+        if any(file is None for file in files) if self.manager_url else any(files):
+            raise ValueError("manager_url, manager_ca_file, manager_cert_file and manager_key_file go together")
+        if self.manager_url and self.username:
+            raise ValueError("give manager_url or an account, not both")
+        return self
+
     @model_validator(mode="after")
     def _one_trust(self) -> Self:
         if self.ca_file is not None and self.thumbprint:
@@ -145,6 +163,8 @@ class BootstrapSettings(Table):
     """Where it binds."""
     advertise: BaseUrl = Field(default="", examples=["https://manager.example.com:8444"])
     """Base URL under which ContrailVMs and vCenter reach it; empty: the address it binds."""
+    vcenter_tickets: bool = False
+    """Let the plugins in ContrailVMs into vCenter, by clone tickets of the manager's session: with all its rights."""
 
 
 class ControlSettings(Table):
@@ -212,6 +232,12 @@ class PluginSettings(Table):
     """Projects whose networks get none; the default one has Contrail's own."""
     switches: str = "*"
     """Distributed switches that carry the port groups."""
+    own_switches: str = "*"
+    """Those of them that this plugin serves, where several share the work by switch."""
+    part: Literal["all", "networks", "ports"] = "all"
+    """What it does: networks makes port groups and clears up, ports serves VMs; one of each kind, or all in one."""
+    hosts: str = Field(default="", examples=["esx-01.example.com"])
+    """Names or managed object ids of the hosts whose VMs it serves; empty: all. In a ContrailVM: its own host."""
     hosts_file: File | None = Field(default=None, examples=["ESXiToVRouterIp.map"])
     """Which VRouterAgent serves which host: a line ESXI:VROUTER per host."""
     hosts_url: BaseUrl = Field(default="", examples=["http://127.0.0.1:8080"])
@@ -228,6 +254,12 @@ class PluginSettings(Table):
     """Seconds until the objects of a VM that is gone are deleted; one that is registered again keeps them."""
     reserved_vlans: str = Field(default="", examples=["1-99, 4000"])
     """VLANs that no port gets, beside those of other port groups."""
+
+    @model_validator(mode="after")
+    def _ports_of_hosts(self) -> Self:
+        if self.hosts and self.part != "ports":
+            raise ValueError('hosts goes with part = "ports": another plugin makes the networks')
+        return self
 
     @model_validator(mode="after")
     def _one_directory(self) -> Self:
@@ -294,6 +326,14 @@ class ServerManagerSettings(Table):
     """Token for the Ansible server, mode 0600. Without it: `ansible.token` in `data_dir`, made on the first start."""
     ansible_ca_file: File | None = Field(default=None, examples=["ansible-ca.pem"])
     """CA certificates (PEM) of the Ansible server."""
+    ansible_listen: Listen = Address("127.0.0.1", 9003)
+    """Where `serve-ansible` binds; HTTPS with a certificate of our own CA unless it is loopback."""
+    ansible_data_dir: File = Path("/var/lib/contrail-server-manager-ansible")
+    """Its runs, one directory each, and `debug.log`."""
+    ansible_slots: int = Field(default=4, gt=0, le=64)
+    """Runs at once; others wait. Each takes about 350 MB."""
+    ansible_run_timeout: float = Field(default=7200.0, gt=0)
+    """Seconds after which a run is canceled."""
     upload_limit: int = Field(default=20 * 2**30, gt=0)
     """Bytes that one uploaded image may have."""
 

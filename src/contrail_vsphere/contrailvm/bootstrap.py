@@ -196,7 +196,8 @@ class BootstrapServer:
         try:
             return certificate, await self._configuration(certificate)
         except EnrolmentRefused as refused:
-            audit.warning("%s refused: %s (%s)", request.path, refused.message, certificate.common_name)
+            what = request.path.rpartition("/")[2]
+            audit.warning("%s refused: %s (%s)", what, refused.message, certificate.common_name)
             raise
 
 

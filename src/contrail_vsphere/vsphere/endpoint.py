@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,4 +57,15 @@ class ExtensionLogin:
     identity: Identity = field(repr=False)
 
 
-Credentials = PasswordLogin | ExtensionLogin
+@dataclass(frozen=True, slots=True)
+class TicketLogin:
+    """``CloneSession``: somebody who has a session vouches for us, and no password or key of vCenter is kept here.
+
+    ``ticket`` asks for one; each is good for a single login, within a minute or so. ``name`` says who vouches.
+    """
+
+    name: str
+    ticket: Callable[[], Awaitable[Secret]] = field(repr=False)
+
+
+Credentials = PasswordLogin | ExtensionLogin | TicketLogin

@@ -23,7 +23,7 @@ from contrail_vsphere.model.errors import (
     Unreachable,
 )
 from contrail_vsphere.vsphere import tunnel
-from contrail_vsphere.vsphere.endpoint import Credentials, ExtensionLogin
+from contrail_vsphere.vsphere.endpoint import Credentials, ExtensionLogin, TicketLogin
 from contrail_vsphere.vsphere.errors import translate
 from contrail_vsphere.vsphere.transport import COOKIE, Sink, SoapTransport
 from contrail_vsphere.wire.soap.decode import ResponseDecoder
@@ -192,6 +192,10 @@ class Session:
             self.versions[EAM] = eam_version_for(content.about.apiVersion)
             if isinstance(self.credentials, ExtensionLogin):
                 cookie = await self._by_certificate(content, self.credentials)
+            elif isinstance(self.credentials, TicketLogin):
+                clone = {"cloneTicket": (await self.credentials.ticket()).reveal()}
+                _, changed = await self._send(content.sessionManager, "CloneSession", clone, cookie=cookie)
+                cookie = changed or cookie
             else:
                 login = {"userName": self.credentials.username, "password": self.credentials.reveal()}
                 _, changed = await self._send(content.sessionManager, "Login", login, cookie=cookie)
@@ -239,5 +243,10 @@ class Session:
         )
 
     def _who(self) -> str:
-        login = self.credentials
-        return f"extension {login.key}" if isinstance(login, ExtensionLogin) else login.username
+        match self.credentials:
+            case ExtensionLogin(key=key):
+                return f"extension {key}"
+            case TicketLogin(name=name):
+                return f"the guest of {name}"
+            case login:
+                return login.username

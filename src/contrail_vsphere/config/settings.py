@@ -258,7 +258,7 @@ class PluginSettings(Table):
     @model_validator(mode="after")
     def _ports_of_hosts(self) -> Self:
         if self.hosts and self.part != "ports":
-            raise ValueError('hosts goes with part = "ports": another plugin makes the networks')
+            raise ValueError('hosts and part = "ports" go together: another plugin makes the networks')
         return self
 
     @model_validator(mode="after")

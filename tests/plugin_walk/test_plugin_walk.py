@@ -40,9 +40,10 @@ async def walk(directory: Path, *, seed: int, chapters: int, steps: int) -> None
     chance = Random(seed)
     chosen, scarce = switches(chance), chance.random() < 0.25
     async with PluginSite(directory, switches=chosen, events=bool(seed % 2), scarce=scarce) as site:
+        mischief = PluginMischief(site, chance)
         for chapter in range(chapters):
             site.told.append(f"  seed {seed}, chapter {chapter}, scarce {scarce}, {chosen}")
-            await PluginMischief(site, chance).walk(steps)
+            await mischief.walk(steps)
             wrongs = await site.rest()
             assert not wrongs, "\n".join([*wrongs, *site.told])
 

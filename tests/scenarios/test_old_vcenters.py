@@ -1,4 +1,4 @@
-"""The everyday on releases whose EAM says and takes less: no hooks (6.5), no pools (before 6.9), no pins (before 8.2)."""
+"""The everyday on releases whose EAM says and takes less: no hooks (6.5), no pools (before 6.9), no pins (8.2)."""
 
 import pytest
 

@@ -6,8 +6,8 @@ manager) runs the real first-boot program against the real manager, and its VRou
 
 Inner points for faults: ``guest.boot`` (``drop``: it never boots; ``delay``), ``guest.heartbeat`` (``drop``: Tools
 never report), ``guest.firstboot`` (``drop``: the program dies at a step; fact ``step`` names the effect),
-``vrouter.connect`` (``drop``: the agent never gets a control node; ``delay``). Their fact ``version`` is that of the OVF
-package that the VM came from.
+``vrouter.connect`` (``drop``: the agent never gets a control node; ``delay``). Their fact ``version`` is that of the
+OVF package that the VM came from.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class VRouterAgent:
     _channels: list[Xmpp] = field(default_factory=list)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _run: int = 0
-    _connected_at: float = 0.0
+    _connected_at: float | None = None
 
     @property
     def forwards(self) -> bool:
@@ -59,7 +59,7 @@ class VRouterAgent:
         if self.control_node is None:
             return PortFacts(vm=port.vm, network=port.network, v4=_ANY_SUBNET)
         facts = self.control_node.facts(port_id)
-        if facts is None or facts.vm != port.vm or not self._connected_at:
+        if facts is None or facts.vm != port.vm or self._connected_at is None:
             return None  # the agent asks for the VM that was posted, and sees the interfaces of that VM only
         begin = max(facts.since, port.since, self._connected_at)
         return facts if self.clock.time() >= begin + self.control_node.delay else None
@@ -74,7 +74,7 @@ class VRouterAgent:
         """The process starts: port files are read, control nodes are called."""
         self.life, self.aborted = "running", ""
         self._run += 1
-        self._connected_at = 0.0
+        self._connected_at = None
         self.table.stamp(self.clock.time())
         self._channels = [Xmpp(controller, since=self._now()) for controller in self.controllers[:2]]
         try:
@@ -101,7 +101,7 @@ class VRouterAgent:
 
     def set_xmpp(self, state: XmppState, *, controller: str = "") -> None:
         """Set the channel to one control node, or all of them."""
-        if state == "established" and not self._connected_at:
+        if state == "established" and self._connected_at is None:
             self._connected_at = self.clock.time()
         for number, channel in enumerate(self._channels):
             if controller and channel.controller != controller:

@@ -22,6 +22,9 @@ from contrail_vsphere.model.errors import ContrailVsphereError
 
 GRACE = 10.0
 """Seconds a process gets to end by itself before it is killed."""
+MAIN: Final = "contrail_vsphere.cli.main"
+SERVER_MANAGER: Final = "contrail_vsphere.cli.server_manager.main"
+_COMMANDS: Final = {MAIN: "contrail-vsphere", SERVER_MANAGER: "server-manager"}
 PR_SET_PDEATHSIG: Final = 1
 """From linux/prctl.h: the signal a process gets when its parent dies."""
 
@@ -56,6 +59,8 @@ class Children:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._children: list[Child] = []
+        self.inside: tuple[str, ...] = ()
+        """What stands before every command from now on: ``nsenter`` and its arguments."""
 
     async def __aenter__(self) -> Children:
         """Nothing runs yet."""
@@ -66,11 +71,11 @@ class Children:
         for child in reversed(self._children):
             await child.stop()
 
-    async def start(self, name: str, *arguments: str) -> Child:
+    async def start(self, name: str, *arguments: str, module: str = MAIN) -> Child:
         """Start ``contrail-vsphere ARGUMENTS`` and wait for the JSON line by which it says that it serves."""
         log = self._directory / f"{name}.log"
         with log.open("ab") as errors:
-            process = await _spawn(*arguments, stderr=errors)
+            process = await _spawn(*self.inside, sys.executable, "-m", module, *arguments, stderr=errors)
         child = Child(name, process, log)
         self._children.append(child)
         line = await process.stdout.readline() if process.stdout is not None else b""
@@ -80,9 +85,9 @@ class Children:
         child.ready = json.loads(line)
         return child
 
-    async def call(self, *arguments: str) -> dict[str, Any]:
+    async def call(self, *arguments: str, module: str = MAIN) -> dict[str, Any]:
         """Run one command to its end and return the JSON object it printed."""
-        process = await _spawn(*arguments, stderr=asyncio.subprocess.PIPE)
+        process = await _spawn(*self.inside, sys.executable, "-m", module, *arguments, stderr=asyncio.subprocess.PIPE)
         try:
             out, errors = await process.communicate()
         finally:
@@ -90,18 +95,15 @@ class Children:
                 await _end(process)
         if process.returncode:
             said = _last_line(errors.decode(errors="replace")).removeprefix("error: ")
-            raise ContrailVsphereError(f"`contrail-vsphere {' '.join(arguments)}` failed: {said}")
+            raise ContrailVsphereError(f"`{_COMMANDS.get(module, module)} {' '.join(arguments)}` failed: {said}")
         value: dict[str, Any] = json.loads(out or b"{}")
         return value
 
 
-async def _spawn(*arguments: str, stderr: Any) -> asyncio.subprocess.Process:
+async def _spawn(*command: str, stderr: Any) -> asyncio.subprocess.Process:
     """A command of ours, in a process group of its own: Ctrl-C reaches the demo alone, which ends the rest in order."""
     return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "contrail_vsphere.cli.main",
-        *arguments,
+        *command,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=stderr,

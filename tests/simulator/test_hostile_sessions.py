@@ -121,5 +121,5 @@ async def test_a_sender_that_goes_away_leaves_nothing_open(vcenter):
         await writer.drain()
         writer.transport.abort()
     await asyncio.sleep(0.2)
-    assert not vcenter.server._background
+    assert not vcenter.server.dispatcher.background
     assert b" 200 " in await raw(vcenter, post(ENVELOPE.format(CONTENT)))

@@ -303,7 +303,7 @@ class VCenterSimulator:
     async def _listen(self, directory: Path, listen: str, tunnel_port: int) -> None:
         host, _, port = listen.rpartition(":")
         identity = tls.make_identity(directory, host)
-        self.server.thumbprint = identity.thumbprint
+        self.server.dispatcher.thumbprint = identity.thumbprint
         application = self.server.application()
         if self.eam.profile.rest:
             RestDoor(self.world, self.eam.profile, version=self.release.newest).add_routes(application)

@@ -74,7 +74,10 @@ class _Document(Machine):
         self._parse(data, last=False)
 
     def _finish(self) -> None:
-        self._parse(b"", last=True)
+        try:
+            self._parse(b"", last=True)
+        finally:
+            del self._parser  # it and we refer to each other: no need to wait for the garbage collector
 
     def _parse(self, data: bytes, *, last: bool) -> None:
         try:

@@ -20,7 +20,7 @@ from contrail_vsphere.app.data_dir import DataDirectory
 from contrail_vsphere.app.host_directory import RemoteDirectory, StaticDirectory
 from contrail_vsphere.app.metrics import Metrics
 from contrail_vsphere.app.plugin_control import create_app
-from contrail_vsphere.app.plugin_reign import Reigns
+from contrail_vsphere.app.reign import Reigns
 from contrail_vsphere.app.vcenter_ticket import TicketOffice
 from contrail_vsphere.config.settings import ContrailSettings, PluginSettings, Settings
 from contrail_vsphere.contrail.config_api import ConfigApi
@@ -66,7 +66,7 @@ class PluginService:
         self.ready: dict[str, Any] = {}
         self.health = HealthBook(now=now)
         self.metrics = Metrics()
-        self.reigns: Reigns
+        self.reigns: Reigns[VCenterPlugin]
 
     async def __aenter__(self) -> PluginService:
         """Start everything, or nothing."""
@@ -133,9 +133,9 @@ class PluginService:
     @property
     def plugin(self) -> VCenterPlugin:
         """The one that acts. NotReadyYet while another process does."""
-        return self.reigns.plugin
+        return self.reigns.acting
 
-    def _alone(self, plugin: Callable[[Leader, RecordStore], VCenterPlugin], journal: Journal) -> Reigns:
+    def _alone(self, plugin: Callable[[Leader, RecordStore], VCenterPlugin], journal: Journal) -> Reigns[VCenterPlugin]:
         """The journal is a file of ours, and nobody else acts."""
 
         async def make(leader: Leader, _epoch: int) -> VCenterPlugin:
@@ -145,7 +145,7 @@ class PluginService:
 
     async def _elected(
         self, plugin: Callable[[Leader, RecordStore], VCenterPlugin], vcenter: VCenter, stack: AsyncExitStack
-    ) -> Reigns:
+    ) -> Reigns[VCenterPlugin]:
         """The journal is in ZooKeeper, where whoever is elected next reads it."""
         settings = self.settings.zookeeper
         servers = ZooKeeperServers(

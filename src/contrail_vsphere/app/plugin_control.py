@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException as AnyHttpError
 from contrail_vsphere.app.access import TokenFile
 from contrail_vsphere.app.control import _on_error, _on_http_error, _on_invalid, _require
 from contrail_vsphere.app.metrics import CONTENT_TYPE, Metrics
-from contrail_vsphere.app.plugin_reign import Reigns
+from contrail_vsphere.app.reign import Reigns
 from contrail_vsphere.engine.health import HealthBook
 from contrail_vsphere.model.errors import ContrailVsphereError, NotFound
 from contrail_vsphere.model.ids import HostId
@@ -26,7 +26,7 @@ from contrail_vsphere.vcenter_plugin.plan_ports import plan_machine
 from contrail_vsphere.vcenter_plugin.plugin import VCenterPlugin
 
 
-def create_app(*, reigns: Reigns, tokens: TokenFile, health: HealthBook, metrics: Metrics) -> FastAPI:
+def create_app(*, reigns: Reigns[VCenterPlugin], tokens: TokenFile, health: HealthBook, metrics: Metrics) -> FastAPI:
     """The ASGI application; serve it with ``control_server.ControlServer``."""
     app = FastAPI(title="contrail-vsphere plugin API", version="1", docs_url=None, redoc_url=None)
     app.include_router(_probes(reigns))
@@ -38,7 +38,7 @@ def create_app(*, reigns: Reigns, tokens: TokenFile, health: HealthBook, metrics
     return app
 
 
-def _probes(reigns: Reigns) -> APIRouter:
+def _probes(reigns: Reigns[VCenterPlugin]) -> APIRouter:
     router = APIRouter(tags=["probes"])
 
     @router.get("/healthz", summary="The process is alive")
@@ -54,7 +54,7 @@ def _probes(reigns: Reigns) -> APIRouter:
     return router
 
 
-def _readings(reigns: Reigns, tokens: TokenFile, health: HealthBook, metrics: Metrics) -> APIRouter:
+def _readings(reigns: Reigns[VCenterPlugin], tokens: TokenFile, health: HealthBook, metrics: Metrics) -> APIRouter:
     router = APIRouter(tags=["read"], dependencies=[Depends(_require(tokens, "viewer"))])
 
     @router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
@@ -67,26 +67,26 @@ def _readings(reigns: Reigns, tokens: TokenFile, health: HealthBook, metrics: Me
 
     @router.get("/v1/status", summary="Networks, ports and hosts, and what is wrong with them")
     async def status() -> dict[str, Any]:
-        return status_of(reigns.plugin, health)
+        return status_of(reigns.acting, health)
 
     @router.get("/v1/plan", summary="What the plugin would do now, with reasons")
     async def plan() -> dict[str, Any]:
-        return plan_of(reigns.plugin)
+        return plan_of(reigns.acting)
 
     @router.get("/v1/audit", summary="Whether vCenter, Contrail and the ledger agree")
     async def get_audit() -> dict[str, Any]:
-        plugin = reigns.plugin
+        plugin = reigns.acting
         await plugin.refresh()
         found = audit(plugin.observed)
         return {"findings": [asdict(each) for each in found], "good": not found}
 
     @router.get("/v1/explain", summary="Why a VM is not connected")
     async def get_explain(vm: Annotated[str, Query(description="Name, moid or instance UUID")]) -> dict[str, Any]:
-        return explain_of(reigns.plugin, vm)
+        return explain_of(reigns.acting, vm)
 
     @router.get("/v1/hosts/{host}/readiness", summary="Whether the host's vRouter forwards, and has all its ports")
     async def readiness(host: str) -> dict[str, Any]:
-        plugin = reigns.plugin
+        plugin = reigns.acting
         if plugin.hosts.sight(HostId(host)) is None:
             raise NotFound(f"vCenter has no host {host}")
         return asdict(plugin.readiness(HostId(host)))
@@ -94,17 +94,17 @@ def _readings(reigns: Reigns, tokens: TokenFile, health: HealthBook, metrics: Me
     return router
 
 
-def _commands(reigns: Reigns, tokens: TokenFile) -> APIRouter:
+def _commands(reigns: Reigns[VCenterPlugin], tokens: TokenFile) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["change"], dependencies=[Depends(_require(tokens, "operator"))])
 
     @router.post("/resync", summary="Read everything again and look at every key")
     async def resync() -> dict[str, Any]:
-        await reigns.plugin.resync()
+        await reigns.acting.resync()
         return {"changes": ["everything is looked at again"]}
 
     @router.post("/brakes/plugin/release", summary="Approve the deletions that the brake refused")
     async def release(reason: Annotated[str, Query()] = "") -> dict[str, Any]:
-        plugin = reigns.plugin
+        plugin = reigns.acting
         if not plugin.brake.state.engaged:
             raise HTTPException(409, "the brake is not engaged")
         released = plugin.brake.release(by="operator", reason=reason)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from contrail_vsphere.engine.batcher import Batcher
 from contrail_vsphere.engine.brake import DeletionBrake
+from contrail_vsphere.engine.fence import Fence
 from contrail_vsphere.engine.leader import Leader
 from contrail_vsphere.model.dvport import DvPortEdit
 from contrail_vsphere.model.errors import AlreadyExists, Conflict, ContrailVsphereError, NotFound, TransientError
@@ -40,7 +41,6 @@ from contrail_vsphere.vcenter_plugin.actions import (
     WritePort,
 )
 from contrail_vsphere.vcenter_plugin.doors import AgentDoor, ContrailObjects, GroupDoor, PortDoor
-from contrail_vsphere.vcenter_plugin.fence import Fence
 from contrail_vsphere.vcenter_plugin.hosts import HostBook
 from contrail_vsphere.vcenter_plugin.identity import PortId
 from contrail_vsphere.vcenter_plugin.ledger import Ledger

@@ -1,7 +1,7 @@
 """Who acts for a vCenter: one process alone, or the one of several that ZooKeeper has elected.
 
-A process that stands by keeps both inventories read and followed. When its reign begins it opens the journal, reads the
-DVPorts and compares: what is as it should be is not written again. When a reign ends, whatever ran is stopped (its
+A process that stands by keeps its caches of the outside worlds read and followed. When its reign begins it opens the
+journal and compares: what is as it should be is not written again. When a reign ends, whatever ran is stopped (its
 writes are refused from that moment on), and the process stands for election again, behind the others.
 """
 
@@ -12,12 +12,11 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from random import Random
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
 from contrail_vsphere.engine.backoff import Backoff
 from contrail_vsphere.engine.leader import Leader
 from contrail_vsphere.model.errors import ContrailVsphereError, NotReadyYet
-from contrail_vsphere.vcenter_plugin.plugin import VCenterPlugin
 
 RETRY: Final = Backoff(first=1.0, most=60.0)
 """Between two candidacies, when a reign could not begin."""
@@ -26,26 +25,47 @@ GRACE: Final = 10.0
 _LOG = logging.getLogger(__name__)
 
 
-class Reigns:
-    """Runs a plugin while this process leads.
+class Acts(Protocol):
+    """What acts for the length of one reign: a plugin, a manager."""
 
-    ``stand`` makes a candidacy, ``make`` a plugin for a reign that has begun. A process that is ``alone`` lets errors
-    of its one beginning reach ``first``; a candidate gives up its reign instead, so that another one may try.
+    async def start(self) -> None:
+        """Begin to act."""
+        ...
+
+    async def stop(self, deadline: float) -> None:
+        """Start nothing more; what runs gets so many seconds."""
+        ...
+
+    def not_ready(self) -> tuple[str, ...]:
+        """What is missing before it does its work; empty when it does."""
+        ...
+
+
+A = TypeVar("A", bound=Acts)
+
+
+class Reigns(Generic[A]):
+    """Runs what ``make`` makes while this process leads; ``what`` is its name to people.
+
+    ``stand`` makes a candidacy. A process that is alone lets errors of its one beginning reach ``first``; a candidate
+    gives up its reign instead, so that another one may try.
     """
 
     def __init__(
         self,
         *,
         stand: Callable[[], AbstractAsyncContextManager[Leader]],
-        make: Callable[[Leader, int], Awaitable[VCenterPlugin]],
+        make: Callable[[Leader, int], Awaitable[A]],
         ended: Callable[[], None],
         random: Random,
+        what: str = "plugin",
     ) -> None:
         self._stand = stand
         self._make = make
         self._ended = ended
         self._random = random
-        self._plugin: VCenterPlugin | None = None
+        self._what = what
+        self._acting: A | None = None
         self._task: asyncio.Task[None] | None = None
         self._first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.leads = False
@@ -55,15 +75,15 @@ class Reigns:
         self.reason = "it has not been elected yet"
 
     @property
-    def plugin(self) -> VCenterPlugin:
+    def acting(self) -> A:
         """The one that reigns. NotReadyYet when another process does."""
-        if self._plugin is None:
-            raise NotReadyYet(f"this plugin stands by: {self.reason}", hint="ask the process that leads")
-        return self._plugin
+        if self._acting is None:
+            raise NotReadyYet(f"this {self._what} stands by: {self.reason}", hint="ask the process that leads")
+        return self._acting
 
     def not_ready(self) -> tuple[str, ...]:
         """Why it does not do its work."""
-        return self._plugin.not_ready() if self._plugin is not None else (f"stands by: {self.reason}",)
+        return self._acting.not_ready() if self._acting is not None else (f"stands by: {self.reason}",)
 
     def start(self) -> None:
         """Stand for election, from now on."""
@@ -98,10 +118,10 @@ class Reigns:
 
     async def _reign(self, leader: Leader) -> None:
         epoch = await leader.wait_until_leader()
-        plugin = await self._make(leader, epoch)
+        acting = await self._make(leader, epoch)
         lost = asyncio.create_task(leader.lost(), name="reign-lost")
-        begin = asyncio.create_task(plugin.start(), name="reign-begins")
-        self._plugin, self.epoch = plugin, epoch
+        begin = asyncio.create_task(acting.start(), name="reign-begins")
+        self._acting, self.epoch = acting, epoch
         try:
             await asyncio.wait((lost, begin), return_when=asyncio.FIRST_COMPLETED)
             if not lost.done():
@@ -115,10 +135,10 @@ class Reigns:
             self.reason = f"reign {epoch} is over"
             _LOG.warning("reign %d is over", epoch)
         finally:
-            self.leads, self._plugin = False, None
+            self.leads, self._acting = False, None
             over = lost.done()
             for task in (lost, begin):
                 task.cancel()
             await asyncio.gather(lost, begin, return_exceptions=True)
-            await plugin.stop(0.0 if over else GRACE)
+            await acting.stop(0.0 if over else GRACE)
             self._ended()

@@ -28,9 +28,16 @@ class Limits:
     """ASGI middleware. ``uploads`` are paths whose body is streamed and has a limit of its own."""
 
     def __init__(
-        self, app: ASGIApp, *, rate: float = 100.0, burst: float = 400.0, uploads: tuple[str, ...] = ()
+        self,
+        app: ASGIApp,
+        *,
+        rate: float = 100.0,
+        burst: float = 400.0,
+        uploads: tuple[str, ...] = (),
+        body_bytes: int = BODY_BYTES,
     ) -> None:
         self._app = app
+        self._body_bytes = body_bytes
         self._rate = rate
         self._burst = burst
         self._uploads = uploads
@@ -51,9 +58,9 @@ class Limits:
         if scope["path"] in self._uploads:
             await self._app(scope, receive, send)
             return
-        body = await _whole_body(receive)
+        body = await _whole_body(receive, self._body_bytes)
         if body is None:
-            answer = JSONResponse({"error": f"the body has more than {BODY_BYTES} bytes", "hint": ""}, 413)
+            answer = JSONResponse({"error": f"the body has more than {self._body_bytes} bytes", "hint": ""}, 413)
             await answer(scope, receive, send)
             return
         await self._app(scope, _replay(body, receive), send)
@@ -73,7 +80,7 @@ class Limits:
         return 0.0
 
 
-async def _whole_body(receive: Receive) -> bytes | None:
+async def _whole_body(receive: Receive, limit: int) -> bytes | None:
     """The body, counted while it comes in; None if it is too large."""
     parts: list[bytes] = []
     size = 0
@@ -83,7 +90,7 @@ async def _whole_body(receive: Receive) -> bytes | None:
             return b"".join(parts)
         parts.append(message.get("body", b""))
         size += len(parts[-1])
-        if size > BODY_BYTES:
+        if size > limit:
             return None
         if not message.get("more_body"):
             return b"".join(parts)

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from contrail_vsphere.cli import config, contrailvm, demo, neutron, plugin, simulate
+from contrail_vsphere.cli import config, contrailvm, demo, demo_servers, neutron, plugin, simulate
 from contrail_vsphere.cli.run import run as run_command
 from contrail_vsphere.model.errors import ContrailVsphereError, NotConverged, UsageError
 
@@ -24,6 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("demo")(demo.demo)
+app.command("demo-servers")(demo_servers.demo_servers)
 app.command("run")(run_command)
 app.add_typer(simulate.app, name="simulate")
 app.add_typer(contrailvm.app, name="contrailvm")
@@ -47,9 +48,7 @@ def run(arguments: list[str] | None = None) -> None:
     sys.exit(main(arguments))
 
 
-def main(
-    arguments: list[str] | None = None, *, application: typer.Typer = app, name: str = "contrail-vsphere"
-) -> int:
+def main(arguments: list[str] | None = None, *, application: typer.Typer = app, name: str = "contrail-vsphere") -> int:
     """Run a command and return its exit code: 0 done, 1 failed, 2 wrong use, 3 not converged in time."""
     command = typer.main.get_command(application)
     try:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from contrail_vsphere.cli.main import main as run_command
-from contrail_vsphere.cli.server_manager import administration, change, provision, serve, show
+from contrail_vsphere.cli.server_manager import administration, change, provision, serve, serve_ansible, show
 from contrail_vsphere.cli.server_manager.client import Where
 
 app = typer.Typer(
@@ -34,6 +34,7 @@ app.command("explain")(show.explain)
 app.command("upload-image")(change.upload_image)
 app.command("upload_image", hidden=True)(change.upload_image)
 app.command("serve")(serve.serve)
+app.command("serve-ansible")(serve_ansible.serve_ansible)
 
 
 @app.callback()

@@ -25,6 +25,8 @@ EAM_KEY = "com.vmware.vim.eam"
 Status = Literal["green", "yellow", "red"]
 GoalState = Literal["enabled", "disabled", "uninstalled"]
 HookState = Literal["provisioned", "poweredOn", "prePowerOn"]
+Backend = Literal["eam", "system-vm"]
+"""Who keeps the VMs of an agency: ESX Agent Manager, or vLCM as System VMs (vSphere 9.0 and later)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,8 @@ class EsxAgentConfig:
     deployment_option: str = ""
     """``vmResourceConfiguration``: an OVF DeploymentOption id (EAM 8.3)."""
     disk_provisioning: str = ""
+    version: str = ""
+    """The package's, for people; EAM has no place for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,7 @@ class Agency:
     goal: GoalState
     issues: tuple[Issue, ...] = ()
     agents: tuple[EsxAgent, ...] = ()
+    backend: Backend = "eam"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,3 +139,5 @@ class EsxAgent:
     vm_name: str = ""
     hook: VmHook | None = None
     issues: tuple[Issue, ...] = field(default=())
+    unapplied: bool = False
+    """It is as it was before the agency's configuration changed, until somebody has it applied; never so with EAM."""

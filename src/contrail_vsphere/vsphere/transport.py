@@ -110,7 +110,7 @@ class SoapTransport:
             async with asyncio.timeout(deadline):
                 answer: tuple[Any, str] = await work
         except (ContrailVsphereError, aiohttp.ClientError, OSError, TimeoutError) as error:
-            translated = _translate(error, name=name, what=what, deadline=deadline)
+            translated = connection_error(error, name=name, what=what, deadline=deadline)
             if isinstance(translated, Unreachable | Untrusted):
                 self.breaker.failed(translated.message)
             else:
@@ -185,7 +185,8 @@ def _unexpected(response: aiohttp.ClientResponse, path: str) -> ContrailVsphereE
     return ProtocolError(f"{path} answers {status} ({kind})", hint="is this address a vCenter?")
 
 
-def _translate(error: BaseException, *, name: str, what: str, deadline: float) -> ContrailVsphereError:
+def connection_error(error: BaseException, *, name: str, what: str, deadline: float) -> ContrailVsphereError:
+    """What went wrong on the way to ``name`` and back, as one of ours; one of ours stays as it is."""
     if isinstance(error, ContrailVsphereError):
         return error
     if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):

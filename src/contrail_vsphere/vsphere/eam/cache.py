@@ -11,14 +11,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from contrail_vsphere.model.eam import Agency, EamFeatures
+from contrail_vsphere.model.eam import Agency, EamFeatures, Issue
 from contrail_vsphere.model.errors import ContrailVsphereError, NotFound, TransientError
 from contrail_vsphere.model.ids import AgencyId, HostId
-
-if TYPE_CHECKING:
-    from contrail_vsphere.vsphere.eam.client import EamClient
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,16 +34,44 @@ Subscriber = Callable[[AgencyId, Agency | None, Agency | None], None]
 """Called with before and after on each read of an agency, changed or not (repetition is evidence); None: it is gone."""
 
 
+class ReadsAgencies(Protocol):
+    """``EamClient``, or what gives something else as agencies (``vsphere.system_vm``)."""
+
+    @property
+    def features(self) -> EamFeatures:
+        """What the service can do."""
+        ...
+
+    async def agency_ids(self) -> tuple[AgencyId, ...]:
+        """All there are."""
+        ...
+
+    async def read_agency(self, agency: AgencyId) -> Agency:
+        """One of them whole; ``NotFound`` once it is gone."""
+        ...
+
+    async def refresh_agency(self, before: Agency, *, hosts: Collection[HostId], unsettled: bool) -> Agency:
+        """One of them with what may have changed read again."""
+        ...
+
+    async def agency_status(self, agency: AgencyId) -> tuple[str, str, tuple[Issue, ...]]:
+        """Status, goal state and all issues: cheap."""
+        ...
+
+
 def _works(agency: Agency) -> bool:
     """EAM is at work on it. One that is merely red waits for somebody else, for hours perhaps."""
     return agency.status == "yellow" or any(agent.status == "yellow" for agent in agency.agents)
 
 
 class EamCache:
-    """The agencies of one solution as last read."""
+    """The agencies of one solution as last read; ``name`` is what the log calls the service."""
 
-    def __init__(self, client: EamClient, *, solution_id: str, interval: float = INTERVAL) -> None:
+    def __init__(
+        self, client: ReadsAgencies, *, solution_id: str, interval: float = INTERVAL, name: str = "EAM"
+    ) -> None:
         self._client = client
+        self._name = name
         self._solution_id = solution_id
         self._interval = interval
         self._agencies: dict[AgencyId, Agency] = {}
@@ -155,7 +180,12 @@ class EamCache:
             except ContrailVsphereError as error:
                 # Whatever it is, EAM is asked again next time; how long it has been so shows in the health.
                 if not self.error:
-                    _LOG.log(logging.INFO if isinstance(error, TransientError) else logging.WARNING, "EAM: %s", error)
+                    _LOG.log(
+                        logging.INFO if isinstance(error, TransientError) else logging.WARNING,
+                        "%s: %s",
+                        self._name,
+                        error,
+                    )
                 self.error = str(error)
 
     async def _poll(self, *, whole: bool) -> None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field
 
 from contrail_vsphere.wire.system_vm.spec import (
     CloneConfig,
@@ -23,6 +25,10 @@ from contrail_vsphere.wire.system_vm.spec import (
     VmNameTemplate,
     VmResourceSpec,
 )
+
+E = TypeVar("E", bound=StrEnum)
+Known = Annotated[E | str, Field(union_mode="left_to_right")]
+"""A word of ours, or one that only a newer release has: it must not hide all the rest."""
 
 
 class DeploymentStatus(StrEnum):
@@ -118,7 +124,7 @@ class Notifications:
 class IssueInfo:
     """What keeps a deployment from getting on."""
 
-    type: IssueType
+    type: Known[IssueType]
     notifications: Notifications
 
 
@@ -184,7 +190,7 @@ class SolutionList:
 class DeploymentInfo:
     """One VM. ``replacement_vm`` is the one that is to take its place."""
 
-    status: DeploymentStatus
+    status: Known[DeploymentStatus]
     issues: list[IssueInfo]
     vm: str | None = None
     replacement_vm: str | None = None

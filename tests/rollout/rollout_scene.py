@@ -95,19 +95,19 @@ class RolloutScene(Scene):
 
     # -- watching -------------------------------------------------------------------------------------------------
 
-    def begin_watch(self) -> None:
-        """From now on, every second: who does not forward."""
+    def begin_watch(self, *, every=1.0) -> None:
+        """From now on, at such intervals in seconds: who does not forward."""
         self.dark, self.most_dark, self.turns = {}, 0, []
-        self._watcher = asyncio.create_task(self._look())
+        self._watcher = asyncio.create_task(self._look(every))
         self.world.observe(self._turn_seen)
 
-    async def _look(self) -> None:
+    async def _look(self, every) -> None:
         while True:
             dark = [host.name for host in self.in_service() if not self.forwards_now(host.name)]
             self.most_dark = max(self.most_dark, len(dark))
             for name in dark:
-                self.dark[name] = self.dark.get(name, 0.0) + 1.0
-            await asyncio.sleep(1.0)
+                self.dark[name] = self.dark.get(name, 0.0) + every
+            await asyncio.sleep(every)
 
     def _turn_seen(self, _done) -> None:
         for host, phase in self.phases().items():

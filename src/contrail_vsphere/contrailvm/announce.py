@@ -18,14 +18,17 @@ from contrail_vsphere.contrailvm.deeds import Deed, Deeds
 from contrail_vsphere.contrailvm.desired import Key
 from contrail_vsphere.contrailvm.doors import VCenterDoor
 from contrail_vsphere.contrailvm.observed import InventoryView
+from contrail_vsphere.contrailvm.registration import WARNINGS
+from contrail_vsphere.contrailvm.rollout import Rollout
 from contrail_vsphere.model.errors import ContrailVsphereError
 from contrail_vsphere.model.ids import HostId, VmId
 from contrail_vsphere.wire.soap.types import vim, vmodl
 
-Kind = Literal["repaired", "held", "degraded", "healthy"]
+Kind = Literal[
+    "repaired", "held", "degraded", "healthy", "rolloutBegan", "rolloutStopped", "rolledBack", "rolloutEnded"
+]
 """Last part of the event's type; the first is our extension's key (``registration.EVENTS``)."""
 
-_SEVERITY: dict[Kind, str] = {"repaired": "info", "held": "warning", "degraded": "warning", "healthy": "info"}
 _MANAGER = vim.event.EventManager("EventManager")
 DEADLINE = 30.0
 """Seconds one event may take to post."""
@@ -77,6 +80,21 @@ class Announcer:
         else:
             self._tell(key, "healthy", alarm.host, f"no longer so: {alarm.reason}")
 
+    def rollout(self, rollout: Rollout) -> None:
+        """A rollout began, was stopped, or is over; told on one of its clusters."""
+        if not rollout.before:
+            return
+        key = Key.parse(rollout.before[0][0])
+        why = f": {rollout.reason}" if rollout.reason else ""
+        what = f"{rollout.kind} of {rollout.deployment} to {rollout.target}"
+        if rollout.state == "running":
+            kind: Kind = "rolledBack" if rollout.kind == "rollback" else "rolloutBegan"
+            self._tell(key, kind, None, f"{what} by {rollout.by}{why}")
+        elif rollout.state == "stopped":
+            self._tell(key, "rolloutStopped", None, f"{what}{why}")
+        else:
+            self._tell(key, "rolloutEnded", None, f"{what} is over; {len(rollout.passed)} hosts went through its gate")
+
     async def stop(self) -> None:
         """What was not told by now is not told."""
         for task in self._telling:
@@ -116,7 +134,7 @@ class Announcer:
             createdTime=self._now(),
             userName="",
             eventTypeId=f"{self._solution_id}.{kind}",
-            severity=_SEVERITY[kind],
+            severity="warning" if kind in WARNINGS else "info",
             message=message,
             fullFormattedMessage=message,
             arguments=[vmodl.KeyAnyValue(key=name, value=value) for name, value in arguments.items()],

@@ -207,6 +207,7 @@ class ContrailVmManager:
         )
         self.notebook.on_desired = self.controller.mark
         self.controller.on_alarm = self._announcer.alarm
+        self.rollouts.told = self._announcer.rollout
         self.operator = Operator(
             controller=self.controller,
             notebook=self.notebook,

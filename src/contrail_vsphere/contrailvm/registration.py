@@ -18,7 +18,9 @@ from contrail_vsphere.contrailvm.doors import EamDoor, VCenterDoor
 from contrail_vsphere.model.errors import InvalidState, NotFound
 from contrail_vsphere.wire.soap.types import vim
 
-EVENTS = ("repaired", "held", "degraded", "healthy")
+EVENTS = ("repaired", "held", "degraded", "healthy", "rolloutBegan", "rolloutStopped", "rolledBack", "rolloutEnded")
+WARNINGS = ("held", "degraded", "rolloutStopped", "rolledBack")
+"""Those of them that tell of trouble."""
 TASKS = ("rollout", "repair")
 FAULTS = ("notReady",)
 PRIVILEGES = ("Operate", "View")
@@ -30,6 +32,10 @@ _LABELS = {
         "held": "ContrailVM on hold",
         "degraded": "ContrailVM degraded",
         "healthy": "ContrailVM healthy",
+        "rolloutBegan": "Rollout of ContrailVMs began",
+        "rolloutStopped": "Rollout of ContrailVMs stopped",
+        "rolledBack": "ContrailVMs go back to what they were",
+        "rolloutEnded": "Rollout of ContrailVMs is over",
     },
     "fault": {"notReady": "The vRouter is not ready"},
     "auth": {"Operate": "Operate ContrailVMs", "View": "View ContrailVMs"},
@@ -185,7 +191,7 @@ def _resources(key: str, label: str) -> list[Any]:
 
     events: dict[str, str] = {}
     for name, text in _LABELS["event"].items():
-        events[f"{key}.{name}.category"] = "info" if name in ("repaired", "healthy") else "warning"
+        events[f"{key}.{name}.category"] = "warning" if name in WARNINGS else "info"
         events[f"{key}.{name}.description"] = text
         events[f"{key}.{name}.fullFormat"] = f"{text}: {{message}}"
         events[f"{key}.{name}.formatOnHost"] = f"{text}: {{message}}"

@@ -19,12 +19,12 @@ MANAGER = "manager"
 
 
 class RolloutDesk:
-    """``now`` gives epoch seconds; ``began`` is told of every rollout that begins."""
+    """``now`` gives epoch seconds; ``told`` hears of every rollout that begins, is stopped, or is over."""
 
     def __init__(self, notebook: Notebook, *, now: Callable[[], float]) -> None:
         self._notebook = notebook
         self._now = now
-        self.began: Callable[[Rollout], None] = lambda _rollout: None
+        self.told: Callable[[Rollout], None] = lambda _rollout: None
 
     def write(
         self,
@@ -55,7 +55,7 @@ class RolloutDesk:
                 begun.append(rollout)
         self._notebook.write_desired(values, sources=sources, rollouts=begun)
         for each in begun:
-            self.began(each)
+            self.told(each)
         return tuple(begun)
 
     def do(self, key: Key, action: TakeTurn | EndTurn | StopRollout | FinishRollout) -> None:
@@ -75,12 +75,16 @@ class RolloutDesk:
             case StopRollout():
                 self._stop(rollout, action)
             case FinishRollout():
-                self._notebook.put_rollout(rollout.finished(at=self._now()))
+                self._put(rollout.finished(at=self._now()))
 
     def _stop(self, rollout: Rollout, action: StopRollout) -> None:
         if action.roll_back and self.roll_back(rollout, by=MANAGER, reason=action.reason):
             return
-        self._notebook.put_rollout(rollout.stopped(action.reason))
+        self._put(rollout.stopped(action.reason))
+
+    def _put(self, rollout: Rollout) -> None:
+        self._notebook.put_rollout(rollout)
+        self.told(rollout)
 
     def roll_back(self, rollout: Rollout, *, by: str, reason: str) -> tuple[Rollout, ...]:
         """Make the builds of before desired again; empty when there is no way back."""

@@ -1,0 +1,90 @@
+"""F12, F14: a bad package is stopped at the first host that shows it, and everything goes back to the one before."""
+
+import pytest
+
+from contrail_vsphere.simulator.core.faults import FaultRule
+
+pytestmark = pytest.mark.looptime
+
+
+async def test_f14_the_canary_fails_and_nobody_else_ever_noticed(scene):
+    async with scene(hosts=4) as lab:
+        before = {vm.moid for vm in lab.contrailvms()}
+        lab.break_package("1.1.0")
+        lab.begin_watch()
+        await lab.upgrade("1.1.0")
+        await lab.until(lambda: lab.rollout().kind == "rollback", seconds=1800)
+        await lab.until(lab.over, seconds=3600)
+        assert lab.all_on("1.0.0")
+        assert set(lab.turns) == {"esx-00"} and set(lab.dark) == {"esx-00"}
+        assert len(before & {vm.moid for vm in lab.contrailvms()}) == 3, "the other three were never replaced"
+        assert lab.told_in_vcenter("rolledBack")
+
+
+async def test_f14_a_host_fails_after_the_canary_passed(scene):
+    async with scene(hosts=5) as lab:
+        lab.begin_watch()
+        await lab.upgrade("1.1.0")
+        await lab.until(lambda: len(lab.rollout().passed) == 2, seconds=1800)
+        lab.break_package("1.1.0")
+        await lab.until(lambda: lab.rollout().kind == "rollback", seconds=1800)
+        await lab.until(lab.over, seconds=3600)
+        assert lab.all_on("1.0.0")
+        assert "esx-03" not in lab.turns and "esx-04" not in lab.turns, "they were held in their hook"
+        assert not {"esx-03", "esx-04"} & set(lab.dark)
+        assert lab.most_dark <= 1
+
+
+async def test_f14_stop_instead_of_rollback_waits_for_a_person(scene):
+    async with scene(hosts=3, rollout='gate = 20\non_failure = "stop"') as lab:
+        rule = lab.break_package("1.1.0")
+        lab.begin_watch()
+        await lab.upgrade("1.1.0")
+        await lab.until(lambda: lab.rollout().state == "stopped", seconds=1800)
+        assert "esx-00 is not well" in lab.alarms()
+        await lab.pass_time(1200)
+        assert set(lab.dark) == {"esx-00"}
+        lab.vcenter.faults.remove(rule)
+        lab.manager.operator.release()
+        lab.manager.operator.upgrades.resume("dc1")
+        await lab.until(lab.over, seconds=3600)
+        assert lab.all_on("1.1.0")
+
+
+async def test_f12_a_package_that_vcenter_cannot_import_never_costs_a_vrouter(scene):
+    async with scene(hosts=4, clusters=2) as lab:
+        lab.fault(point="eam.deploy", fault="OvfInvalidPackage", fields={"lineNumber": 1})
+        lab.begin_watch()
+        await lab.upgrade("1.1.0")
+        await lab.until(lambda: lab.rollout().kind == "rollback", seconds=1800)
+        lab.vcenter.faults.clear()
+        await lab.until(lab.over, seconds=3600)
+        assert lab.all_on("1.0.0")
+        assert not lab.turns and not lab.dark
+
+
+async def test_f12_a_package_that_cannot_be_powered_on_is_stopped_at_the_canary(scene):
+    async with scene(hosts=3) as lab:
+        lab.begin_watch()
+        await lab.upgrade("1.1.0")
+        await lab.until(lambda: lab.waiting(), seconds=600)
+        lab.vcenter.faults.add(
+            FaultRule(point="eam.power_on", fault="InvalidDeviceSpec", fields={"property": "x"}, times=9)
+        )
+        await lab.until(lambda: lab.rollout().kind == "rollback", seconds=1800)
+        lab.vcenter.faults.clear()
+        await lab.until(lab.over, seconds=3600)
+        assert lab.all_on("1.0.0")
+        assert len(set(lab.dark)) == 1
+
+
+async def test_f14_when_the_controllers_are_down_the_package_is_not_to_blame(scene):
+    async with scene(hosts=4) as lab:
+        await lab.upgrade("1.1.0")
+        await lab.until(lambda: lab.rollout().turns, seconds=600)
+        for name in list(lab.vcenter.vrouters.agents):
+            await lab.scenario.vrouter(name, "xmpp-down")
+        with lab.while_faulty(point="vrouter.connect", drop=True):
+            await lab.pass_time(900)
+            assert (lab.rollout().kind, lab.rollout().state) == ("upgrade", "running")
+            assert len(set(lab.turns)) <= 1

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-from benchmarks import simulator
+from benchmarks import plugin, simulator
 
 CPU_AIM = 8.0
 """Times less client CPU than pyVmomi, reading every VM with its devices."""
@@ -80,12 +80,12 @@ def small(calls: int) -> dict[str, Any]:
         server.stop()
 
 
-def manager(hosts: int, clusters: int) -> dict[str, Any]:
-    """The ContrailVM Manager deploys to that many hosts, then has nothing to do."""
-    command = [sys.executable, "-m", "benchmarks.manager", str(hosts), str(clusters)]
+def measured(module: str, *sizes: int) -> dict[str, Any]:
+    """What a benchmark in a process and a virtual time of its own found."""
+    command = [sys.executable, "-m", module, *(str(size) for size in sizes)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
     if done.returncode:
-        raise SystemExit(f"manager of {hosts} hosts: {done.stderr[-2000:]}")
+        raise SystemExit(f"{module} {sizes}: {done.stderr[-2000:]}")
     result: dict[str, Any] = json.loads(done.stdout)
     return result
 
@@ -109,26 +109,31 @@ def served(vms: int, ports: int, calls: int) -> dict[str, Any]:
     began = time.perf_counter()
     large = Server(hosts=1000, vms=50_000, page=100)
     large.run("raw", "calls", calls=1)
-    found: dict[str, Any] = {"start": large.described["started"], "answered": time.perf_counter() - began, "vms": vms}
+    found: dict[str, Any] = {"answered": time.perf_counter() - began, "vms": vms}
+    found |= {"start": large.described["started"], "start_cpu": large.described["started_cpu"]}
     large.stop()
     server = Server(hosts=max(4, vms // 100), vms=vms, page=100)
     try:
         found |= simulator.summary(asyncio.run(simulator.latency(server.described, 200)))
         found["ports"] = asyncio.run(simulator.ports(server.described, server.described["pid"], ports))
-        found["calls"] = {"ours": rate(server, server.described, calls)}
+        found["calls"] = {"ours": rates(server, server.described, calls)}
         with simulator.vcsim() as other:
             if other is not None:
-                found["calls"]["vcsim"] = rate(server, other, calls)
+                found["calls"]["vcsim"] = rates(server, other, calls)
     finally:
         server.stop()
     return found
 
 
-def rate(server: Server, ready: dict[str, Any], calls: int) -> dict[str, float]:
-    """CurrentTime, 8 at a time: calls a second with our client, and the server's CPU for each."""
-    before = simulator.cpu_of(ready["pid"])
-    used = server.run("ours", "calls8", calls=calls, ready=json.dumps(ready))
-    return {"rate": calls / used["wall"], "cpu": (simulator.cpu_of(ready["pid"]) - before) / calls}
+def rates(server: Server, ready: dict[str, Any], calls: int) -> dict[str, dict[str, float]]:
+    """CurrentTime from a bare socket, and from 16 at once: calls a second, and the server's CPU for each; best of 5."""
+
+    def once(work: str) -> dict[str, float]:
+        before = simulator.cpu_of(ready["pid"])
+        used = server.run("raw", work, calls=calls, ready=json.dumps(ready))
+        return {"rate": calls / used["wall"], "cpu": (simulator.cpu_of(ready["pid"]) - before) / calls}
+
+    return {work: min((once(work) for _ in range(5)), key=lambda each: each["cpu"]) for work in simulator.CALLS_AIM}
 
 
 def show_bulk(found: dict[str, Any], vms: int) -> None:
@@ -165,6 +170,8 @@ def show(found: dict[str, Any]) -> None:
         show_small(found["calls"])
     if "manager" in found:
         show_manager(found["manager"])
+    if "plugin" in found:
+        print("\n".join(plugin.shown(found["plugin"])))
     if "simulator" in found:
         print("\n".join(simulator.shown(found["simulator"])))
 
@@ -192,7 +199,7 @@ def main() -> int:
     parser.add_argument("--clusters", type=int, default=4)
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--ports", type=int, default=50_000, help="DVPorts of the simulator's part")
-    parser.add_argument("--only", choices=("clients", "manager", "simulator"), help="one part")
+    parser.add_argument("--only", choices=("clients", "manager", "plugin", "simulator"), help="one part")
     options = parser.parse_args()
     found: dict[str, Any] = {"vms": options.vms}
     faults = []
@@ -200,7 +207,11 @@ def main() -> int:
         found |= {"read": bulk(options.vms, options.repeat), "calls": small(options.calls)}
         faults += missed(found["read"])
     if options.only in (None, "manager"):
-        found["manager"] = manager(options.hosts, options.clusters)
+        found["manager"] = measured("benchmarks.manager", options.hosts, options.clusters)
+    if options.only in (None, "plugin"):
+        burst = min(2_000, options.vms // 2)
+        found["plugin"] = measured("benchmarks.plugin", max(4, options.vms // 50), options.vms, burst)
+        faults += plugin.missed(found["plugin"])
     if options.only in (None, "simulator"):
         found["simulator"] = served(options.vms, options.ports, options.calls)
         faults += simulator.missed(found["simulator"])

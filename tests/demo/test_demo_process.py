@@ -66,6 +66,11 @@ def test_the_whole_story(start, tmp_path):
     assert summary["healed"] == 2
     assert 0 < summary["first_green_seconds"] < summary["seconds"]
     assert summary["vcenter_calls"] > 50
+    assert (summary["networks"], summary["ports_active"], summary["vlan_conflicts"]) == (3, 8, 0)
+    assert summary["moves"] >= 4
+    assert summary["contrail_calls"] > 8 * 4
+    assert summary["vrouter_calls"] >= 8
+    assert 0 < summary["plug_ms_p50"] <= summary["plug_ms_p99"]
     assert len(summary["steps"]) == err.count("✓") >= 10
     assert err.splitlines()[0].startswith("Simulated: vCenter")
     assert children(tmp_path) == []

@@ -24,6 +24,7 @@ import aiohttp
 
 from contrail_vsphere.app.control_client import ControlClient
 from contrail_vsphere.config.load import load
+from contrail_vsphere.demo.plugin_story import PluginStory
 from contrail_vsphere.demo.processes import Child, Children
 from contrail_vsphere.demo.screen import Screen, Stopwatch
 from contrail_vsphere.model.errors import ContrailVsphereError, NotConverged
@@ -54,7 +55,7 @@ async def tell(*, hosts: int, vms: int, once: bool, timeout: float, live: bool) 
     directory = Path(tempfile.mkdtemp(prefix="contrail-vsphere-demo-"))
     try:
         with Screen(live=live) as screen:
-            screen.say(f"Simulated: vCenter with EAM and {hosts} ESXi hosts. Real: the ContrailVM Manager.")
+            screen.say(f"Simulated: vCenter with EAM, {hosts} ESXi hosts, Contrail. Real: ContrailVM Manager, plugin.")
             async with Children(directory) as children, aiohttp.ClientSession() as http:
                 teller = _Teller(directory, children, http, screen)
                 summary = await _in_time(teller, hosts=hosts, vms=vms, timeout=timeout)
@@ -99,12 +100,18 @@ class _Teller:
         await self.set_up(hosts - 1, vms)
         async with ControlClient(load(self.config, {}), role="operator") as self.control:
             await self.deploy(hosts - 1)
-            await self.power_off()
-            await self.delete()
-            await self.join(hosts)
-            await self.maintenance()
-            await self.until("everything has converged", lambda status: bool(status["converged"]))
-            return await self.summary(hosts)
+            async with PluginStory(self) as plugin:
+                await plugin.networks()
+                await plugin.machines()
+                await self.power_off()
+                await self.delete()
+                await plugin.replugged()
+                await self.join(hosts)
+                await self.maintenance()
+                await plugin.vmotion()
+                await plugin.passing()
+                await self.until("everything has converged", lambda status: bool(status["converged"]))
+                return await self.summary(hosts, plugin)
 
     async def set_up(self, hosts: int, vms: int) -> None:
         """Simulator, package, registration, manager."""
@@ -164,7 +171,7 @@ class _Teller:
             await self.do("POST", f"/v1/hosts/{unit['host']}/exit-maintenance")
             await self.until(f"{name} is served again", lambda status: _is_green(_unit(status, unit["host"])))
 
-    async def summary(self, hosts: int) -> dict[str, Any]:
+    async def summary(self, hosts: int, plugin: PluginStory) -> dict[str, Any]:
         """What was reached, counted by the other side where it can be."""
         status, stats = await self.status(), await self.do("GET", "/v1/stats")
         units = _units(status)
@@ -176,7 +183,8 @@ class _Teller:
             "healed": self.tale.healed,
             "seconds": self.tale.watch.seconds(),
             "first_green_seconds": self.tale.first_green,
-            "vcenter_calls": sum(calls.values()),
+            "vcenter_calls": sum(calls.values()) - plugin.visitor,
+            **await plugin.summary(),
             "steps": self.tale.steps,
         }
         if found["hosts"] != hosts or found["agents_green"] != hosts:
@@ -184,6 +192,11 @@ class _Teller:
         self.screen.say(
             f"{found['agents_green']} of {found['agents_total']} ContrailVMs green, {found['healed']} healed, "
             f"{found['vcenter_calls']} calls to vCenter, {found['seconds']} s"
+        )
+        self.screen.say(
+            f"{found['networks']} networks, {found['ports_active']} ports active, {found['vlan_conflicts']} VLAN "
+            f"conflicts, {found['moves']} moves; {found['contrail_calls']} calls to Contrail, "
+            f"{found['vrouter_calls']} to VRouterAgents"
         )
         return found
 
@@ -212,10 +225,10 @@ class _Teller:
         """One of the product's commands, to its end."""
         return await self.children.call(*arguments, "--json")
 
-    async def do(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        """A verb of the simulator's control port."""
-        url = self.simulator.ready["control_url"] + path
-        async with self.http.request(method, url, json=body) as response:
+    async def do(self, method: str, path: str, body: dict[str, Any] | None = None, *, url: str = "") -> Any:
+        """A verb of a simulator's control port: of vCenter's when ``url`` names no other."""
+        base = url or self.simulator.ready["control_url"]
+        async with self.http.request(method, base + path, json=body) as response:
             if response.status >= 400:
                 raise ContrailVsphereError(f"{method} {path}: {await response.text()}")
             return await response.json() if response.status != 204 else None
@@ -229,6 +242,11 @@ class _Teller:
         if not self.tale.first_green and _green(document):
             self.tale.first_green = self.tale.watch.seconds()
         return document
+
+    async def glance(self, obstacle: str) -> None:
+        """Show how things stand, and remember what is waited for."""
+        await self.status()
+        self.tale.obstacle = obstacle
 
     async def until(self, what: str, holds: Callable[[dict[str, Any]], bool]) -> None:
         """Wait for it, and remember what it waits for and what keeps it from coming about."""

@@ -46,6 +46,8 @@ STALE = 3.0
 """Polls that may fail before the snapshot counts as old."""
 REMEMBERED = 20_000
 """Request ids of folded writes that are kept."""
+RESOLUTION = 0.001
+"""Seconds: a timer may ring so much before its time, and then what it was set for is due."""
 BATCH = 500
 """Marked objects per request."""
 _CHILDREN_OF_PROJECTS = frozenset({"virtual-network", "virtual-machine-interface", "security-group"})
@@ -98,6 +100,8 @@ class ContrailInventory:
         """Objects to read again, and the requests that changed them ("" for anything else)."""
         self._folded: OrderedDict[str, None] = OrderedDict()
         self._marked, self._wake, self._ready = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._round = asyncio.Event()
+        """Set after every round of whole readings."""
         self._connected = False
         self._gap = 0
         """Counts the moments at which notifications may have been missed."""
@@ -165,6 +169,17 @@ class ContrailInventory:
     async def ready(self) -> None:
         """Return once everything was read."""
         await self._ready.wait()
+
+    async def caught_up(self) -> None:
+        """Return once everything that was true when this was called is known; polls read again for it."""
+        asked = asyncio.get_running_loop().time()
+        if not self._ready.is_set():
+            await self._ready.wait()
+        elif not self._connected:
+            self.read_again()
+            while any(reading.at < asked for reading in self._read.values()):
+                self._round.clear()
+                await self._round.wait()
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Call ``subscriber`` for every change from now on; returns the way to stop."""
@@ -247,7 +262,8 @@ class ContrailInventory:
         loop = asyncio.get_running_loop()
         while True:
             self._wake.clear()
-            due = [kind for kind in self._selection.kinds if self._read[kind].due <= loop.time()]
+            soon = loop.time() + RESOLUTION
+            due = [kind for kind in self._selection.kinds if self._read[kind].due <= soon]
             if not due:
                 await _wait(self._wake, until=min(reading.due for reading in self._read.values()))
                 continue
@@ -258,6 +274,7 @@ class ContrailInventory:
                 await self._failed(error)
                 continue
             self._failures = 0
+            self._round.set()
             if all(reading.gap >= 0 for reading in self._read.values()):
                 self._ready.set()
             if self._connected or self._source is None:

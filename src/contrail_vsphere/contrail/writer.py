@@ -9,6 +9,7 @@ Deleting an interface that has a floating IP would fail for ever: a user's float
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import uuid as uuids
@@ -104,6 +105,7 @@ class ContrailWriter:
         self._known = known
         self._creator = creator
         self._ours = frozenset({creator, *adopts})
+        self._ensuring: dict[FqName, asyncio.Lock] = {}
 
     # -- creating -----------------------------------------------------------------------------------------------
 
@@ -146,10 +148,18 @@ class ContrailWriter:
                 await self._api.create("network-ipam", body)
             except AlreadyExists:
                 log.debug("somebody else made %s", ipam)
-        group = (*project.fq_name, DEFAULT_GROUP)
-        wanted = SecurityGroup(SecurityGroupId(_derived("security-group", group)), group, project.uuid)
-        await self._ensure(wanted, bodies.security_group)
+        await self.ensure_default_group(project.uuid, project.fq_name)
         return project
+
+    async def ensure_default_group(self, project: ProjectId, fq_name: FqName) -> SecurityGroup:
+        """The security group ``default`` of the project of that name; made if not there: no project comes with one."""
+        group = (*fq_name, DEFAULT_GROUP)
+        for known in self._known.security_groups.values():
+            if known.fq_name == group:
+                return known
+        async with self._ensuring.setdefault(group, asyncio.Lock()):
+            wanted = SecurityGroup(SecurityGroupId(_derived("security-group", group)), group, project)
+            return await self._ensure(wanted, bodies.security_group)
 
     def default_group(self, project: ProjectId) -> SecurityGroupId | None:
         """The security group ``default`` of a project, if it is known."""
@@ -194,10 +204,25 @@ class ContrailWriter:
         await self._delete("virtual-machine", uuid, self._known.vms.get(uuid))
 
     async def delete_port(self, vmi: VmiId) -> None:
-        """Delete an interface and those of its addresses that nothing else uses."""
-        for ip in [ip for ip in self._known.instance_ips.values() if ip.vmis == (vmi,)]:
+        """Delete an interface and those addresses of ours that nothing else uses, the unknown ones among them."""
+        for ip in [ip for ip in self._known.instance_ips.values() if ip.vmis == (vmi,) and ip.creator in self._ours]:
             await self.delete_instance_ip(ip.uuid)
-        await self.delete_vmi(vmi)
+        try:
+            await self.delete_vmi(vmi)
+        except Busy:
+            if not await self._delete_addresses_of(vmi):
+                raise
+            await self.delete_vmi(vmi)
+
+    async def _delete_addresses_of(self, vmi: VmiId) -> bool:
+        """Those that Contrail has and nobody told us of; whether there was one."""
+        fields = READINGS["instance-ip"].fields
+        rows = await self._api.collect("instance-ip", back_ref_ids=[vmi], fields=fields)
+        found = [cast(InstanceIp, READINGS["instance-ip"].read(row)) for row in rows]
+        ours = [ip for ip in found if ip.vmis == (vmi,) and ip.creator in self._ours]
+        for ip in ours:
+            await self.delete_instance_ip(ip.uuid)
+        return bool(ours)
 
     # -- how ----------------------------------------------------------------------------------------------------
 
@@ -231,6 +256,7 @@ class ContrailWriter:
             raise error
         if found.creator not in self._ours:
             kind = TYPES[type(found)]
+            self._fold(None, found, "")
             raise AlreadyExists(
                 f"{kind} {found.uuid} was made by {found.creator or 'nobody who says so'}, not by {self._creator}",
                 hint="adopt it, or delete it there",

@@ -28,7 +28,7 @@ from contrail_vsphere.model.port_group import marked_network
 from contrail_vsphere.model.protocols import HostEntry, ReadinessState
 from contrail_vsphere.vcenter_plugin.agent_audit import AgentAudit
 from contrail_vsphere.vcenter_plugin.apply import Applier
-from contrail_vsphere.vcenter_plugin.contrail_objects import ContrailWriter
+from contrail_vsphere.vcenter_plugin.contrail_objects import MachineObjects
 from contrail_vsphere.vcenter_plugin.controller import PluginController
 from contrail_vsphere.vcenter_plugin.desired import Scope, Selection, instance_of
 from contrail_vsphere.vcenter_plugin.doors import AgentDoor, IntrospectDoor
@@ -130,7 +130,7 @@ class VCenterPlugin:
         self.applier = Applier(
             ports=ports,
             groups=PortGroups(vcenter),
-            contrail=ContrailWriter(api, contrail),
+            contrail=MachineObjects(api, contrail),
             agents=agents,
             book=self.book,
             hosts=self.hosts,
@@ -158,9 +158,12 @@ class VCenterPlugin:
     # -- life -------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Observe everything, then begin to act. Both inventories must have been started."""
+        """Observe everything, then begin to act. Both inventories must have been started.
+
+        Whoever takes over from another plugin must know what that one did last, or it would do it again.
+        """
         await self.vcenter.inventory.ready()
-        await self.contrail.ready()
+        await self.contrail.caught_up()
         self._unsubscribe = [
             self.vcenter.inventory.subscribe(self._vsphere_changed),
             self.contrail.subscribe(self.controller.contrail_changed),

@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contrail_vsphere.contrailvm.host_configuration import HostConfiguration, RoleNic
+from contrail_vsphere.config.load import load
+from contrail_vsphere.contrailvm.host_configuration import HostConfiguration, PluginConfiguration, RoleNic
 from contrail_vsphere.simulator.guest.runtime import interface_name
 from contrail_vsphere.wire.ovf.environment import EthernetAdapter, render_environment
 from contrailvm_guest.agent_conf import render_agent_conf
 from contrailvm_guest.configuration import BadConfiguration, parse_configuration
 from contrailvm_guest.ovf_environment import BadEnvironment, parse_environment
+from contrailvm_guest.plugin_conf import plugin_files
 
 HEAD = '<Environment xmlns="http://schemas.dmtf.org/ovf/environment/1" xmlns:oe="http://schemas.dmtf.org/ovf/environment/1"'
 PROPERTY = '<PropertySection><Property oe:key="a" oe:value="1"/></PropertySection>'
@@ -90,6 +92,10 @@ def test_unknown_fields_of_a_newer_manager_are_passed_over():
     assert parse_configuration(json.dumps({**GOOD, "surprise": {"x": 1}}).encode()).mode == "vcenter"
 
 
+def plugin(**tables):
+    return {"settings": {"vcenter": {}, "contrail": {}, "plugin": {}, **tables}}
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -108,6 +114,15 @@ def test_unknown_fields_of_a_newer_manager_are_passed_over():
         ({"nics": [{"role": "king"}]}, "role"),
         ({"nics": [{"role": "overlay", "unit": "7"}]}, "unit"),
         ({"nics": [{"role": "overlay", "mac": 7}]}, "mac"),
+        ({"plugin": []}, "plugin"),
+        ({"plugin": {"settings": {"vcenter": {}}}}, "tables"),
+        ({"plugin": {"settings": {"vcenter": {}, "contrail": {}, "plugin": {}, "manager": {}}}}, "tables"),
+        ({"plugin": plugin(vcenter={"host]\n[manager": "x"})}, "vcenter"),
+        ({"plugin": plugin(vcenter={"host": "x\ndata_dir = 1"})}, "vcenter.host"),
+        ({"plugin": plugin(plugin={"linger": float("nan")})}, "plugin.linger"),
+        ({"plugin": plugin(plugin={"hosts": ["a"]})}, "plugin.hosts"),
+        ({"plugin": {**plugin(), "authorities": {"../x": "pem"}}}, "authorities"),
+        ({"plugin": {**plugin(), "authorities": {"vcenter": 7}}}, "authorities"),
     ],
 )
 def test_configurations_that_are_refused(change, reason):
@@ -128,6 +143,33 @@ def test_options_without_a_value_are_left_to_the_agent():
     assert b"[DNS]" not in conf
     assert b"gateway" not in conf
     assert b"physical_interface=ens160" in conf
+
+
+def test_what_the_plugin_of_a_host_reads_is_what_the_manager_said_and_the_guests_own(tmp_path):
+    tables = {
+        "vcenter": {"host": "vcenter.example.com", "port": 443},
+        "contrail": {"servers": 'http://10.0.0.11:8082/"quoted\\', "poll": 10.0},
+        "plugin": {"hosts": "host-1", "projects": "*", "part": "all"},
+    }
+    told = HostConfiguration(
+        host="host-1",
+        host_name="esx-01.example.com",
+        nics=(RoleNic("overlay", unit=9),),
+        control_nodes=("10.0.0.1:5269",),
+        plugin=PluginConfiguration(tables, {"vcenter": "PEM"}),
+    ).as_json()
+    files = plugin_files(
+        parse_configuration(json.dumps(told).encode()), manager_url="https://m.example.com", identity=("/a", "/c", "/k")
+    )
+    assert files["/etc/contrail/vcenter-ca.pem"] == b"PEM"
+    assert files["/etc/contrail/ESXiToVRouterIp.map"].endswith(b"esx-01.example.com:127.0.0.1\n")
+    (tmp_path / "settings.toml").write_bytes(files["/etc/contrail/vcenter-plugin.toml"])
+    settings = load(tmp_path / "settings.toml", {})
+    assert settings.contrail.servers == tables["contrail"]["servers"]
+    assert (settings.plugin.hosts, settings.plugin.part) == ("host-1", "ports")
+    site = settings.vcenter["site"]
+    assert (site.host, site.username, site.manager_url) == ("vcenter.example.com", "", "https://m.example.com")
+    assert (str(site.ca_file), str(site.manager_key_file)) == ("/etc/contrail/vcenter-ca.pem", "/k")
 
 
 def test_interfaces_are_named_as_linux_does():

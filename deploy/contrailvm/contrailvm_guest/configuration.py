@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from contrailvm_guest.effects import LinuxNic
@@ -20,6 +21,10 @@ _UNIT = re.compile(r"[A-Za-z0-9@_.-]{1,128}")
 _WORD = re.compile(r"[\x21-\x7e]{1,255}")
 """Values become words of an ini file: one printable word each, so none can start a line or a section of its own."""
 _ROLES = ("management", "underlay", "overlay")
+_TABLES = ("vcenter", "contrail", "plugin")
+_KEY = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_TEXT = re.compile(r"[\x20-\x7e]{0,4096}")
+_LONGEST = 64 * 1024
 
 
 class BadConfiguration(Exception):  # noqa: N818
@@ -41,6 +46,14 @@ class RoleRule:
 
 
 @dataclass(frozen=True, slots=True)
+class PluginConfiguration:
+    """What the plugin of this host is to be told: settings by table and key, CA certificates (PEM) by table."""
+
+    settings: dict[str, dict[str, str | int | float | bool]]
+    authorities: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Configuration:
     """What the vRouter agent of this host is to be told."""
 
@@ -55,6 +68,8 @@ class Configuration:
     mode: str
     log_level: str
     services: tuple[str, ...]
+    host_name: str = ""
+    plugin: PluginConfiguration | None = None
 
 
 def read_configuration(document: Any) -> Configuration:
@@ -85,6 +100,8 @@ def read_configuration(document: Any) -> Configuration:
         mode=mode,
         log_level=_word(document, "log_level") or "SYS_NOTICE",
         services=services,
+        host_name=_word(document, "host_name"),
+        plugin=_plugin(document.get("plugin")),
     )
 
 
@@ -149,6 +166,32 @@ def _roles(value: Any) -> tuple[RoleRule, ...]:
     if "overlay" not in names:
         raise BadConfiguration("no NIC has the role overlay: the vRouter agent cannot run without it")
     return tuple(rules)
+
+
+def _plugin(value: Any) -> PluginConfiguration | None:
+    """Only the tables, and only the shapes, that the plugin's settings have: it checks the keys itself."""
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise BadConfiguration("plugin must be an object")
+    settings, authorities = value.get("settings"), value.get("authorities", {})
+    if not isinstance(settings, dict) or set(settings) != set(_TABLES):
+        raise BadConfiguration(f"plugin.settings must have the tables {', '.join(_TABLES)}")
+    if not isinstance(authorities, dict) or not set(authorities) <= set(_TABLES):
+        raise BadConfiguration("plugin.authorities must name tables of plugin.settings")
+    if not all(isinstance(pem, str) and pem.isascii() and len(pem) < _LONGEST for pem in authorities.values()):
+        raise BadConfiguration("plugin.authorities must hold certificates (PEM)")
+    return PluginConfiguration({name: _table(name, table) for name, table in settings.items()}, dict(authorities))
+
+
+def _table(name: str, table: Any) -> dict[str, str | int | float | bool]:
+    if not isinstance(table, dict) or len(table) > 64 or not all(_KEY.fullmatch(key) for key in table):
+        raise BadConfiguration(f"plugin.settings.{name} must be a table of settings")
+    for key, value in table.items():
+        good = _TEXT.fullmatch(value) if isinstance(value, str) else isinstance(value, int | float) and isfinite(value)
+        if not good:
+            raise BadConfiguration(f"plugin.settings.{name}.{key} must be a number, true, false or a line of text")
+    return table
 
 
 def _word(document: dict[str, Any], name: str) -> str:

@@ -44,6 +44,7 @@ from contrailvm_guest.effects import (
 )
 from contrailvm_guest.enrolment import Enrolment, Granted, Settings, authority_with, refusal, render_request
 from contrailvm_guest.ovf_environment import OvfEnvironment, parse_environment
+from contrailvm_guest.plugin_conf import plugin_files
 
 STATE = "/var/lib/contrailvm"
 KEY = f"{STATE}/client.key"
@@ -111,7 +112,7 @@ def boot(policy: Policy | None = None) -> Program[Outcome]:
     guest = _Guest(environment, settings, bios_uuid, (yield from _authority(settings, patience)))
     configuration, source = yield from _configuration(guest, patience)
     roles = yield from _roles(guest, configuration, patience.nics)
-    yield from _apply(configuration, roles)
+    yield from _apply(configuration, roles, guest.settings.manager_url)
     return Outcome(configuration, roles, source)
 
 
@@ -235,14 +236,19 @@ def _roles(guest: _Guest, configuration: Configuration, retry: Retry) -> Program
     raise BootFailed(str(missing))
 
 
-def _apply(configuration: Configuration, roles: dict[str, str]) -> Program[None]:
-    """Write the agent's file and have the services run with it; restart them only when something changed."""
-    conf = render_agent_conf(configuration, roles)
+def _apply(configuration: Configuration, roles: dict[str, str], manager_url: str) -> Program[None]:
+    """Write the services' files and have them run with those; restart them only when something changed."""
+    identity = (AUTHORITY, CERTIFICATE, KEY)
+    files = {
+        AGENT_CONF: render_agent_conf(configuration, roles),
+        **plugin_files(configuration, manager_url=manager_url, identity=identity),
+    }
     units = configuration.services
-    digest = hashlib.sha256("\0".join([*units, ""]).encode() + conf).hexdigest().encode()
+    digest = hashlib.sha256("\0".join([*units, ""]).encode() + b"\0".join(files.values())).hexdigest().encode()
     applied = yield from ask(ReadFile(APPLIED))
-    if (yield from ask(ReadFile(AGENT_CONF))) != conf:
-        yield from ask(WriteFile(AGENT_CONF, conf))
+    for path, content in files.items():
+        if (yield from ask(ReadFile(path))) != content:
+            yield from ask(WriteFile(path, content))
     fabric = roles.get("underlay") or roles.get("management")
     if fabric is not None:
         yield from ask(SetOffload(fabric, "rx"))

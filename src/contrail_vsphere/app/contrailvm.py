@@ -24,6 +24,7 @@ from contrail_vsphere.app.contrailvm_control import ContrailVmControl
 from contrail_vsphere.app.control import create_app
 from contrail_vsphere.app.control_server import ControlServer
 from contrail_vsphere.app.data_dir import DataDirectory
+from contrail_vsphere.app.host_plugin import host_plugins
 from contrail_vsphere.app.metrics import Metrics
 from contrail_vsphere.config.settings import Address, PublishSettings, Settings
 from contrail_vsphere.contrail.introspect import Introspect
@@ -167,6 +168,8 @@ class ContrailVmService:
             events=self.vcenter.events,
             registration=registration,
         )
+        if bootstrap.host_plugins:
+            self.manager.office.plugin_of = host_plugins(settings, self._table)
         server.append(self._bootstrap_server(bootstrap.listen, bootstrap_identity, authority))
         await _start_listener(server[0].start, "bootstrap.listen", bootstrap.listen)
         stack.push_async_callback(server[0].stop)
@@ -203,7 +206,7 @@ class ContrailVmService:
             sign=office.sign,
             health=self.manager.health,
             listen=str(listen),
-            vouch=self._vouch if self.settings.bootstrap.vcenter_tickets else None,
+            vouch=self._vouch if self.settings.bootstrap.host_plugins else None,
         )
 
     async def _vouch(self) -> str:

@@ -35,7 +35,7 @@ class TicketOffice:
                     reason = await reply.text()
                     raise AuthenticationFailed(
                         f"the manager does not let us into vCenter: {reason[:200]}",
-                        hint="is vcenter_tickets set in its [bootstrap], and was this ContrailVM replaced?",
+                        hint="is host_plugins set in its [bootstrap], and was this ContrailVM replaced?",
                     )
                 if reply.status != 200:
                     raise Unreachable(f"the manager at {self._url} answers {reply.status}")

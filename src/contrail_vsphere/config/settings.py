@@ -163,8 +163,9 @@ class BootstrapSettings(Table):
     """Where it binds."""
     advertise: BaseUrl = Field(default="", examples=["https://manager.example.com:8444"])
     """Base URL under which ContrailVMs and vCenter reach it; empty: the address it binds."""
-    vcenter_tickets: bool = False
-    """Let the plugins in ContrailVMs into vCenter, by clone tickets of the manager's session: with all its rights."""
+    host_plugins: bool = False
+    """Run the vCenter plugin of each host in its ContrailVM, with [contrail] and [plugin] of these settings. It gets
+    into vCenter by clone tickets of the manager's session: with all its rights."""
 
 
 class ControlSettings(Table):

@@ -7,22 +7,25 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from contrail_vsphere.contrailvm.bootstrap_request import ClientCertificate, EnrolmentRefused, GuestIdentity
 from contrail_vsphere.contrailvm.desired import Desired, Key
-from contrail_vsphere.contrailvm.host_configuration import HostConfiguration, RoleNic
+from contrail_vsphere.contrailvm.host_configuration import HostConfiguration, PluginConfiguration, RoleNic
 from contrail_vsphere.contrailvm.host_configuration import NicRole as GuestRole
 from contrail_vsphere.contrailvm.notebook import Notebook
 from contrail_vsphere.contrailvm.observed import InventoryView
 from contrail_vsphere.contrailvm.readings import Readings
 from contrail_vsphere.model.errors import NotReadyYet
 from contrail_vsphere.model.ids import HostId, VmId
-from contrail_vsphere.model.inventory import Nic, VirtualMachine
+from contrail_vsphere.model.inventory import Host, Nic, VirtualMachine
 from contrail_vsphere.pki.ca import CertificateAuthority
 from contrail_vsphere.pki.tokens import TokenRefused, TokenStore
 
 XMPP_PORT = 5269
+AGENT_SERVICE = "contrail-vrouter-agent"
+PLUGIN_SERVICE = "contrail-vcenter-plugin"
+"""systemd units of the ContrailVM's image."""
 
 _LOG_LEVELS = {
     "debug": "SYS_DEBUG",
@@ -34,7 +37,10 @@ _LOG_LEVELS = {
 
 
 class EnrolmentOffice:
-    """Mints and redeems tokens, signs requests and composes host configurations."""
+    """Mints and redeems tokens, signs requests and composes host configurations.
+
+    ``leave`` returns once a spent token would stay spent if this process died, and another took over.
+    """
 
     def __init__(
         self,
@@ -45,6 +51,7 @@ class EnrolmentOffice:
         readings: Readings,
         inventory: InventoryView,
         enrolled: Callable[[Key], None],
+        leave: Callable[[], Awaitable[None]],
     ) -> None:
         self._tokens = tokens
         self._authority = authority
@@ -52,6 +59,9 @@ class EnrolmentOffice:
         self._readings = readings
         self._inventory = inventory
         self._enrolled = enrolled
+        self._leave = leave
+        self.plugin_of: Callable[[Host], PluginConfiguration | None] = lambda _host: None
+        """What the plugin in a host's ContrailVM is told; None: it runs none."""
 
     def mint(self, vm: VmId, attributes: Mapping[str, str]) -> str:
         """A fresh token for a VM; its earlier ones are void, and those of the VMs that the host had before."""
@@ -75,6 +85,7 @@ class EnrolmentOffice:
         self._check_macs(vm, identity)
         configuration = self._configuration(key, host, vm)
         self._notebook.update_host(key, host, enrolled=vm, enrolled_key=identity.key_sha256)
+        await self._leave()
         self._enrolled(key)
         return configuration
 
@@ -109,7 +120,7 @@ class EnrolmentOffice:
             raise EnrolmentRefused("the deployment was removed")
         if machine is None or esxi is None:
             raise NotReadyYet(f"VM {vm} or host {host} is not in the inventory yet")
-        guest = desired.guest
+        guest, plugin = desired.guest, self.plugin_of(esxi)
         return HostConfiguration(
             host=host,
             host_name=esxi.name,
@@ -120,6 +131,8 @@ class EnrolmentOffice:
             collectors=guest.collectors,
             gateway=guest.gateway,
             log_level=_LOG_LEVELS[guest.log_level],
+            services=(AGENT_SERVICE, PLUGIN_SERVICE) if plugin is not None else (AGENT_SERVICE,),
+            plugin=plugin,
         )
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 VERSION = 1
@@ -28,6 +29,22 @@ class RoleNic:
     """``unitNumber`` of the ethernet card, as the OVF environment shows it."""
     network: str = ""
     """Name of the port group, as the OVF environment shows it."""
+
+
+Setting = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class PluginConfiguration:
+    """What the plugin of the host is told; the guest adds its own certificate and its own VRouterAgent. No secrets.
+
+    Where Contrail asks for a password, ``settings`` names a file that the package brought.
+    """
+
+    settings: Mapping[str, Mapping[str, Setting]]
+    """By table of the settings file: ``vcenter``, ``contrail`` and ``plugin``."""
+    authorities: Mapping[str, str] = field(default_factory=dict)
+    """CA certificates (PEM) by the table whose server they vouch for: ``vcenter``, ``contrail``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +68,8 @@ class HostConfiguration:
     log_level: str = "SYS_NOTICE"
     services: tuple[str, ...] = ("contrail-vrouter-agent",)
     """systemd units to start, in this order; the per-host plugin is one of them where that mode is on."""
+    plugin: PluginConfiguration | None = None
+    """None: the ContrailVM runs no plugin."""
 
     def as_json(self) -> dict[str, Any]:
         """The document, with ``version`` of the format and ``revision`` of the content."""

@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -60,19 +61,29 @@ class Guest:
     """One line per failed run of the first-boot program, as its journal would show."""
     reported: bool = False
     """Its VMware Tools have reported."""
+    programs: AsyncExitStack = field(default_factory=AsyncExitStack)
+    """What runs in it besides the VRouterAgent; ends with its power."""
 
     def rebooted(self, vm: VirtualMachine) -> bool:
         """Whether the VM started anew since: at the same instant even, where the times are equal but Tools are gone."""
         return self.boot_time is not vm.boot_time or (self.reported and not vm.tools_running)
 
 
+Program = Callable[[VirtualMachine, SimulatedMachine], AbstractAsyncContextManager[object]]
+"""What a systemd unit of a ContrailVM's image runs, on what the first-boot program left on its disk."""
+
+
 class GuestRuntime:
-    """``policy`` is handed to the first-boot program; its default is the shipped one."""
+    """``policy`` is handed to the first-boot program; its default is the shipped one.
+
+    ``programs``: what units other than the VRouterAgent run, by name; a unit that is not there does nothing.
+    """
 
     def __init__(self, world: World, vrouters: VRouterFleet, *, policy: Policy | None = None) -> None:
         self.world = world
         self.vrouters = vrouters
         self._policy = policy
+        self.programs: dict[str, Program] = {}
         self._guests: dict[str, Guest] = {}
         self._disks: dict[str, Disk] = {}
         self._marked: dict[str, VirtualMachine] = {}
@@ -99,6 +110,8 @@ class GuestRuntime:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for guest in self._guests.values():
+            await guest.programs.aclose()
         self._guests.clear()
         await self.vrouters.stop()
 
@@ -179,6 +192,7 @@ class GuestRuntime:
             guest.task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await guest.task
+        await guest.programs.aclose()
         if vm.moid in self.vrouters.agents:
             await self.vrouters.kill(vm.moid)
 
@@ -228,6 +242,9 @@ class GuestRuntime:
             connect = None
         controllers = guest.outcome.configuration.control_nodes
         await self.vrouters.add(vm.moid, controllers=controllers, connect_after=connect)
+        for unit in guest.outcome.configuration.services:
+            if unit in self.programs:
+                await guest.programs.enter_async_context(self.programs[unit](vm, machine))
 
     def _performer(self, vm: VirtualMachine, machine: SimulatedMachine) -> Callable[[Effect[Any]], Any]:
         async def perform(effect: Effect[Any]) -> Any:

@@ -28,8 +28,8 @@ START_AIM = 5.0
 """Seconds until 1,000 hosts with 50,000 VMs answer."""
 LATENCY_AIM = 0.01
 """Seconds, at the median, from a change to the update of a client that follows 10,000 VMs."""
-CALLS_AIM = 4_603
-"""Small calls a second of an asyncio client with 8 at a time, as first measured on two cores."""
+CALLS_AIM = {"calls": 3_200, "calls16": 10_500}
+"""Small calls a second, over one connection and over 16, for each second of the server's CPU."""
 BATCH = 500
 
 
@@ -185,25 +185,33 @@ def shown(found: dict[str, Any]) -> list[str]:
     """Lines to print."""
     lines = [
         "\nthe simulated vCenter",
-        f"  1,000 hosts and 50,000 VMs answer after {found['start']:.2f} s (aim {START_AIM:g})",
+        f"  1,000 hosts and 50,000 VMs answer after {found['start']:.2f} s, {found['start_cpu']:.2f} s of CPU"
+        f" (aim {START_AIM:g})",
         f"  update of a client that follows {found['vms']} VMs: median {found['latency'] * 1e3:.2f} ms,"
         f" 95 of 100 within {found['latency_95'] * 1e3:.2f} ms (aim {LATENCY_AIM * 1e3:g})",
         *(f"  {name}: {cpu:.2f} s of its CPU" for name, cpu in found["ports"].items()),
     ]
-    for name, side in found["calls"].items():
-        lines.append(
-            f"  small calls to {name}: {side['rate']:.0f} a second, {side['cpu'] * 1e6:.0f} us of its CPU each"
-        )
+    for name, works in found["calls"].items():
+        for work, side in works.items():
+            aim = f" (aim {1e6 / CALLS_AIM[work]:.0f})" if name == "ours" else ""
+            lines.append(
+                f"  small calls to {name} over {16 if work == 'calls16' else 1} TLS connections:"
+                f" {side['rate']:.0f} a second, {side['cpu'] * 1e6:.0f} us of its CPU each{aim}"
+            )
     if "vcsim" not in found["calls"]:
         lines.append("  vcsim: not found (`make tools` builds it)")
     return lines
 
 
 def missed(found: dict[str, Any]) -> list[str]:
-    """Aims that were not met."""
+    """Aims that were not met. CPU counts where there is one, so that a busy machine does not."""
     faults = []
-    if found["start"] > START_AIM:
-        faults.append(f"the large inventory answers after {found['start']:.1f} s; the aim is {START_AIM:g} s")
+    if found["start_cpu"] > START_AIM:
+        faults.append(f"the large inventory takes {found['start_cpu']:.1f} s of CPU; the aim is {START_AIM:g} s")
+    for work, aim in CALLS_AIM.items():
+        served = 1 / found["calls"]["ours"][work]["cpu"]
+        if served < aim:
+            faults.append(f"{served:.0f} small calls in a second of the server's CPU ({work}); the aim is {aim}")
     if found["latency"] > LATENCY_AIM:
         faults.append(f"updates take {found['latency'] * 1e3:.1f} ms; the aim is {LATENCY_AIM * 1e3:g} ms")
     return faults

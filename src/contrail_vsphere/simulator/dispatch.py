@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pyVmomi import VmomiSupport
@@ -116,16 +116,24 @@ class Dispatcher:
 
     async def answer(self, caller: Caller, decoded: Request) -> Answer:
         """Do what a request asks for. Only cancellation comes out of it as an exception."""
+        answer = self.begin(caller, decoded)
+        return answer if isinstance(answer, Answer) else await answer
+
+    def begin(self, caller: Caller, decoded: Request) -> Answer | Coroutine[Any, Any, Answer]:
+        """The answer where it can be had at once, as most can; otherwise what is left to do, to be awaited."""
         call = self._call(caller, decoded)
-        session = call.session
-        if session is None:
-            return await self._answer(call, decoded)
-        session.open_calls += 1
+        self.calls[decoded.name] += 1
         try:
-            return await self._answer(call, decoded)
-        finally:
-            session.open_calls -= 1
-            session.last_active = self.world.clock.now()
+            entity, run = self._find(call, decoded)
+            effect = self._injected(call, entity)
+            if effect is not None or call.method in WAITING:
+                return self._wait(call, decoded, run, effect)
+            result = self._start(call, run)
+            if asyncio.isfuture(result):
+                return self._wait(call, decoded, lambda: result, None)
+            return self._success(call, decoded, result)
+        except Exception as error:  # noqa: BLE001 the client must get an answer, whatever it was
+            return self._failure(call, decoded, error)
 
     def _version(self, caller: Caller) -> str:
         """What the client asks for, but nothing newer than the release that is simulated."""
@@ -154,35 +162,40 @@ class Dispatcher:
 
     # -- one call -----------------------------------------------------------------------------------------------
 
-    async def _answer(self, call: Call, decoded: Request) -> Answer:
-        self.calls[decoded.name] += 1
-        effect: Effect | None = None
+    async def _wait(self, call: Call, decoded: Request, run: Callable[[], Any], effect: Effect | None) -> Answer:
+        """A call that takes time; its session is not idle meanwhile."""
+        session = call.session
+        if session is not None:
+            session.open_calls += 1
         try:
-            entity, run = self._find(call, decoded)
-            effect = self._injected(call, entity)
-            if effect is not None:
-                disturbed = await self._disturb(effect)
-                if disturbed is not None:
-                    return disturbed
-            result = await self._run(call, run)
-            if decoded.method is None:
-                raise _no_such_method(decoded)
-            body = encode_response(decoded.method, result, version=call.version)
-        except SoapFault as error:
-            return self._fault(error, call.version, decoded.namespace)
-        except _Dropped:
-            return DROPPED
-        except Exception as error:  # our own defect: the client must still get an answer
-            log.exception("%s failed inside the simulator", decoded.name)
-            self.world.defects.append(error)
-            return self._fault(_system_error(), call.version, VIM)
+            disturbed = await self._disturb(effect) if effect is not None else None
+            if disturbed is not None:
+                return disturbed
+            answer = self._success(call, decoded, await self._finish(call, run))
+        except Exception as error:  # noqa: BLE001 as in begin
+            return self._failure(call, decoded, error)
+        finally:
+            if session is not None:
+                session.open_calls -= 1
+                session.last_active = self.world.clock.now()
         if effect is not None and effect.rule.drop_reply:
             return DROPPED
-        return Answer(
-            body=body,
-            session=call.opened.key if call.opened is not None else "",
-            cut=effect.rule.truncate if effect is not None else -1,
-        )
+        return replace(answer, cut=effect.rule.truncate) if effect is not None else answer
+
+    def _success(self, call: Call, decoded: Request, result: Any) -> Answer:
+        if decoded.method is None:
+            raise _no_such_method(decoded)
+        body = encode_response(decoded.method, result, version=call.version)
+        return Answer(body=body, session=call.opened.key if call.opened is not None else "")
+
+    def _failure(self, call: Call, decoded: Request, error: Exception) -> Answer:
+        if isinstance(error, SoapFault):
+            return self._fault(error, call.version, decoded.namespace)
+        if isinstance(error, _Dropped):
+            return DROPPED
+        log.error("%s failed inside the simulator", decoded.name, exc_info=error)
+        self.world.defects.append(error)
+        return self._fault(_system_error(), call.version, VIM)
 
     def _find(self, call: Call, decoded: Request) -> tuple[Entity | None, Callable[[], Any]]:
         """The object and what to do with it; every reason why not is a typed fault, in vCenter's order."""
@@ -253,19 +266,30 @@ class Dispatcher:
             raise SoapFault(vmodl.query.InvalidProperty(name=path), f"{found.wsdl} has no property {path}")
         return read(found, path)
 
-    async def _run(self, call: Call, run: Callable[[], Any]) -> Any:
-        """Run an operation; one that waits for nothing but the client ends with it, any other is seen through."""
+    def _start(self, call: Call, run: Callable[[], Any]) -> Any:
+        """Run an operation. One that takes time goes on by itself, whether its client stays or not."""
         token = current_call.set(call)
         try:
             result = run()
-            if not asyncio.iscoroutine(result):
+            if not asyncio.iscoroutine(result) or call.method in WAITING:
                 return result
-            if call.method in WAITING:
-                return await result
             task = asyncio.ensure_future(result)
-            self.background.add(task)
-            task.add_done_callback(self.background.discard)
-            return await asyncio.shield(task)
+        finally:
+            current_call.reset(token)
+        self.background.add(task)
+        task.add_done_callback(self.background.discard)
+        return task
+
+    async def _finish(self, call: Call, run: Callable[[], Any]) -> Any:
+        """The result of an operation; one that waits for nothing but the client ends with it."""
+        result = self._start(call, run)
+        if asyncio.isfuture(result):
+            return await asyncio.shield(result)
+        if not asyncio.iscoroutine(result):
+            return result
+        token = current_call.set(call)
+        try:
+            return await result
         finally:
             current_call.reset(token)
 

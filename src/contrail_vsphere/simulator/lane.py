@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from email.utils import format_datetime
 from http import HTTPStatus
 from types import MappingProxyType
+from typing import Any
 
 from contrail_vsphere.model.errors import ProtocolError
 from contrail_vsphere.simulator.dispatch import COOKIE, Answer, Caller, Dispatcher
@@ -81,7 +82,7 @@ class Lane(asyncio.Protocol):
         self._anybody = Caller(endpoint="")
         self._buffer = bytearray()
         self._memo: tuple[bytes, _Head] | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[Answer] | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._since = self._loop.time()
         self._full = False
@@ -121,8 +122,7 @@ class Lane(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._full = False
-        if self._task is None:
-            self._go_on()
+        self._go_on()
 
     def abort(self) -> None:
         """Reset the connection."""
@@ -134,7 +134,7 @@ class Lane(asyncio.Protocol):
     def _go_on(self) -> None:
         """With what came meanwhile."""
         transport = self._transport
-        if self._buffer and not self._full and transport is not None:
+        if self._task is None and self._buffer and not self._full and transport is not None:
             self._next()
             if len(self._buffer) <= ENOUGH:
                 transport.resume_reading()
@@ -158,7 +158,7 @@ class Lane(asyncio.Protocol):
             return
         body = bytes(buffer[head.size : whole])
         del buffer[:whole]
-        self._task = self._loop.create_task(self._serve(transport, head, body))
+        self._serve(transport, head, body)
 
     def _read_head(self, raw: bytes) -> _Head | None:
         """Clients repeat themselves: a head that is the same as the last one is not read again."""
@@ -168,20 +168,33 @@ class Lane(asyncio.Protocol):
         self._memo = (raw, head) if head is not None else None
         return head
 
-    async def _serve(self, transport: asyncio.Transport, head: _Head, body: bytes) -> None:
+    def _serve(self, transport: asyncio.Transport, head: _Head, body: bytes) -> None:
         dispatcher = self._shared.dispatcher
         decoder = RequestDecoder()
         try:
             decoder.feed(body)
             decoded = decoder.close()
         except ProtocolError as error:
-            answer = dispatcher.malformed(head.caller, error)
+            answer: Answer | Coroutine[Any, Any, Answer] = dispatcher.malformed(head.caller, error)
         else:
-            answer = await dispatcher.answer(head.caller, decoded)
-        self._send(transport, answer, close=head.close or answer.close)
+            answer = dispatcher.begin(head.caller, decoded)
+        if isinstance(answer, Answer):
+            self._done(transport, answer, close=head.close)
+            if self._buffer:
+                self._loop.call_soon(self._go_on)  # others may have waited for their turn
+        else:
+            self._task = task = self._loop.create_task(answer)
+            task.add_done_callback(lambda done: self._waited(transport, done, close=head.close))
+
+    def _waited(self, transport: asyncio.Transport, task: asyncio.Task[Answer], *, close: bool) -> None:
         self._task = None
+        if not task.cancelled():
+            self._done(transport, task.result(), close=close)
+            self._go_on()
+
+    def _done(self, transport: asyncio.Transport, answer: Answer, *, close: bool) -> None:
+        self._send(transport, answer, close=close or answer.close)
         self._since = self._loop.time()
-        self._go_on()
 
     def _send(self, transport: asyncio.Transport, answer: Answer, *, close: bool) -> None:
         if answer.dropped:

@@ -184,14 +184,20 @@ class RolloutView:
 
     def unavailable(self) -> frozenset[tuple[Key, HostId]]:
         """Hosts in service that have a turn, or whose ContrailVM does not forward for whatever reason."""
+        down = frozenset((each.key, each.host) for each in self.in_service if not each.serving)
+        return down | self._in_turn()
+
+    def _in_turn(self) -> frozenset[tuple[Key, HostId]]:
         return frozenset(
-            (each.key, each.host)
-            for each in self.in_service
-            if not each.serving or self.rollout.turn_of(each.key, each.host) is not None
+            (each.key, each.host) for each in self.in_service if self.rollout.turn_of(each.key, each.host) is not None
         )
 
     def granted(self) -> frozenset[tuple[Key, HostId]]:
-        """Who may take a turn now; broken hosts first, then in order, never more unavailable than the policy allows."""
+        """Who may take a turn now; broken hosts first, then in order, never more unavailable than the policy allows.
+
+        A host that does not forward anyway waits for turns only, not for others that do not forward either: these may
+        wait for it in the same way.
+        """
         if self.rollout.state != "running":
             return frozenset()
         waiting = [
@@ -203,11 +209,12 @@ class RolloutView:
             return frozenset(granted)
         canaries = self.canaries
         candidates = [each for each in waiting if each.running and (not canaries or each in canaries)]
-        unavailable = set(self.unavailable())
+        turns, unavailable = set(self._in_turn()), set(self.unavailable())
         for each in sorted(candidates, key=lambda each: each.serving):
             who = (each.key, each.host)
-            if len(unavailable - {who}) < self.rollout.policy.concurrency:
+            if len((unavailable if each.serving else turns) - {who}) < self.rollout.policy.concurrency:
                 granted.add(who)
+                turns.add(who)
                 unavailable.add(who)
         return frozenset(granted)
 
@@ -218,9 +225,9 @@ class RolloutView:
         canaries = self.canaries
         if canaries and (key, host) not in {(each.key, each.host) for each in canaries}:
             return f"the canaries come first ({', '.join(each.name for each in canaries)})"
-        blockers = [
-            each.name for each in self.in_service if (each.key, each.host) in self.unavailable() - {(key, host)}
-        ]
+        down = self.unavailable()
+        ahead = (down if (key, host) not in down else self._in_turn()) - {(key, host)}
+        blockers = [each.name for each in self.in_service if (each.key, each.host) in ahead]
         return f"its turn comes after {', '.join(blockers[:4])}" if blockers else "its turn comes next"
 
     @property

@@ -112,9 +112,18 @@ class Reigns(Generic[A]):
                 failures += 1
                 self.reason = f"its last reign ended: {error}"
                 _LOG.error("a reign ends: %s", error)
-                if not self._first.done():
-                    self._first.set_exception(error)
+                self._tell_first(error)
                 await asyncio.sleep(RETRY.delay(failures, self._random))
+            except Exception as error:  # noqa: BLE001 - the boundary of a reign: a candidate must not just stop standing
+                failures += 1
+                self.reason = f"its last reign ended: {type(error).__name__}"
+                _LOG.exception("a reign ends unexpectedly")
+                self._tell_first(error)
+                await asyncio.sleep(RETRY.delay(failures, self._random))
+
+    def _tell_first(self, error: Exception) -> None:
+        if not self._first.done():
+            self._first.set_exception(error)
 
     async def _reign(self, leader: Leader) -> None:
         epoch = await leader.wait_until_leader()

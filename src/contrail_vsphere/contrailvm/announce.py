@@ -13,11 +13,12 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Literal
 
-from contrail_vsphere.contrailvm.actions import Action, Alarm, Hold, ReconfigureVm, Resolve, RestartContrailVm
+from contrail_vsphere.contrailvm.actions import Action, Hold, ReconfigureVm, Resolve, RestartContrailVm
 from contrail_vsphere.contrailvm.deeds import Deed, Deeds
 from contrail_vsphere.contrailvm.desired import Key
 from contrail_vsphere.contrailvm.doors import VCenterDoor
 from contrail_vsphere.contrailvm.observed import InventoryView
+from contrail_vsphere.contrailvm.records import ToldAlarm
 from contrail_vsphere.contrailvm.registration import WARNINGS
 from contrail_vsphere.contrailvm.rollout import Rollout
 from contrail_vsphere.model.errors import ContrailVsphereError
@@ -73,7 +74,7 @@ class Announcer:
             case _:
                 pass
 
-    def alarm(self, key: Key, alarm: Alarm, raised: bool) -> None:
+    def alarm(self, key: Key, alarm: ToldAlarm, raised: bool) -> None:
         """An alarm was raised, or is over."""
         if raised:
             self._tell(key, "degraded", alarm.host, alarm.reason)

@@ -29,6 +29,7 @@ from contrail_vsphere.contrailvm.observed import (
 )
 from contrail_vsphere.contrailvm.plan import plan
 from contrail_vsphere.contrailvm.readings import Readings
+from contrail_vsphere.contrailvm.records import ToldAlarm
 from contrail_vsphere.contrailvm.rollout import Rollout, RolloutView
 from contrail_vsphere.contrailvm.rollout_view import standings
 from contrail_vsphere.engine.backoff import QUICK, SLOW
@@ -136,7 +137,11 @@ class ContrailVmController:
         self._last: dict[tuple[Key, HostId | None], tuple[tuple[Action, ...], float]] = {}
         self._probed: dict[Key, float] = {}
         self._alarms: dict[Key, frozenset[Alarm]] = {}
-        self.on_alarm: Callable[[Key, Alarm, bool], None] = lambda _key, _alarm, _raised: None
+        self._inherited = {
+            key: {(each.host, each.cause) for each in alarms} for key, alarms in notebook.told_alarms.items()
+        }
+        """Alarms that a process before us told, and that were not seen by us yet."""
+        self.on_alarm: Callable[[Key, ToldAlarm, bool], None] = lambda _key, _alarm, _raised: None
         """Told of every alarm that is raised (True) or over (False)."""
         self.jobs_done = 0
         self._watching_since = now()
@@ -222,7 +227,7 @@ class ContrailVmController:
             self._refresh_offer(desired)
         if observed.blind:
             return RequeueAfter(BLIND_PAUSE, reason=observed.blind)
-        self._note_alarms(key, frozenset(each for each in actions if isinstance(each, Alarm)))
+        self._note_alarms(key, actions)
         again = self._start_jobs(key, actions)
         due = [
             action.until - observed.now for action in actions if isinstance(action, Wait) and action.until is not None
@@ -324,17 +329,30 @@ class ContrailVmController:
 
     # -- alarms -------------------------------------------------------------------------------------------------
 
-    def _note_alarms(self, key: Key, alarms: frozenset[Alarm]) -> None:
-        """Log alarms when they come and go; an alarm whose words change is the same alarm."""
-        before = {(alarm.host, alarm.cause): alarm for alarm in self._alarms.get(key, frozenset())}
-        after = {(alarm.host, alarm.cause): alarm for alarm in alarms}
-        for mark in after.keys() - before.keys():
-            _LOG.warning("alarm: %s %s: %s", key, self._words(mark[0]), after[mark].reason)
-            self.on_alarm(key, after[mark], True)
-        for mark in before.keys() - after.keys():
+    def _note_alarms(self, key: Key, actions: Sequence[Action]) -> None:
+        """Log and tell alarms when they come and go; an alarm whose words change is the same alarm.
+
+        What was told is in the journal. An alarm told by the process before us may need its time to show again (a
+        deadline runs anew with us): until we have seen it, it is over only once nothing is waited for at its place.
+        """
+        found = {(each.host, each.cause): each for each in actions if isinstance(each, Alarm)}
+        before = {(each.host, each.cause): each for each in self._notebook.alarms(key)}
+        unseen = self._inherited.get(key, set()) - found.keys()
+        busy = {action.host for action in actions}
+        staying = {mark: before[mark] for mark in unseen & before.keys() if mark[0] in busy}
+        self._inherited[key] = set(staying)
+        for mark in found.keys() - before.keys():
+            _LOG.warning("alarm: %s %s: %s", key, self._words(mark[0]), found[mark].reason)
+        for mark in before.keys() - found.keys() - staying.keys():
             _LOG.info("alarm over: %s %s: %s", key, self._words(mark[0]), before[mark].reason)
+        told = {mark: ToldAlarm(host=each.host, cause=each.cause, reason=each.reason) for mark, each in found.items()}
+        kept = {mark: before.get(mark, each) for mark, each in (told | staying).items()}
+        self._notebook.put_alarms(key, tuple(kept[mark] for mark in sorted(kept, key=str)))
+        for mark in told.keys() - before.keys():
+            self.on_alarm(key, told[mark], True)
+        for mark in before.keys() - kept.keys():
             self.on_alarm(key, before[mark], False)
-        self._alarms[key] = alarms
+        self._alarms[key] = frozenset(found.values())
 
     @property
     def alarms(self) -> Mapping[Key, frozenset[Alarm]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from random import Random
@@ -18,6 +18,7 @@ from contrail_vsphere.contrailvm.deeds import Deeds, VmEvent
 from contrail_vsphere.contrailvm.desired import Key, key_of_agency
 from contrail_vsphere.contrailvm.doors import EamDoor, VCenterDoor
 from contrail_vsphere.contrailvm.enrolment import EnrolmentOffice
+from contrail_vsphere.contrailvm.fenced import FencedEam, FencedVCenter
 from contrail_vsphere.contrailvm.health_document import HealthMessage, HealthNode
 from contrail_vsphere.contrailvm.notebook import Notebook
 from contrail_vsphere.contrailvm.observed import HostView, LiveInventory, marked_agencies
@@ -36,8 +37,10 @@ from contrail_vsphere.contrailvm.status import (
 )
 from contrail_vsphere.contrailvm.watch import AsksVRouter, SyncedProbe, Target, VRouterWatch, nobody_owes
 from contrail_vsphere.engine.brake import BrakeState, DeletionBrake
+from contrail_vsphere.engine.fence import Fence
 from contrail_vsphere.engine.health import HealthBook
-from contrail_vsphere.engine.journal import Journal
+from contrail_vsphere.engine.journal import RecordStore
+from contrail_vsphere.engine.leader import AlwaysLeader, Leader
 from contrail_vsphere.model.eam import EAM_KEY, Agency, EamFeatures
 from contrail_vsphere.model.errors import ContrailVsphereError, NotFound
 from contrail_vsphere.model.ids import AgencyId, HostId, VmId
@@ -60,6 +63,13 @@ class LiveAgencies(Protocol):
 
     error: str
     """Why EAM did not answer the last time; empty when it did."""
+    whole_reads: int
+    """How often all agencies were read, every EsxAgent of them."""
+
+    @property
+    def agencies(self) -> Mapping[AgencyId, Agency]:
+        """As last read."""
+        ...
 
     @property
     def features(self) -> EamFeatures:
@@ -119,6 +129,7 @@ class ContrailVmManager:
     """Keeps one healthy ContrailVM on every host of every deployment.
 
     ``now`` gives aware UTC times; ``synced`` asks the plugin. Parts are handed in started; ``start`` begins to act.
+    Nothing is written to vCenter or EAM while ``leader`` does not confirm that this process leads.
     """
 
     def __init__(
@@ -129,7 +140,7 @@ class ContrailVmManager:
         inventory: LiveInventory,
         eam: EamDoor,
         agencies: LiveAgencies,
-        journal: Journal,
+        journal: RecordStore,
         shelf: Shelf,
         tokens: TokenStore,
         authority: CertificateAuthority,
@@ -140,11 +151,16 @@ class ContrailVmManager:
         synced: SyncedProbe = nobody_owes,
         events: TellsEvents | None = None,
         registration: KeepsAlive | None = None,
+        leader: Leader | None = None,
     ) -> None:
         self.solution_id = solution_id
         self._inventory = inventory
         self._agencies = agencies
         self._now = now
+        self._journal = journal
+        self._fence = Fence(leader or AlwaysLeader())
+        vcenter, eam = FencedVCenter(vcenter, self.leave), FencedEam(eam, self.leave)
+        self._whole_reads_before = -1
         self.notebook = Notebook(journal)
         self.readings = Readings()
         self.brake = DeletionBrake("contrailvm", journal=journal, now=now)
@@ -162,6 +178,7 @@ class ContrailVmManager:
             readings=self.readings,
             inventory=inventory,
             enrolled=self._enrolled,
+            leave=self.leave,
         )
         self._deeds = Deeds(solution_id=solution_id, host_of=self.readings.host_of.get)
         self._announcer = Announcer(
@@ -237,15 +254,31 @@ class ContrailVmManager:
             return self.detached
         if not self._inventory.healthy:
             return "the inventory of vCenter is being read"
-        if self._agencies.healthy:
+        if self._agencies.healthy and self._agencies.whole_reads > self._whole_reads_before:
             return ""
         error = self._agencies.error
         return f"EAM does not answer: {error}" if error else "the agencies of EAM are being read"
 
+    def not_ready(self) -> tuple[str, ...]:
+        """What is missing before it does its work."""
+        blind = self.blind()
+        return (blind,) if blind else ()
+
+    async def leave(self) -> None:
+        """Return when all that was written to the journal would survive us, and we still lead; asked before a write.
+
+        Raises Conflict when another process leads, Unreachable when nobody can tell.
+        """
+        await self._journal.durable()
+        await self._fence.confirm()
+
     # -- life ---------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Begin to observe and to act."""
+        """Begin to observe and to act. Caches may be warm, of a time when another process led: EAM is read anew."""
+        self._whole_reads_before = self._agencies.whole_reads
+        for agency in self._agencies.agencies.values():
+            self.readings.read(agency, at=self.epoch())
         self._stops.append(self._inventory.subscribe(self._inventory_changed))
         self._stops.append(self._agencies.subscribe(self._agency_read))
         self._agencies.nudge()
@@ -298,6 +331,7 @@ class ContrailVmManager:
         """NotFound when our extension is gone: EAM is destroying our agencies then, and we keep our hands off."""
         if self._registration is None:
             return
+        await self.leave()
         try:
             await self._registration.heartbeat()
         except NotFound as gone:

@@ -11,9 +11,9 @@ from typing import Any
 
 from contrail_vsphere.contrailvm.desired import Desired, Key, from_record, to_record
 from contrail_vsphere.contrailvm.observed import Failure, Memory, PackageOffer, VRouterFact
-from contrail_vsphere.contrailvm.records import HostRecord, KeyRecord
+from contrail_vsphere.contrailvm.records import HostRecord, KeyRecord, ToldAlarm, ToldAlarms
 from contrail_vsphere.contrailvm.rollout import Rollout
-from contrail_vsphere.engine.journal import Journal
+from contrail_vsphere.engine.journal import RecordStore
 from contrail_vsphere.model.ids import HostId, ResourcePoolId
 
 DESIRED = "contrailvm-desired"
@@ -21,12 +21,13 @@ SOURCE = "contrailvm-deployment"
 KEYS = "contrailvm-key"
 HOSTS = "contrailvm-host"
 ROLLOUTS = "contrailvm-rollout"
+ALARMS = "contrailvm-alarm"
 
 
 class Notebook:
     """One per manager. ``on_desired`` is called with each key whose desired state changed."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: RecordStore) -> None:
         self._journal = journal
         self.on_desired: Callable[[Key], None] = lambda _key: None
         self._desired = {Key.parse(each.key): from_record(Desired, each.value) for each in journal.items(DESIRED)}
@@ -36,6 +37,9 @@ class Notebook:
             key, _, host = record.key.rpartition("/")
             self._hosts.setdefault(Key.parse(key), {})[HostId(host)] = from_record(HostRecord, record.value)
         self._rollouts = {each.key: from_record(Rollout, each.value) for each in journal.items(ROLLOUTS)}
+        self._alarms = {
+            Key.parse(each.key): from_record(ToldAlarms, each.value).alarms for each in journal.items(ALARMS)
+        }
         self._vrouters: dict[Key, dict[HostId, VRouterFact]] = {}
         self._failures: dict[Key, dict[HostId | None, Failure]] = {}
         self._pools: dict[Key, ResourcePoolId] = {}
@@ -93,6 +97,7 @@ class Notebook:
         with self._journal.transaction():
             self._journal.delete(DESIRED, str(key))
             self._journal.delete(KEYS, str(key))
+            self._journal.delete(ALARMS, str(key))
             for host in self._hosts.get(key, {}):
                 self._journal.delete(HOSTS, f"{key}/{host}")
             if not any(each.deployment == key.deployment for each in self._desired if each != key):
@@ -102,7 +107,8 @@ class Notebook:
             elif rollout is not None:
                 self._rollouts[key.deployment] = rollout.without_key(key)
                 self._journal.put(ROLLOUTS, key.deployment, to_record(self._rollouts[key.deployment]))
-        for table in (self._desired, self._keys, self._hosts, self._vrouters, self._failures, self._pools, self.offers):
+        tables = (self._desired, self._keys, self._hosts, self._vrouters, self._failures, self._pools, self.offers)
+        for table in (*tables, self._alarms):
             table.pop(key, None)
         self.on_desired(key)
 
@@ -146,6 +152,30 @@ class Notebook:
         record = replace(self._keys.get(key, KeyRecord()), **changes)
         self._journal.put(KEYS, str(key), to_record(record))
         self._keys[key] = record
+
+    @property
+    def told_alarms(self) -> Mapping[Key, tuple[ToldAlarm, ...]]:
+        """The alarms that were told and are not over, by this process or the one before."""
+        return self._alarms
+
+    def alarms(self, key: Key) -> tuple[ToldAlarm, ...]:
+        """Those of one key."""
+        return self._alarms.get(key, ())
+
+    def put_alarms(self, key: Key, alarms: tuple[ToldAlarm, ...]) -> None:
+        """Write which alarms were told."""
+        if alarms == self._alarms.get(key, ()):
+            return
+        if alarms:
+            self._journal.put(ALARMS, str(key), to_record(ToldAlarms(alarms)))
+            self._alarms[key] = alarms
+        else:
+            self._journal.delete(ALARMS, str(key))
+            self._alarms.pop(key, None)
+
+    async def durable(self) -> None:
+        """Return once everything written so far would survive this process."""
+        await self._journal.durable()
 
     # -- passing facts ------------------------------------------------------------------------------------------
 

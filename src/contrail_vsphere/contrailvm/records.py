@@ -10,7 +10,7 @@ from typing import Literal
 
 from contrail_vsphere.contrailvm.desired import Build
 from contrail_vsphere.model.eam import HookState
-from contrail_vsphere.model.ids import VmId
+from contrail_vsphere.model.ids import HostId, VmId
 
 AttemptKind = Literal["resolve", "restart", "reconfigure", "settings"]
 
@@ -111,6 +111,22 @@ class HostRecord:
         """With one more attempt, old ones forgotten."""
         kept = tuple(each for each in self.attempts if each.at > attempt.at - REMEMBERED)
         return replace(self, attempts=(*kept[-63:], attempt))
+
+
+@dataclass(frozen=True, slots=True)
+class ToldAlarm:
+    """An alarm that people were told of, so that no restart tells them again; ``host`` is None for the agency."""
+
+    host: HostId | None
+    cause: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToldAlarms:
+    """Those of one (deployment, cluster)."""
+
+    alarms: tuple[ToldAlarm, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,10 @@ class RecordStore(Protocol):
         """Write a record and return its new version."""
         ...
 
+    def put_many(self, kind: str, values: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write several records of a kind, all or none."""
+        ...
+
     def delete(self, kind: str, key: str, *, expect: int | None = None) -> bool:
         """Remove a record; return whether it was there."""
         ...

@@ -90,6 +90,8 @@ class EamCache:
         self.error = ""
         """Why the last poll failed; empty while EAM answers."""
         self.polls = 0
+        self.whole_reads = 0
+        """How often all agencies were read, every EsxAgent of them."""
 
     @property
     def agencies(self) -> Mapping[AgencyId, Agency]:
@@ -197,6 +199,7 @@ class EamCache:
         results = await asyncio.gather(*(self._refresh(each, whole=whole) for each in existing), return_exceptions=True)
         self._raise_first(results)
         self._whole.set()
+        self.whole_reads += whole
 
     async def _read_again(self, nudged: set[AgencyId], hinted: set[HostId | None]) -> None:
         """Whole the agencies that were nudged; of the hinted and those EAM is working on what may have changed."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterable
-from contextlib import AsyncExitStack, nullcontext
+from contextlib import AsyncExitStack
 from datetime import datetime
 from pathlib import Path
 from random import Random
@@ -17,6 +16,7 @@ from contrail_vsphere.app.connect import administrator, choose_vcenter, endpoint
 from contrail_vsphere.app.contrailvm import utc_now
 from contrail_vsphere.app.control_server import ControlServer
 from contrail_vsphere.app.data_dir import DataDirectory
+from contrail_vsphere.app.election import Electorate, alone
 from contrail_vsphere.app.host_directory import RemoteDirectory, StaticDirectory
 from contrail_vsphere.app.metrics import Metrics
 from contrail_vsphere.app.plugin_control import create_app
@@ -30,11 +30,8 @@ from contrail_vsphere.contrail.keystone import Auth, KeystoneUser, KeystoneV3, N
 from contrail_vsphere.contrail.notifications import AmqpNotifications, Notifications
 from contrail_vsphere.contrail.vrouter_agent import VRouterAgentClient
 from contrail_vsphere.engine.health import HealthBook
-from contrail_vsphere.engine.journal import Journal, RecordStore
-from contrail_vsphere.engine.journal_zookeeper import ZooKeeperJournal
-from contrail_vsphere.engine.leader import AlwaysLeader, Leader
-from contrail_vsphere.engine.leader_zookeeper import ZooKeeperLeader
-from contrail_vsphere.engine.zookeeper import ZooKeeper, ZooKeeperServers
+from contrail_vsphere.engine.journal import RecordStore
+from contrail_vsphere.engine.leader import Leader
 from contrail_vsphere.model.errors import SettingsError
 from contrail_vsphere.model.protocols import HostEntry
 from contrail_vsphere.pki.identity import Identity, client_context
@@ -61,7 +58,7 @@ class PluginService:
         self.vcenter_name, self._table = choose_vcenter(settings, vcenter)
         self._now = now
         self._random = Random(seed)
-        self._leader = leader or AlwaysLeader()
+        self._leader = leader
         self._stack = AsyncExitStack()
         self.ready: dict[str, Any] = {}
         self.health = HealthBook(now=now)
@@ -101,7 +98,7 @@ class PluginService:
         inventory.start()
         stack.push_async_callback(inventory.stop)
 
-        def plugin(leader: Leader, journal: RecordStore) -> VCenterPlugin:
+        async def plugin(leader: Leader, journal: RecordStore) -> VCenterPlugin:
             made = VCenterPlugin(
                 vcenter=vcenter,
                 contrail=inventory,
@@ -120,9 +117,21 @@ class PluginService:
             return made
 
         if settings.zookeeper.servers:
-            self.reigns = await self._elected(plugin, vcenter, stack)
+            path = settings.zookeeper.path
+            electorate = Electorate(
+                settings.zookeeper,
+                path=path,
+                journal_path=f"{path}.journal/{vcenter.about.instanceUuid}",
+                now=now,
+                random=self._random,
+            )
+            await stack.enter_async_context(electorate)
+            self.reigns = electorate.reigns(plugin, ended=self._forget, what="plugin")
         else:
-            self.reigns = self._alone(plugin, stack.enter_context(data.journal()))
+            journal = stack.enter_context(data.journal())
+            self.reigns = alone(
+                plugin, journal, ended=self._forget, random=self._random, what="plugin", leader=self._leader
+            )
         control = await self._start_control(api, vcenter, stack)
         self.reigns.start()
         stack.push_async_callback(self.reigns.stop)
@@ -134,41 +143,6 @@ class PluginService:
     def plugin(self) -> VCenterPlugin:
         """The one that acts. NotReadyYet while another process does."""
         return self.reigns.acting
-
-    def _alone(self, plugin: Callable[[Leader, RecordStore], VCenterPlugin], journal: Journal) -> Reigns[VCenterPlugin]:
-        """The journal is a file of ours, and nobody else acts."""
-
-        async def make(leader: Leader, _epoch: int) -> VCenterPlugin:
-            return plugin(leader, journal)
-
-        return Reigns(stand=lambda: nullcontext(self._leader), make=make, ended=self._forget, random=self._random)
-
-    async def _elected(
-        self, plugin: Callable[[Leader, RecordStore], VCenterPlugin], vcenter: VCenter, stack: AsyncExitStack
-    ) -> Reigns[VCenterPlugin]:
-        """The journal is in ZooKeeper, where whoever is elected next reads it."""
-        settings = self.settings.zookeeper
-        servers = ZooKeeperServers(
-            settings.servers,
-            session=settings.session,
-            ca_file=settings.ca_file,
-            cert_file=settings.cert_file,
-            key_file=settings.key_file,
-        )
-        zookeeper = await stack.enter_async_context(ZooKeeper(servers))
-        path = f"{settings.path}.journal/{vcenter.about.instanceUuid}"
-        name = settings.name or socket.gethostname()
-
-        def stand() -> ZooKeeperLeader:
-            return ZooKeeperLeader(zookeeper, path=settings.path, name=name, random=self._random)
-
-        async def make(leader: Leader, epoch: int) -> VCenterPlugin:
-            journal = ZooKeeperJournal(zookeeper, path=path, now=self._now)
-            await journal.open()
-            journal.fence(f"{settings.path}.epoch", epoch)
-            return plugin(leader, journal)
-
-        return Reigns(stand=stand, make=make, ended=self._forget, random=self._random)
 
     def _watch(self, plugin: VCenterPlugin) -> None:
         """Metrics are those of the plugin that acts."""

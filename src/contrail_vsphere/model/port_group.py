@@ -13,6 +13,9 @@ from contrail_vsphere.model.inventory import Network
 
 MARK = "contrail.vn-uuid"
 """Key of the blob in ``vendorSpecificConfig`` whose data is the network's uuid."""
+ADOPTING = "contrail.adopting"
+"""Key of the blob of a port group that was somebody else's: ``yes`` as long as its ports may still depend on its own
+VLAN and on being open, ``no`` afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,8 @@ class GroupSpec:
 
     name: str
     network: UUID
+    adopting: bool = False
+    """Only take it over: its VLAN, and that its ports are open, stay as they are."""
 
     @property
     def description(self) -> str:
@@ -36,12 +41,24 @@ def marked_network(group: Network) -> UUID | None:
         return None
 
 
-def drift(group: Network, network: UUID) -> tuple[str, ...]:
-    """What of a port group is not as it must be, in words; empty when all is."""
-    wanted: tuple[tuple[str, object, object], ...] = (
-        ("mark", marked_network(group), network),
+def is_adopting(group: Network) -> bool:
+    """Whether it was taken over and its defaults are still its former ones."""
+    return group.blob(ADOPTING) == "yes"
+
+
+def drift(group: Network, network: UUID, *, adopting: bool = False) -> tuple[str, ...]:
+    """What of a port group is not as it must be, in words; empty when all is.
+
+    ``adopting``: its defaults do not count.
+    """
+    defaults: tuple[tuple[str, object, object], ...] = (
         ("VLAN", group.vlan, "none"),
         ("blocked by default", group.blocked, True),
+        ("adoption", is_adopting(group), False),
+    )
+    wanted: tuple[tuple[str, object, object], ...] = (
+        ("mark", marked_network(group), network),
+        *(() if adopting else defaults),
         ("VLAN override", group.vlan_override, True),
         ("block override", group.block_override, True),
         ("reset at disconnect", group.reset_at_disconnect, True),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
+from uuid import UUID
 
 from contrail_vsphere.model.contrail import Address, Family
-from contrail_vsphere.model.ids import DvsId, HostId, IipId, NetworkId, ProjectId, VirtualMachineId, VmiId, VnId
+from contrail_vsphere.model.ids import DvsId, HostId, IipId, NetworkId, ProjectId, VirtualMachineId, VmId, VmiId, VnId
 from contrail_vsphere.model.inventory import Network
 from contrail_vsphere.vcenter_plugin.identity import PortId
 
@@ -45,11 +46,23 @@ class CreateGroup(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepairGroup(Action):
-    """Put right what somebody changed, or mark what is adopted."""
+    """Put right what somebody changed, or mark what is adopted.
+
+    ``adopting``: ports of it still depend on its former VLAN and on being open, which therefore stay.
+    """
 
     lane: ClassVar[str] = "switch"
     group: Network
     network: VnId
+    adopting: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllowOverrides(Action):
+    """Let ports of somebody else's port group have a VLAN of their own."""
+
+    lane: ClassVar[str] = "switch"
+    group: Network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +82,8 @@ class DestroyGroup(Action):
     deletes: ClassVar[bool] = True
     group: NetworkId
     network: VnId
+    gone: bool
+    """Because Contrail does not have the network: it is asked once more."""
 
 
 # -- ports ----------------------------------------------------------------------------------------------------------
@@ -150,6 +165,15 @@ class CreateVmi(Action):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AdoptVmi(Action):
+    """A predecessor's interface gets our mark; nothing else of it changes."""
+
+    lane: ClassVar[str] = "contrail"
+    vmi: VmiId
+    annotations: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetMac(Action):
     """The card has another MAC address."""
 
@@ -169,6 +193,16 @@ class CreateIip(Action):
     family: Family
     address: Address | None
     name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmCards(Action):
+    """Ask vCenter for the VM: nothing is deleted if it has other cards than we believe."""
+
+    lane: ClassVar[str] = "contrail"
+    vm: UUID
+    believed: tuple[tuple[VmId, frozenset[tuple[int, NetworkId]]], ...]
+    """Every VM of that instance UUID, with its cards on switches (device key, port group)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,10 @@ from contrail_vsphere.model.ids import DvsId, HostId
 from contrail_vsphere.model.port_group import GroupSpec
 from contrail_vsphere.vcenter_plugin.actions import (
     Action,
+    AdoptVmi,
+    AllowOverrides,
     Claim,
+    ConfirmCards,
     CreateGroup,
     CreateIip,
     CreateVmi,
@@ -40,7 +43,7 @@ from contrail_vsphere.vcenter_plugin.actions import (
     Unplug,
     WritePort,
 )
-from contrail_vsphere.vcenter_plugin.doors import AgentDoor, ContrailObjects, GroupDoor, PortDoor
+from contrail_vsphere.vcenter_plugin.doors import AgentDoor, ContrailObjects, GroupDoor, MachineDoor, PortDoor
 from contrail_vsphere.vcenter_plugin.hosts import HostBook
 from contrail_vsphere.vcenter_plugin.identity import PortId
 from contrail_vsphere.vcenter_plugin.ledger import Ledger
@@ -73,6 +76,7 @@ class Applier:
         *,
         ports: PortDoor,
         groups: GroupDoor,
+        machines: MachineDoor,
         contrail: ContrailObjects,
         agents: AgentDoor,
         book: PortBook,
@@ -87,6 +91,7 @@ class Applier:
     ) -> None:
         self._ports = ports
         self._groups = groups
+        self._machines = machines
         self._contrail = contrail
         self._agents = agents
         self._book = book
@@ -157,10 +162,14 @@ class Applier:
                 sight = self._hosts.sight(action.host) if action.host is not None else None
                 suspect = sight is not None and not sight.reachable
                 await self._writes.submit((action.dvs, action.host if suspect and action.host else ""), action)
+            case ConfirmCards():
+                await self._confirm(action)
             case EnsureVm():
                 await self._contrail.ensure_vm(action)
             case CreateVmi():
                 await self._contrail.create_vmi(action)
+            case AdoptVmi():
+                await self._contrail.adopt_vmi(action)
             case SetMac():
                 await self._contrail.set_mac(action.vmi, action.mac)
             case CreateIip():
@@ -176,13 +185,23 @@ class Applier:
             case CreateGroup():
                 await self._new_groups.submit(action.dvs, action)
             case RepairGroup():
-                await self._groups.repair(action.group, GroupSpec(escaped(action.group.name), action.network))
+                spec = GroupSpec(escaped(action.group.name), action.network, action.adopting)
+                await self._groups.repair(action.group, spec)
+            case AllowOverrides():
+                await self._groups.allow_overrides(action.group)
             case RenameGroup():
                 await self._groups.rename(action.group, escaped(action.name))
             case DestroyGroup():
                 await self._destroy_group(action)
             case _:
                 raise TypeError(f"nobody knows how to do {action.verb}")
+
+    async def _confirm(self, action: ConfirmCards) -> None:
+        """Conflict when vCenter has the VM otherwise than the plan supposes; its update is on the way."""
+        found = await self._machines.cards_of(action.vm)
+        believed = dict(action.believed)
+        if found is not None and believed.get(found[0]) != found[1]:
+            raise Conflict(f"vCenter has cards of {action.vm} that were believed gone", hint="it is looked at again")
 
     # -- what we remember -------------------------------------------------------------------------------------------
 
@@ -193,7 +212,8 @@ class Applier:
                     action.port, action.host, domain=self._domain(action.host), prefer=action.prefer, at=self._clock()
                 )
                 record = self._ledger.get(action.port)
-                if record is None or (record.dvs, record.key) != (action.dvs, action.key):
+                place = (action.vmi, action.dvs, action.key)
+                if record is None or (record.vmi, record.dvs, record.key) != place:
                     plugs = record.plugs if record is not None else ()
                     record = PortRecord(action.port, action.vmi, action.dvs, action.key, plugs)
                 if record.plugs:
@@ -286,7 +306,9 @@ class Applier:
         return [error for action in actions for error in await self._create_groups(dvs, [action])]
 
     async def _destroy_group(self, action: DestroyGroup) -> None:
-        """Read the mark once more: nothing that is not ours is destroyed."""
+        """Read mark and network once more: nothing that is not ours is destroyed, and nothing that is in use."""
+        if action.gone and await self._contrail.has_network(action.network):
+            raise Conflict(f"Contrail has network {action.network}, which was believed gone")
         try:
             if await self._groups.mark_of(action.group) != action.network:
                 raise Conflict(f"{action.group} bears our mark no more; it is left alone")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from contrail_vsphere.model.ids import HostId
-from contrail_vsphere.model.port_group import marked_network
 from contrail_vsphere.vcenter_plugin.identity import CREATOR
 from contrail_vsphere.vcenter_plugin.observed import Observed
 
@@ -15,7 +14,7 @@ class Finding:
     """Something that is not as it must be."""
 
     what: str
-    """``vlan-twice``, ``open-without-vlan``, ``vlan-differs`` or ``no-card``."""
+    """``vlan-twice``, ``open-without-vlan``, ``vlan-differs``, ``no-card`` or ``mac-twice``."""
     subject: str
     detail: str
 
@@ -28,7 +27,8 @@ def audit(observed: Observed) -> tuple[Finding, ...]:
 def _ports(observed: Observed) -> list[Finding]:
     found: list[Finding] = []
     used: dict[tuple[HostId, int], str] = {}
-    ours = {group.id for group in observed.vsphere.networks.values() if marked_network(group) is not None}
+    network_of = observed.selection.network_of
+    ours = {group.id for group in observed.vsphere.networks.values() if network_of(group) is not None}
     for port in observed.book.ports():
         if port.group not in ours or port.vm is None:
             continue
@@ -60,4 +60,11 @@ def _interfaces(observed: Observed) -> list[Finding]:
         mine = vmi.creator == CREATOR and vmi.annotations.get("vcenter") == str(observed.identity.vcenter)
         if mine and vmi.vm is not None and not observed.index.vms_of.get(vmi.vm):
             found.append(Finding("no-card", f"interface {vmi.uuid}", f"vCenter has no VM {vmi.vm}"))
+    for (network, mac), vmis in observed.index.macs_of.items():
+        values = [value for vmi in sorted(vmis) if (value := observed.contrail.vmis.get(vmi)) is not None]
+        if len(values) > 1 and any(value.creator == CREATOR for value in values):
+            others = ", ".join(str(value.uuid) for value in values[1:])
+            found.append(
+                Finding("mac-twice", f"interface {values[0].uuid}", f"{mac} in network {network}: {others} too")
+            )
     return found

@@ -14,7 +14,7 @@ from contrail_vsphere.contrail.writer import ContrailWriter
 from contrail_vsphere.model.contrail import ContrailVm, InstanceIp, VirtualNetwork, Vmi
 from contrail_vsphere.model.errors import InvalidState, NotFound
 from contrail_vsphere.model.ids import IipId, VirtualMachineId, VmiId, VnId
-from contrail_vsphere.vcenter_plugin.actions import CreateIip, CreateVmi, EnsureVm
+from contrail_vsphere.vcenter_plugin.actions import AdoptVmi, CreateIip, CreateVmi, EnsureVm
 from contrail_vsphere.vcenter_plugin.identity import CREATOR, PREDECESSORS
 
 
@@ -22,16 +22,29 @@ class MachineObjects:
     """Makes, changes and deletes; the real ``doors.ContrailObjects``."""
 
     def __init__(self, api: ConfigApi, inventory: ContrailInventory) -> None:
+        self._api = api
         self._inventory = inventory
         self._writer = ContrailWriter(api, inventory, creator=CREATOR, adopts=PREDECESSORS)
 
+    async def has_network(self, network: VnId) -> bool:
+        """Ask now; what was found is read again by the inventory too."""
+        try:
+            await self._api.read("virtual-network", network, fields=["display_name"])
+        except NotFound:
+            return False
+        self._inventory.mark("virtual-network", [network])
+        return True
+
     async def ensure_vm(self, action: EnsureVm) -> None:
-        """Make it, or give it its present name."""
+        """Make it, or give it its present name and, to a predecessor's, our mark."""
         before = self._inventory.vms.get(action.vm)
-        if before is not None:
-            await self._writer.rename(before, action.name)
-            return
         marks = MappingProxyType(dict(action.annotations))
+        if before is not None:
+            if not marks.items() <= before.annotations.items():
+                before = await self._writer.annotate(before, marks)
+            if before.display_name != action.name:
+                await self._writer.rename(before, action.name)
+            return
         name, owner = str(action.vm), action.project.hex
         await self._writer.create_vm(ContrailVm(action.vm, name, action.name, owner, annotations=marks))
 
@@ -59,6 +72,10 @@ class MachineObjects:
         if (made.vm, made.network) != (action.vm, action.network):
             hint = "see contrail-vsphere plugin explain"
             raise InvalidState(f"interface {action.vmi} exists and is another's", hint=hint)
+
+    async def adopt_vmi(self, action: AdoptVmi) -> None:
+        """A predecessor's interface gets our mark; all else of it stays."""
+        await self._writer.annotate(self._vmi(action.vmi), dict(action.annotations))
 
     async def set_mac(self, vmi: VmiId, mac: str) -> None:
         """The interface has this one MAC address."""

@@ -23,7 +23,6 @@ from contrail_vsphere.model.dvport import DvPort
 from contrail_vsphere.model.errors import Busy, ContrailVsphereError
 from contrail_vsphere.model.ids import HostId, NetworkId, VnId
 from contrail_vsphere.model.inventory import Change, Dvs, Host, Network, VirtualMachine
-from contrail_vsphere.model.port_group import marked_network
 from contrail_vsphere.vcenter_plugin.actions import Action, PlugPort, Wait
 from contrail_vsphere.vcenter_plugin.apply import Applier
 from contrail_vsphere.vcenter_plugin.desired import instance_of
@@ -40,6 +39,8 @@ GROUP_PAUSE = 0.5
 REPEATS = 2
 """Times that one pass does the same again, because somebody else was faster or it does not show."""
 RESYNC = 300.0
+ASKING = ("RefetchPort", "ConfirmCards")
+"""Verbs that change nothing."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -112,19 +113,19 @@ class PluginController:
         switches = self.observed.switches()
         for nic in vm.nics:
             group = self.observed.vsphere.networks.get(nic.network or NetworkId(""))
-            mark = marked_network(group) if group is not None else None
+            mark = self.observed.selection.network_of(group) if group is not None else None
             if mark is not None and nic.dvs_uuid in switches:
                 relevant = True
                 self.observed.book.doubt(switches[nic.dvs_uuid].id, nic.port_key)
                 if change.before is None or change.after is None or _cards(change.before) != _cards(change.after):
-                    self.networks.mark(VnId(mark))
+                    self.networks.mark(mark)
         if relevant or self.observed.ledger.of_vm(instance):
             self.machines.mark(instance)
 
     def _group_changed(self, group: Network) -> None:
-        mark = marked_network(group)
+        mark = self.observed.selection.network_of(group)
         if mark is not None:
-            self.networks.mark(VnId(mark))
+            self.networks.mark(mark)
             for vm in self.observed.machines_on(group.id):
                 self.machines.mark(vm)
 
@@ -216,7 +217,7 @@ class PluginController:
             again = [each for each in work if done[_essence(each)] >= REPEATS]
             if again:
                 raise Busy(f"{again[0].verb} was done and does not show: {again[0].reason}")
-            done.update(_essence(each) for each in work if each.lane != "local" and each.verb != "RefetchPort")
+            done.update(_essence(each) for each in work if each.lane != "local" and each.verb not in ASKING)
             self._log("vm", sight.name or machine, work)
             failed.update(await self.applier.do(work))
             self._note_plugs(work, failed)
@@ -240,7 +241,7 @@ class PluginController:
 
     def _log(self, kind: str, key: object, work: Iterable[Action]) -> None:
         for action in work:
-            level = logging.DEBUG if action.verb in ("RefetchPort", "Claim") else logging.INFO
+            level = logging.DEBUG if action.verb in (*ASKING, "Claim") else logging.INFO
             _LOG.log(level, "%s %s: %s (%s)", kind, key, action.verb, action.reason)
 
     # -- what is shown ----------------------------------------------------------------------------------------------

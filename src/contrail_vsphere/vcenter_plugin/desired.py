@@ -21,6 +21,9 @@ EAM_KEY = "com.vmware.vim.eam"
 """``config.managedBy.extensionKey`` of a ContrailVM; names prove nothing."""
 
 
+UUID_LENGTH = 36
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """Which networks and switches are the plugin's; patterns as in a shell, ``domain:project`` for projects."""
@@ -29,6 +32,15 @@ class Selection:
     exclude_projects: tuple[str, ...] = ("default-domain:default-project",)
     """The project of Contrail's own networks (ip-fabric, __link_local__, ...)."""
     switches: tuple[str, ...] = ("*",)
+    by_name: bool = False
+    """OpenStack makes the port groups: one whose name ends in a network's uuid stands for it (vcenter-as-compute)."""
+
+    def network_of(self, group: Network) -> VnId | None:
+        """The network that a port group stands for."""
+        mark = marked_network(group)
+        if mark is None and self.by_name and not group.uplink:
+            mark = _uuid(group.name[-UUID_LENGTH:])
+        return VnId(mark) if mark is not None else None
 
     def wants(self, network: VirtualNetwork) -> bool:
         """Whether a network gets port groups."""
@@ -99,13 +111,23 @@ class WantedPort:
     """What the guest has given itself; asked only where the network has external IPAM."""
 
 
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Why a card in a port group of ours cannot have a port now."""
+
+    reason: str
+    lost: bool = False
+    """Its network does not exist, as far as Contrail's inventory goes: it is not just late."""
+
+
 def wanted_ports(
     vm: VirtualMachine,
     *,
     groups: Mapping[NetworkId, Network],
     networks: Mapping[VnId, VirtualNetwork],
     switches: Mapping[str, Dvs],
-) -> tuple[tuple[WantedPort, ...], dict[PortId, str]]:
+    selection: Selection = Selection(),
+) -> tuple[tuple[WantedPort, ...], dict[PortId, Missing]]:
     """The ports a VM should have, and for cards in our port groups that cannot have one yet, what is missing.
 
     ``switches`` are the selected ones by uuid. Cards elsewhere are not ours and appear in neither.
@@ -113,18 +135,21 @@ def wanted_ports(
     instance = instance_of(vm)
     if instance is None or vm.template or vm.managed_by == EAM_KEY:
         return (), {}
-    found, missing = [], {}
+    found: list[WantedPort] = []
+    missing: dict[PortId, Missing] = {}
     for nic in vm.nics:
         group, dvs = groups.get(nic.network or NetworkId("")), switches.get(nic.dvs_uuid)
-        mark = marked_network(group) if group is not None else None
+        mark = selection.network_of(group) if group is not None else None
         if group is None or dvs is None or mark is None or group.dvs != dvs.id:
             continue
         port = PortId(instance, nic.key)
-        network = networks.get(VnId(mark))
+        network = networks.get(mark)
+        if network is None and marked_network(group) is None:
+            continue  # A name may end in anybody's uuid.
         if network is None:
-            missing[port] = f"the virtual network {mark} is not known"
+            missing[port] = Missing(f"the virtual network {mark} is not known", lost=True)
         elif not nic.port_key:
-            missing[port] = "the card has no port on the switch yet"
+            missing[port] = Missing("the card has no port on the switch yet")
         else:
             found.append(_wanted(vm, nic, port=port, dvs=dvs.id, network=network))
     return tuple(found), missing
@@ -148,7 +173,11 @@ def _wanted(vm: VirtualMachine, nic: Nic, *, port: PortId, dvs: DvsId, network: 
 
 def instance_of(vm: VirtualMachine) -> UUID | None:
     """The VM's instance UUID; None while vCenter has not told it."""
+    return _uuid(vm.instance_uuid)
+
+
+def _uuid(text: str) -> UUID | None:
     try:
-        return UUID(vm.instance_uuid)
+        return UUID(text)
     except ValueError:
         return None

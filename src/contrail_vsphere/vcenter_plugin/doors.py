@@ -26,7 +26,7 @@ from contrail_vsphere.model.ids import (
 )
 from contrail_vsphere.model.inventory import Cluster, Dvs, Host, Network, VirtualMachine
 from contrail_vsphere.model.port_group import GroupSpec
-from contrail_vsphere.vcenter_plugin.actions import CreateIip, CreateVmi, EnsureVm
+from contrail_vsphere.vcenter_plugin.actions import AdoptVmi, CreateIip, CreateVmi, EnsureVm
 
 
 class VSphereView(Protocol):
@@ -95,12 +95,20 @@ class ContrailView(Protocol):
 class ContrailObjects(Protocol):
     """Makes and deletes objects in Contrail; each call may be repeated. The view is told of what the replies say."""
 
+    async def has_network(self, network: VnId) -> bool:
+        """Ask now."""
+        ...
+
     async def ensure_vm(self, action: EnsureVm) -> None:
         """Make or rename."""
         ...
 
     async def create_vmi(self, action: CreateVmi) -> None:
         """Make; one that is there already and the same is fine."""
+        ...
+
+    async def adopt_vmi(self, action: AdoptVmi) -> None:
+        """Give a predecessor's interface our mark."""
         ...
 
     async def set_mac(self, vmi: VmiId, mac: str) -> None:
@@ -153,6 +161,10 @@ class GroupDoor(Protocol):
         """Everything as it must be, except the name."""
         ...
 
+    async def allow_overrides(self, group: Network) -> None:
+        """Let its ports have VLANs of their own."""
+        ...
+
     async def rename(self, group: NetworkId, name: str) -> None:
         """Rename."""
         ...
@@ -163,6 +175,14 @@ class GroupDoor(Protocol):
 
     async def mark_of(self, group: NetworkId) -> UUID | None:
         """Read now what it stands for."""
+        ...
+
+
+class MachineDoor(Protocol):
+    """``vsphere.machine_search.MachineSearch``."""
+
+    async def cards_of(self, instance: UUID) -> tuple[VmId, frozenset[tuple[int, NetworkId]]] | None:
+        """Read now the VM of that instance UUID and its cards on switches; None when there is none."""
         ...
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 from uuid import NAMESPACE_DNS, UUID, uuid3, uuid5
 
+from contrail_vsphere.model.contrail import ContrailVm, Vmi
 from contrail_vsphere.model.ids import IipId, VirtualMachineId, VmiId
 
 CREATOR = "contrail-vsphere"
@@ -63,6 +64,12 @@ class Identity:
         if self.scheme == "cvm" and number == 0:
             return IipId(uuid3(NAMESPACE_DNS, f"ip-{network}-{vm}"))
         return IipId(uuid5(NAMESPACE, f"{vmi}|{number}"))
+
+
+def is_ours(value: ContrailVm | Vmi, identity: Identity) -> bool:
+    """Whether it bears the mark of this vCenter's plugin, which a predecessor's object gets when it is taken over."""
+    made = value.creator == CREATOR or value.creator in PREDECESSORS
+    return made and value.annotations.get("vcenter") == str(identity.vcenter)
 
 
 def may_touch(creator: str, *, adopted: bool = False) -> bool:

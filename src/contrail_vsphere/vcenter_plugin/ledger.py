@@ -1,4 +1,4 @@
-"""The port records in memory, and their way to the journal: many changes, one commit.
+"""The port records and resting VLANs in memory, and their way to the journal: many changes, one commit.
 
 A change counts at once for planning; whoever is about to act on it awaits ``durable`` first. All changes made in one
 turn of the loop become durable in one transaction, so that a burst of 2,000 ports costs a few writes to disk.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from datetime import datetime
 
 from contrail_vsphere.engine.journal import RecordStore
 from contrail_vsphere.model.errors import JournalError
@@ -16,6 +17,8 @@ from contrail_vsphere.vcenter_plugin.identity import PortId
 from contrail_vsphere.vcenter_plugin.records import PortRecord, decode, encode
 
 KIND = "port"
+RESTS = "rest"
+"""One record for each host that has VLANs which rest: VLAN -> until when."""
 
 
 class Ledger:
@@ -24,6 +27,9 @@ class Ledger:
     def __init__(self, journal: RecordStore, *, prefix: str = "") -> None:
         self._journal = journal
         self._kind = f"{prefix}{KIND}"
+        self._rest_kind = f"{prefix}{RESTS}"
+        self._rests: dict[HostId, dict[int, datetime]] = {}
+        self._dirty_rests: set[HostId] = set()
         self._records: dict[PortId, PortRecord] = {}
         self._of_vm: dict[object, dict[PortId, PortRecord]] = {}
         self._dirty: set[PortId] = set()
@@ -36,6 +42,12 @@ class Ledger:
                 self._take(decode(record.key, record.value))
             except (KeyError, ValueError, TypeError) as error:
                 raise JournalError(f"port record {record.key} cannot be read: {error!r}") from error
+        for record in journal.items(self._rest_kind):
+            try:
+                rests = {int(vlan): datetime.fromisoformat(until) for vlan, until in record.value.items()}
+            except (ValueError, TypeError) as error:
+                raise JournalError(f"resting VLANs of {record.key} cannot be read: {error!r}") from error
+            self._rests[HostId(record.key)] = rests
 
     def get(self, port: PortId) -> PortRecord | None:
         """One record."""
@@ -68,9 +80,19 @@ class Ledger:
                 del self._of_vm[port.vm]
             self._touch(port)
 
+    def rest(self, host: HostId, vlan: int, *, until: datetime, now: datetime) -> None:
+        """A VLAN of a host must not be given out before ``until``; what has rested enough by ``now`` is forgotten."""
+        rests = self._rests.get(host, {})
+        self._rests[host] = {**{each: due for each, due in rests.items() if due > now}, vlan: until}
+        self._dirty_rests.add(host)
+
+    def rests(self) -> list[tuple[datetime, HostId, int]]:
+        """Until when which VLAN of which host rests, the first one first."""
+        return sorted((until, host, vlan) for host, rests in self._rests.items() for vlan, until in rests.items())
+
     async def durable(self) -> None:
         """Return once all changes made so far would survive the process; raises what the journal raises."""
-        if not self._dirty and self._durable == self._written:
+        if not self._dirty and not self._dirty_rests and self._durable == self._written:
             return
         if self._saving is None:
             self._saving = asyncio.create_task(self._save(), name="ledger")
@@ -94,11 +116,15 @@ class Ledger:
                     self._journal.delete(self._kind, str(port))
                 else:
                     self._journal.put(self._kind, str(port), encode(record))
+            for host in self._dirty_rests:
+                rests = {str(vlan): until.isoformat() for vlan, until in self._rests[host].items()}
+                self._journal.put(self._rest_kind, host, rests)
         self._dirty.clear()
+        self._dirty_rests.clear()
 
     def close(self) -> None:
         """Write what is left."""
-        if self._dirty:
+        if self._dirty or self._dirty_rests:
             self._write()
 
     def _take(self, record: PortRecord) -> None:

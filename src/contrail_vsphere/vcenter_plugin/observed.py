@@ -13,9 +13,10 @@ from uuid import UUID
 from contrail_vsphere.model.contrail import ContrailChange, ContrailVm, InstanceIp, VirtualNetwork, Vmi
 from contrail_vsphere.model.ids import HostId, NetworkId, VirtualMachineId, VmId, VmiId, VnId
 from contrail_vsphere.model.inventory import Change, Dvs, Network, VirtualMachine
-from contrail_vsphere.model.port_group import marked_network
+from contrail_vsphere.model.port_group import is_adopting
 from contrail_vsphere.vcenter_plugin.desired import (
     EVERYTHING,
+    Missing,
     Scope,
     Selection,
     WantedPort,
@@ -23,12 +24,13 @@ from contrail_vsphere.vcenter_plugin.desired import (
     wanted_ports,
 )
 from contrail_vsphere.vcenter_plugin.doors import ContrailView, VSphereView
-from contrail_vsphere.vcenter_plugin.identity import CREATOR, Identity, PortId
+from contrail_vsphere.vcenter_plugin.identity import Identity, PortId, is_ours
 from contrail_vsphere.vcenter_plugin.ledger import Ledger
 from contrail_vsphere.vcenter_plugin.plan_networks import NetworkSight, names_of
 from contrail_vsphere.vcenter_plugin.port_book import PortBook
 from contrail_vsphere.vcenter_plugin.sights import HostSight, MachineSight, PortSight
 
+_NOWHERE = VnId(UUID(int=0))
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -36,12 +38,14 @@ V = TypeVar("V")
 class Index:
     """Who refers to whom, in the direction that the views do not have."""
 
-    def __init__(self) -> None:
+    def __init__(self, network_of: Callable[[Network], VnId | None]) -> None:
+        self._network_of = network_of
         self.vms_of: dict[UUID, set[VmId]] = {}
         self.users_of: dict[NetworkId, set[VmId]] = {}
         self.groups_of: dict[VnId, set[NetworkId]] = {}
         self.vmis_of: dict[VirtualMachineId, set[VmiId]] = {}
         self.iips_of: dict[VmiId, dict[UUID, InstanceIp]] = {}
+        self.macs_of: dict[tuple[VnId, str], set[VmiId]] = {}
 
     def vsphere(self, change: Change) -> None:
         """Take a change of the vSphere inventory in."""
@@ -54,15 +58,18 @@ class Index:
                     if nic.network is not None:
                         _note(self.users_of, nic.network, value.id, add=add)
             elif isinstance(value, Network):
-                mark = marked_network(value)
-                if mark is not None:
-                    _note(self.groups_of, VnId(mark), value.id, add=add)
+                network = self._network_of(value)
+                if network is not None:
+                    _note(self.groups_of, network, value.id, add=add)
 
     def contrail(self, change: ContrailChange) -> None:
         """Take a change of Contrail in."""
         for value, add in ((change.before, False), (change.after, True)):
-            if isinstance(value, Vmi) and value.vm is not None:
-                _note(self.vmis_of, value.vm, value.uuid, add=add)
+            if isinstance(value, Vmi):
+                if value.vm is not None:
+                    _note(self.vmis_of, value.vm, value.uuid, add=add)
+                for mac in value.macs:
+                    _note(self.macs_of, (value.network or _NOWHERE, mac), value.uuid, add=add)
             elif isinstance(value, InstanceIp):
                 for vmi in value.vmis:
                     iips = self.iips_of.setdefault(vmi, {})
@@ -106,7 +113,7 @@ class Observed:
         self.ledger = ledger
         self.selection = selection
         self.identity = identity
-        self.index = Index()
+        self.index = Index(selection.network_of)
         self._host = host
         self._clock = clock
         self._missing_since: dict[PortId | UUID, float] = {}
@@ -115,7 +122,7 @@ class Observed:
 
     def rebuild(self) -> None:
         """Index everything anew from the views."""
-        self.index = Index()
+        self.index = Index(self.selection.network_of)
         for vm in self.vsphere.vms.values():
             self.index.vsphere(Change(None, vm))
         for group in self.vsphere.networks.values():
@@ -162,6 +169,8 @@ class Observed:
         """Every network that has, or should have, port groups."""
         if not self.scope.networks:
             return set()
+        if self.selection.by_name:
+            return {network for network in self.index.groups_of if network in self.contrail.networks}
         return set(self.index.groups_of) | {
             network.uuid for network in self.contrail.networks.values() if self.selection.wants(network)
         }
@@ -189,6 +198,7 @@ class Observed:
         marked = (self.vsphere.networks[group] for group in self.index.groups_of.get(network, ()))
         groups = [group for group in marked if group.dvs not in others]
         users = {group.id: self._names(self.index.users_of.get(group.id, ())) for group in groups}
+        exposed = {group.id: self._exposed(group) for group in groups if is_adopting(group)}
         return NetworkSight(
             id=network,
             network=value if value is not None and self.selection.wants(value) else None,
@@ -196,6 +206,20 @@ class Observed:
             groups=groups,
             names=names_of(self.vsphere.networks.values(), self.vsphere.dvss),
             users=users,
+            exposed=exposed,
+            exists=value is not None,
+        )
+
+    def _exposed(self, group: Network) -> tuple[str, ...]:
+        """Running VMs that a port group closed by default would cut off: their ports are not open by themselves."""
+        open_by_themselves = {
+            port.vm for port in self.book.ports() if port.group == group.id and port.vlan and port.blocked is False
+        }
+        users = (self.vsphere.vms.get(vm) for vm in self.index.users_of.get(group.id, ()))
+        return tuple(
+            vm.name
+            for vm in users
+            if vm is not None and vm.power != "poweredOff" and not vm.template and vm.id not in open_by_themselves
         )
 
     def machine(self, instance: UUID) -> MachineSight | None:
@@ -227,6 +251,7 @@ class Observed:
             gone_for=0.0 if wanted or missing else self._gone_for(instance),
             blind=self.blind,
             twins=twins,
+            cards=tuple(self._cards(instance)),
         )
 
     def _vm(self, instance: UUID) -> tuple[VirtualMachine | None, tuple[str, ...]]:
@@ -235,11 +260,22 @@ class Observed:
         vms = [self.vsphere.vms[vm] for vm in found if vm in self.vsphere.vms]
         return (vms[0] if vms else None), tuple(vm.name for vm in vms[1:])
 
-    def _wanted(self, vm: VirtualMachine | None) -> tuple[dict[PortId, WantedPort], Mapping[PortId, str]]:
+    def _cards(self, instance: UUID) -> Iterable[tuple[VmId, frozenset[tuple[int, NetworkId]]]]:
+        for each in sorted(self.index.vms_of.get(instance, ())):
+            vm = self.vsphere.vms.get(each)
+            if vm is not None:
+                nics = () if vm.template else vm.nics
+                yield each, frozenset((nic.key, nic.network) for nic in nics if nic.dvs_uuid and nic.network)
+
+    def _wanted(self, vm: VirtualMachine | None) -> tuple[dict[PortId, WantedPort], Mapping[PortId, Missing]]:
         if vm is None or not self.serves(vm):
             return {}, {}
         wanted, missing = wanted_ports(
-            vm, groups=self.vsphere.networks, networks=self.contrail.networks, switches=self.switches()
+            vm,
+            groups=self.vsphere.networks,
+            networks=self.contrail.networks,
+            switches=self.switches(),
+            selection=self.selection,
         )
         return {port.id: port for port in wanted}, missing
 
@@ -248,7 +284,11 @@ class Observed:
         if vm is None or (self.scope.whole and self.scope.switches == ("*",)):
             return {}
         wanted, _ = wanted_ports(
-            vm, groups=self.vsphere.networks, networks=self.contrail.networks, switches=self._selected()
+            vm,
+            groups=self.vsphere.networks,
+            networks=self.contrail.networks,
+            switches=self._selected(),
+            selection=self.selection,
         )
         return {port.id: port for port in wanted if port.id not in here}
 
@@ -265,7 +305,7 @@ class Observed:
         self,
         instance: UUID,
         wanted: Mapping[PortId, WantedPort],
-        missing: Mapping[PortId, str],
+        missing: Mapping[PortId, Missing],
         elsewhere: Mapping[PortId, WantedPort],
     ) -> Iterable[PortSight]:
         """Cards that are there, those that only the ledger knows, and interfaces that nothing stands behind."""
@@ -280,25 +320,29 @@ class Observed:
             vmi = self._vmi_of(port, want, record.vmi if record is not None else None, vmis)
             if vmi is not None:
                 vmis.pop(vmi.uuid, None)
-            if want is not None or port in missing:
+            lack = missing.get(port)
+            here = want is not None or (lack is not None and not lack.lost)
+            if here:
                 self._seen(port)
             place = (want.dvs, want.key) if want is not None else (record.dvs, record.key) if record else None
             yield PortSight(
                 id=port,
                 wanted=want,
-                missing=missing.get(port, ""),
+                missing=lack.reason if lack is not None else "",
+                lost=lack is not None and lack.lost,
                 dv=self.book.get(*place) if place else None,
                 fresh=self.book.is_fresh(*place) if place else False,
                 record=record,
                 vmi=vmi,
                 iips=self._iips(vmi),
                 network=self._network(want),
-                gone_for=0.0 if want is not None or port in missing else self._gone_for(port),
+                gone_for=0.0 if here else self._gone_for(port),
+                rivals=self._rivals(vmi, want),
                 elsewhere=elsewhere.get(port),
             )
         for vmi in vmis.values():
             nic = vmi.annotations.get("nic", "")
-            if vmi.creator == CREATOR and self.is_mine(vmi) and nic.isascii() and nic.isdigit():
+            if self.is_mine(vmi) and nic.isascii() and nic.isdigit():
                 port = PortId(instance, int(nic))
                 if port in elsewhere:
                     continue
@@ -308,15 +352,21 @@ class Observed:
         self, port: PortId, wanted: WantedPort | None, recorded: VmiId | None, vmis: Mapping[VmiId, Vmi]
     ) -> Vmi | None:
         """The one remembered, the one derived, else one that fits by network and address: to be adopted."""
-        if recorded is not None:
-            return self.contrail.vmis.get(recorded)
-        if wanted is None:
-            return None
+        known = self.contrail.vmis.get(recorded) if recorded is not None else None
+        if known is not None or wanted is None:
+            return known
         derived = self.contrail.vmis.get(self.identity.vmi(port, wanted.mac))
         if derived is not None:
             return derived
         fitting = (vmi for vmi in vmis.values() if vmi.network == wanted.network and wanted.mac in vmi.macs)
         return min(fitting, key=lambda vmi: str(vmi.uuid), default=None)
+
+    def _rivals(self, vmi: Vmi | None, wanted: WantedPort | None) -> tuple[VmiId, ...]:
+        """Interfaces of other VMs or cards with the same MAC address in the same network."""
+        if wanted is None:
+            return ()
+        own = vmi.uuid if vmi is not None else None
+        return tuple(sorted(self.index.macs_of.get((wanted.network, wanted.mac), set()) - {own}))
 
     def _iips(self, vmi: Vmi | None) -> tuple[InstanceIp, ...]:
         found = self.index.iips_of.get(vmi.uuid, {}) if vmi is not None else {}
@@ -331,8 +381,8 @@ class Observed:
         return {host: sight for host in ids if (sight := self._host(host)) is not None}
 
     def is_mine(self, value: ContrailVm | Vmi) -> bool:
-        """Whether we made it, for this vCenter."""
-        return value.creator == CREATOR and value.annotations.get("vcenter") == str(self.identity.vcenter)
+        """Whether we made it, or took it over, for this vCenter."""
+        return is_ours(value, self.identity)
 
     def _names(self, vms: Iterable[VmId]) -> tuple[str, ...]:
         return tuple(self.vsphere.vms[vm].name for vm in vms if vm in self.vsphere.vms)

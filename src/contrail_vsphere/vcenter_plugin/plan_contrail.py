@@ -11,9 +11,18 @@ from uuid import UUID
 
 from contrail_vsphere.model.contrail import Address, Family, InstanceIp, VirtualNetwork, Vmi
 from contrail_vsphere.model.ids import VirtualMachineId
-from contrail_vsphere.vcenter_plugin.actions import Action, CreateIip, CreateVmi, DeleteIip, DeleteVmi, SetMac, Wait
+from contrail_vsphere.vcenter_plugin.actions import (
+    Action,
+    AdoptVmi,
+    CreateIip,
+    CreateVmi,
+    DeleteIip,
+    DeleteVmi,
+    SetMac,
+    Wait,
+)
 from contrail_vsphere.vcenter_plugin.desired import WantedPort
-from contrail_vsphere.vcenter_plugin.identity import Identity, may_touch
+from contrail_vsphere.vcenter_plugin.identity import PREDECESSORS, Identity, is_ours, may_touch
 from contrail_vsphere.vcenter_plugin.sights import MachineSight, PortPolicy, PortSight, vmi_id
 
 _NUMBER: dict[Family, int] = {"v4": 0, "v6": 1}
@@ -44,6 +53,12 @@ def keep(port: PortSight, wanted: WantedPort, sight: MachineSight, policy: PortP
             annotations=origin(policy.identity, port.id.vm, nic=port.id.nic),
             reason="the card has no interface",
         )
+    elif vmi.creator in PREDECESSORS and not is_ours(vmi, policy.identity):
+        yield AdoptVmi(
+            vmi=vmi.uuid,
+            annotations=origin(policy.identity, port.id.vm, nic=port.id.nic),
+            reason=f"the interface was made by {vmi.creator}",
+        )
     elif vmi.macs != (wanted.mac,):
         yield SetMac(vmi=vmi.uuid, mac=wanted.mac, reason=f"the card's address is {wanted.mac} now")
     own = [iip for iip in port.iips if not iip.service]
@@ -64,10 +79,16 @@ def keep(port: PortSight, wanted: WantedPort, sight: MachineSight, policy: PortP
 
 
 def drain(port: PortSight, vmi: Vmi, *, reason: str = "the card is gone") -> Iterator[Action]:
-    """Addresses, then the interface."""
+    """Addresses, then the interface; what somebody else has put there holds it, and is named."""
+    foreign = [iip for iip in port.iips if not may_touch(iip.creator, adopted=True)]
     for iip in port.iips:
-        yield DeleteIip(iip=iip.uuid, reason=reason)
-    yield DeleteVmi(vmi=vmi.uuid, reason=reason)
+        if iip not in foreign:
+            yield DeleteIip(iip=iip.uuid, reason=reason)
+    if foreign:
+        held = f"instance IP {foreign[0].uuid} of {foreign[0].creator or 'somebody'} holds interface {vmi.uuid}"
+        yield Wait(state="DRAINING", port=port.id, reason=f"{reason}, but {held}")
+    else:
+        yield DeleteVmi(vmi=vmi.uuid, reason=reason)
 
 
 def lacking_address(port: PortSight, wanted: WantedPort) -> str:

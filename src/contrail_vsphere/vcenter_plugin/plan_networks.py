@@ -8,14 +8,22 @@ that the network is gone, and no card is left in it.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from contrail_vsphere.model.contrail import VirtualNetwork
 from contrail_vsphere.model.ids import DatacenterId, DvsId, NetworkId, VnId
 from contrail_vsphere.model.inventory import Dvs, Network
-from contrail_vsphere.model.port_group import drift
-from contrail_vsphere.vcenter_plugin.actions import Action, CreateGroup, DestroyGroup, RenameGroup, RepairGroup, Wait
+from contrail_vsphere.model.port_group import drift, is_adopting, marked_network
+from contrail_vsphere.vcenter_plugin.actions import (
+    Action,
+    AllowOverrides,
+    CreateGroup,
+    DestroyGroup,
+    RenameGroup,
+    RepairGroup,
+    Wait,
+)
 from contrail_vsphere.vcenter_plugin.names import group_name, is_name_of
 
 LISTED = 3
@@ -30,6 +38,10 @@ class NetworkPolicy:
     """Take over an unmarked port group that has exactly the network's name and settings."""
     rename: bool = True
     """Rename port groups after their network."""
+    migrate: bool = False
+    """Where an unmarked port group has a network's name, wait until somebody has it taken over: make no second one."""
+    makes: bool = True
+    """False where OpenStack makes and deletes the port groups (vcenter-as-compute)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +59,16 @@ class NetworkSight:
     """All networks by name, in each datacenter that has a selected switch."""
     users: Mapping[NetworkId, Sequence[str]]
     """Names of the VMs that have cards in a port group."""
+    exposed: Mapping[NetworkId, Sequence[str]] = field(default_factory=dict)
+    """Those of a port group that is being taken over whose ports still depend on its former settings."""
+    exists: bool = False
+    """Contrail has it, selected or not."""
 
 
 def plan_network(sight: NetworkSight, policy: NetworkPolicy) -> tuple[Action, ...]:
     """The actions, in order."""
+    if not policy.makes:
+        return tuple(action for group in sight.groups for action in _visit(group, policy))
     if sight.network is None:
         return tuple(_farewell(group, sight, "the virtual network is gone") for group in sight.groups)
     actions: list[Action] = []
@@ -71,9 +89,11 @@ def plan_network(sight: NetworkSight, policy: NetworkPolicy) -> tuple[Action, ..
 def _arrival(network: VirtualNetwork, dvs: Dvs, sight: NetworkSight, policy: NetworkPolicy) -> Action:
     names = sight.names.get(dvs.datacenter, {})
     wanted = display_name(network)
-    there = names.get(wanted)
-    if policy.adopt_existing and there is not None and there.dvs == dvs.id and _fits(there):
+    there = adoptable(network, dvs, names)
+    if there is not None and policy.adopt_existing and _fits(there):
         return RepairGroup(group=there, network=network.uuid, reason=f"{wanted} is as a port group of ours would be")
+    if there is not None and policy.migrate:
+        return Wait(state="ADOPT", reason=f"{wanted} is there and is not ours: contrail-vsphere plugin adopt")
     name = group_name(wanted, network.uuid, taken=names)
     return CreateGroup(dvs=dvs.id, name=name, network=network.uuid, reason=f"{wanted} has no port group on {dvs.name}")
 
@@ -82,9 +102,15 @@ def _upkeep(
     group: Network, network: VirtualNetwork, dvs: Dvs, sight: NetworkSight, policy: NetworkPolicy
 ) -> list[Action]:
     actions: list[Action] = []
-    wrong = drift(group, network.uuid)
+    exposed = sight.exposed.get(group.id, ())
+    adopting = is_adopting(group) and bool(exposed)
+    wrong = drift(group, network.uuid, adopting=adopting)
     if wrong and group.config_version:
-        actions.append(RepairGroup(group=group, network=network.uuid, reason=", ".join(wrong)))
+        actions.append(RepairGroup(group=group, network=network.uuid, adopting=adopting, reason=", ".join(wrong)))
+    if adopting:
+        actions.append(
+            Wait(state="ADOPTING", reason=f"{group.name} stays open until these have VLANs: {_named(exposed)}")
+        )
     wanted = display_name(network)
     if policy.rename and group.name != group_name(wanted, network.uuid):
         others = {name for name, other in sight.names.get(dvs.datacenter, {}).items() if other.id != group.id}
@@ -100,9 +126,32 @@ def _upkeep(
 def _farewell(group: Network, sight: NetworkSight, reason: str) -> Action:
     users = sight.users.get(group.id, ())
     if not users:
-        return DestroyGroup(group=group.id, network=sight.id, reason=reason)
-    named = ", ".join(sorted(users)[:LISTED]) + (", ..." if len(users) > LISTED else "")
-    return Wait(state="DELETE_PENDING", reason=f"{group.name}: {reason}, but {len(users)} ports are in use: {named}")
+        return DestroyGroup(group=group.id, network=sight.id, gone=not sight.exists, reason=reason)
+    return Wait(
+        state="DELETE_PENDING", reason=f"{group.name}: {reason}, but {len(users)} ports are in use: {_named(users)}"
+    )
+
+
+def _visit(group: Network, policy: NetworkPolicy) -> list[Action]:
+    """Somebody else's port group that stands for a network: all we need of it is that ports may differ from it."""
+    if group.vlan_override and group.block_override:
+        return []
+    if policy.adopt_existing and group.config_version:
+        return [AllowOverrides(group=group, reason="its ports may not have VLANs of their own")]
+    reason = f"{group.name} does not let ports have VLANs of their own: allow VLAN and block override on it"
+    return [Wait(state="ERROR", reason=reason)]
+
+
+def _named(names: Sequence[str]) -> str:
+    return ", ".join(sorted(names)[:LISTED]) + (", ..." if len(names) > LISTED else "")
+
+
+def adoptable(network: VirtualNetwork, dvs: Dvs, names: Mapping[str, Network]) -> Network | None:
+    """The port group on a switch that has the network's name and nobody's mark."""
+    there = names.get(display_name(network))
+    if there is None or there.dvs != dvs.id or there.uplink or marked_network(there) is not None:
+        return None
+    return there
 
 
 def display_name(network: VirtualNetwork) -> str:

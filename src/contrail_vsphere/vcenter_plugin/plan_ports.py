@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from contrail_vsphere.contrail.vrouter_agent import VRouterPort
-from contrail_vsphere.model.contrail import Address, Vmi
+from contrail_vsphere.model.contrail import Address, ContrailVm, Vmi
 from contrail_vsphere.model.dvport import DvPort
 from contrail_vsphere.model.errors import InvalidArgument
 from contrail_vsphere.model.ids import VirtualMachineId
@@ -21,6 +21,7 @@ from contrail_vsphere.vcenter_plugin import plan_contrail
 from contrail_vsphere.vcenter_plugin.actions import (
     Action,
     Claim,
+    ConfirmCards,
     DeleteVm,
     EnsureVm,
     ForgetPort,
@@ -33,7 +34,7 @@ from contrail_vsphere.vcenter_plugin.actions import (
     WritePort,
 )
 from contrail_vsphere.vcenter_plugin.desired import WantedPort
-from contrail_vsphere.vcenter_plugin.identity import PortId, may_touch
+from contrail_vsphere.vcenter_plugin.identity import PREDECESSORS, PortId, is_ours, may_touch
 from contrail_vsphere.vcenter_plugin.records import Plug
 from contrail_vsphere.vcenter_plugin.sights import HostSight, MachineSight, PortPolicy, PortSight, vmi_id
 from contrail_vsphere.vcenter_plugin.vlans import HIGHEST, LOWEST
@@ -54,8 +55,7 @@ def plan_machine(sight: MachineSight, policy: PortPolicy) -> tuple[Action, ...]:
         elif port.elsewhere is not None and port.record is not None:
             actions += _hand_over(port, port.elsewhere, sight)
         elif port.missing:
-            actions += _close(port)
-            actions.append(Wait(state="WAIT_VN", port=port.id, reason=port.missing))
+            actions += _without_network(port, sight, policy)
         else:
             actions += _drain(port, sight, policy)
     if sight.twins:
@@ -63,7 +63,17 @@ def plan_machine(sight: MachineSight, policy: PortPolicy) -> tuple[Action, ...]:
         actions.append(Wait(state="ERROR", reason=reason))
     if not sight.ports and not sight.other_vmis and policy.writes_contrail:
         actions += _farewell(sight, policy)
-    return tuple(actions)
+    return tuple(_surely(actions, sight))
+
+
+def _surely(actions: Sequence[Action], sight: MachineSight) -> Iterator[Action]:
+    """Before the first deletion, vCenter is asked whether the VM is as we believe."""
+    asked = False
+    for action in actions:
+        if action.deletes and action.lane == ConfirmCards.lane and not asked:
+            yield ConfirmCards(vm=sight.id, believed=sight.cards, reason=f"before {action.verb}")
+            asked = True
+        yield action
 
 
 # -- a card that is there -------------------------------------------------------------------------------------------
@@ -72,6 +82,14 @@ def plan_machine(sight: MachineSight, policy: PortPolicy) -> tuple[Action, ...]:
 def _keep(port: PortSight, wanted: WantedPort, sight: MachineSight, policy: PortPolicy) -> Iterator[Action]:
     """Everything a card in a network of Contrail needs."""
     host = sight.hosts.get(wanted.host) if wanted.host is not None else None
+    if not policy.writes_contrail and port.vmi is None:
+        yield from _close(port)
+        yield from _unplug_all(port, sight, "OpenStack has no interface for the card")
+        yield Wait(state="WAIT_VMI", port=port.id, reason="OpenStack has made no interface for the card yet")
+        return
+    if port.record is not None and port.vmi is not None and port.record.vmi != port.vmi.uuid and port.record.plugs:
+        yield from _unplug_all(port, sight, f"another interface, {port.vmi.uuid}, stands for the card now")
+        return
     moving_network = port.vmi is not None and port.vmi.network != wanted.network
     if moving_network:
         yield from _unplug_all(port, sight, "the card is in another network now")
@@ -167,11 +185,14 @@ def _plug(port: PortSight, wanted: WantedPort, host: HostSight, *, name: str, pl
             address=host.address,
             values=values,
             digest=digest,
-            replace=plug.attempted or bool(plug.digest),
+            replace=plug.attempted or bool(plug.digest) or vmi.creator in PREDECESSORS,
             reason=f"to be plugged at {host.name}" if not plug.digest else f"{host.name} has other values of it",
         )
     elif not plug.up:
         yield SetLink(port=port.id, host=host.id, address=host.address, vmi=vmi.uuid, up=True, reason="the VM is on")
+    elif port.rivals:
+        reason = f"its MAC address is also that of interface {port.rivals[0]} in this network"
+        yield Wait(state="ACTIVE", port=port.id, reason=reason)
 
 
 def _claim(port: PortSight, wanted: WantedPort, host: HostSight, policy: PortPolicy) -> Claim:
@@ -221,6 +242,24 @@ def _hand_over(port: PortSight, there: WantedPort, sight: MachineSight) -> Itera
             yield from _unplug(port, plug, sight, "the card is another plugin's now")
     if not record.plugs:
         yield ForgetPort(port=port.id, reason="the card is another plugin's now")
+
+
+def _without_network(port: PortSight, sight: MachineSight, policy: PortPolicy) -> Iterator[Action]:
+    """Nothing may pass; and if the network itself is gone, nothing of the card may stay in the one it had before."""
+    yield from _close(port)
+    if port.lost and not sight.blind:
+        yield from _unplug_all(port, sight, port.missing)
+        plugged = port.record is not None and bool(port.record.plugs)
+        may = policy.writes_contrail and not plugged and port.gone_for >= policy.linger
+        if may and port.vmi is not None and may_touch(port.vmi.creator, adopted=port.record is not None):
+            yield from plan_contrail.drain(port, port.vmi, reason=port.missing)
+    yield Wait(state="WAIT_VN", port=port.id, reason=port.missing, seconds=_rest_of(policy.linger, port))
+
+
+def _rest_of(linger: float, port: PortSight) -> float | None:
+    """Seconds until the objects of a card without network may go; None: they are gone, or may stay."""
+    left = linger - port.gone_for
+    return left if port.lost and port.vmi is not None and left > 0 else None
 
 
 # -- a card that is gone --------------------------------------------------------------------------------------------
@@ -299,7 +338,9 @@ def _unplug(port: PortSight, plug: Plug, sight: MachineSight, reason: str) -> It
 def _ensure_vm(sight: MachineSight, port: PortSight, policy: PortPolicy) -> Iterator[Action]:
     vm, wanted = sight.contrail_vm, port.wanted
     assert wanted is not None  # noqa: S101 - the caller has chosen it so
-    if vm is not None and (vm.display_name == sight.name or not may_touch(vm.creator, adopted=policy.adopt)):
+    if vm is not None and not may_touch(vm.creator, adopted=policy.adopt):
+        return
+    if vm is not None and vm.display_name == sight.name and is_ours(vm, policy.identity):
         return
     yield EnsureVm(
         vm=policy.identity.vm(sight.id),
@@ -307,13 +348,19 @@ def _ensure_vm(sight: MachineSight, port: PortSight, policy: PortPolicy) -> Iter
         project=wanted.project,
         annotations=plan_contrail.origin(policy.identity, sight.id),
         exists=vm is not None,
-        reason="Contrail does not know the VM" if vm is None else "the VM has another name",
+        reason=_why_ensured(vm, sight.name),
     )
+
+
+def _why_ensured(vm: ContrailVm | None, name: str) -> str:
+    if vm is None:
+        return "Contrail does not know the VM"
+    return "the VM has another name" if vm.display_name != name else f"the VM was made by {vm.creator}"
 
 
 def _farewell(sight: MachineSight, policy: PortPolicy) -> Iterator[Action]:
     vm = sight.contrail_vm
-    if vm is None or not may_touch(vm.creator):
+    if vm is None or not is_ours(vm, policy.identity):
         return
     if sight.blind:
         yield Wait(state="DRAINING", reason=f"the VM is not seen, but {sight.blind}")

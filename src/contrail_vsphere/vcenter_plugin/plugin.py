@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
+from typing import Literal
 from uuid import UUID
 
 from contrail_vsphere.contrail.config_api import ConfigApi
@@ -24,7 +25,6 @@ from contrail_vsphere.model.dvport import DvPort
 from contrail_vsphere.model.errors import ContrailVsphereError
 from contrail_vsphere.model.ids import DvsId, HostId, NetworkId
 from contrail_vsphere.model.inventory import Change, Network
-from contrail_vsphere.model.port_group import marked_network
 from contrail_vsphere.model.protocols import HostEntry, ReadinessState
 from contrail_vsphere.vcenter_plugin.agent_audit import AgentAudit
 from contrail_vsphere.vcenter_plugin.apply import Applier
@@ -42,6 +42,7 @@ from contrail_vsphere.vcenter_plugin.sights import PortPolicy
 from contrail_vsphere.vcenter_plugin.vlans import QUARANTINE, Capacity, VlanTable
 from contrail_vsphere.vsphere.dvports import DvPorts
 from contrail_vsphere.vsphere.events import Event
+from contrail_vsphere.vsphere.machine_search import MachineSearch
 from contrail_vsphere.vsphere.port_groups import PortGroups
 from contrail_vsphere.vsphere.vcenter import VCenter
 
@@ -54,6 +55,8 @@ ROLE_BLOB = "net.juniper.contrail.role"
 """On the ContrailVMs' own trunk, whose range is everybody's."""
 SWEEP = 300.0
 """Seconds after which objects of a VM that is gone are cleared up whose own plugin has not done so."""
+Mode = Literal["vcenter-only", "vcenter-as-compute"]
+"""Who leads: Contrail and vCenter alone, or OpenStack, which then makes networks, port groups and interfaces."""
 WIDEST = 1000
 """A trunk of more VLANs than that reserves nothing: it is a carrier, not a user."""
 _LOG = logging.getLogger(__name__)
@@ -63,9 +66,11 @@ _LOG = logging.getLogger(__name__)
 class PluginOptions:
     """What the operator decides; times in seconds."""
 
+    mode: Mode = "vcenter-only"
     selection: Selection = field(default_factory=Selection)
     scheme: Scheme = "native"
     adopt_existing: bool = False
+    migrate: bool = False
     rename: bool = True
     linger: float = 10.0
     reserved_vlans: frozenset[int] = field(default=frozenset())
@@ -107,6 +112,7 @@ class VCenterPlugin:
         self.book = PortBook(ports)
         self.ledger = Ledger(journal)
         self.vlans = VlanTable(reserved=options.reserved_vlans, quarantine=options.quarantine)
+        self.vlans.on_rest = self._rests
         self.brake = DeletionBrake(
             "plugin",
             journal=journal,
@@ -121,7 +127,7 @@ class VCenterPlugin:
             contrail=contrail,
             book=self.book,
             ledger=self.ledger,
-            selection=options.selection,
+            selection=replace(options.selection, by_name=options.mode == "vcenter-as-compute"),
             identity=identity,
             host=self.hosts.sight,
             clock=clock,
@@ -130,6 +136,7 @@ class VCenterPlugin:
         self.applier = Applier(
             ports=ports,
             groups=PortGroups(vcenter),
+            machines=MachineSearch(vcenter),
             contrail=MachineObjects(api, contrail),
             agents=agents,
             book=self.book,
@@ -145,8 +152,18 @@ class VCenterPlugin:
         self.controller = PluginController(
             observed=self.observed,
             applier=self.applier,
-            networks=NetworkPolicy(adopt_existing=options.adopt_existing, rename=options.rename),
-            ports=PortPolicy(identity=identity, linger=_linger(options), spread=bool(options.scope.hosts)),
+            networks=NetworkPolicy(
+                adopt_existing=options.adopt_existing,
+                rename=options.rename,
+                migrate=options.migrate,
+                makes=options.mode == "vcenter-only",
+            ),
+            ports=PortPolicy(
+                identity=identity,
+                linger=_linger(options),
+                spread=bool(options.scope.hosts),
+                writes_contrail=options.mode == "vcenter-only",
+            ),
             health=health,
             random=random,
             now=now,
@@ -177,6 +194,10 @@ class VCenterPlugin:
         for record in self.ledger.all():
             for plug in record.plugs:
                 self.vlans.observe(record.id, plug.host, plug.vlan)
+        for until, host, vlan in self.ledger.rests():
+            left = (until - self._now()).total_seconds()
+            # A clock that was set back must not lock VLANs up for longer than they rest.
+            self.vlans.rest(host, vlan, until=self._clock() + min(left, self.options.quarantine))
         await self._read_ports()
         mark = self.controller.machines.mark
         await self.hosts.first_audits(
@@ -229,7 +250,7 @@ class VCenterPlugin:
         switches = {dvs.id for dvs in self.observed.switches().values()}
         groups: dict[DvsId, set[NetworkId]] = {}
         for group in inventory.networks.values():
-            if group.dvs in switches and marked_network(group) is not None:
+            if group.dvs in switches and self.observed.selection.network_of(group) is not None:
                 groups.setdefault(group.dvs, set()).add(group.id)
         for dvs, wanted in groups.items():
             await self.book.fetch_groups(dvs, wanted, hosts=hosts)
@@ -267,13 +288,18 @@ class VCenterPlugin:
             return None
         return PortId(instance, port.nic)
 
+    def _rests(self, host: HostId, vlan: int) -> None:
+        """A VLAN was given up: whoever acts after us must let it rest too."""
+        now = self._now()
+        self.ledger.rest(host, vlan, until=now + timedelta(seconds=self.options.quarantine), now=now)
+
     def _reserve(self) -> None:
         """VLANs of port groups that are not ours are theirs, on every host."""
         taken: set[int] = set()
         for group in self.vcenter.inventory.networks.values():
             if (
                 group.dvs is not None
-                and marked_network(group) is None
+                and self.observed.selection.network_of(group) is None
                 and not group.uplink
                 and not group.blob(ROLE_BLOB)
             ):

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from contrail_vsphere.model.contrail import ContrailVm, InstanceIp, VirtualNetwork, Vmi
 from contrail_vsphere.model.dvport import DvPort
-from contrail_vsphere.model.ids import HostId, VmiId
+from contrail_vsphere.model.ids import HostId, NetworkId, VmId, VmiId
 from contrail_vsphere.vcenter_plugin.desired import WantedPort
 from contrail_vsphere.vcenter_plugin.identity import Identity, PortId
 from contrail_vsphere.vcenter_plugin.records import PortRecord
@@ -37,6 +37,8 @@ class PortSight:
     """None: the card is gone, or is not ours any more."""
     missing: str = ""
     """The card is in a port group of ours, but what it needs is not known."""
+    lost: bool = False
+    """What is ``missing`` is the network itself."""
     dv: DvPort | None = None
     """The DVPort: the wanted one, else the recorded one."""
     fresh: bool = False
@@ -50,6 +52,8 @@ class PortSight:
     """Seconds since the card was last seen."""
     elsewhere: WantedPort | None = None
     """The card is there, but another plugin's: of that host, or of that switch."""
+    rivals: tuple[VmiId, ...] = ()
+    """Other interfaces with its MAC address in its network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,8 @@ class MachineSight:
     gone_for: float = 0.0
     blind: str = ""
     """Why absence proves nothing now; empty when all that is missing is really gone."""
+    cards: tuple[tuple[VmId, frozenset[tuple[int, NetworkId]]], ...] = ()
+    """Every VM that vCenter shows with this instance UUID, with its cards on switches (device key, port group)."""
     twins: tuple[str, ...] = ()
     """Other VMs that vCenter shows with the same instance UUID."""
 

@@ -7,7 +7,7 @@ for a while, so that a late frame never meets a new owner. Times are seconds of 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from contrail_vsphere.model.errors import OutOfResources
@@ -20,14 +20,27 @@ QUARANTINE = 60.0
 """Seconds that a VLAN rests on its host after its port was unplugged."""
 
 
+_ALL = (1 << HIGHEST + 1) - (1 << LOWEST)
+"""Sets of VLANs are integers, bit n for VLAN n: the union of a cluster of 64 hosts takes microseconds."""
+
+
 @dataclass(slots=True)
 class _Place:
     """VLANs of one host."""
 
     owners: dict[int, PortId] = field(default_factory=dict)
+    used: int = 0
+    """The keys of ``owners``, as bits."""
     resting: dict[int, float] = field(default_factory=dict)
     """VLAN -> when it may be used again; in the order they were given up."""
-    reserved: frozenset[int] = frozenset()
+    tired: int = 0
+    """The keys of ``resting``, as bits."""
+    reserved: int = 0
+
+    @property
+    def taken(self) -> int:
+        """What cannot be given out here now."""
+        return self.used | self.tired | self.reserved
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +61,12 @@ class VlanTable:
     """Claims of ports on the VLANs of hosts. ``reserved`` are never given out on any host."""
 
     def __init__(self, *, reserved: Collection[int] = (), quarantine: float = QUARANTINE) -> None:
-        self._reserved = frozenset(reserved)
+        self._reserved = _bits(reserved)
         self._quarantine = quarantine
         self._places: dict[HostId, _Place] = {}
         self._held: dict[PortId, dict[HostId, int]] = {}
+        self.on_rest: Callable[[HostId, int], None] = lambda _host, _vlan: None
+        """Hears of every VLAN that begins to rest."""
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -72,14 +87,21 @@ class VlanTable:
         """How full a host is."""
         place = self._place(host, at)
         forbidden = self._reserved | place.reserved
-        usable = sum(1 for vlan in range(LOWEST, HIGHEST + 1) if vlan not in forbidden)
-        return Capacity(usable, len(place.owners), len(place.resting))
+        occupied = (place.used & ~forbidden).bit_count()
+        return Capacity((_ALL & ~forbidden).bit_count(), occupied, (place.tired & ~forbidden).bit_count())
 
     # -- changing -----------------------------------------------------------------------------------------------
 
     def reserve(self, host: HostId, vlans: Iterable[int]) -> None:
         """These are somebody else's on the host (port groups that are not ours); replaces what was said before."""
-        self._places.setdefault(host, _Place()).reserved = frozenset(vlans)
+        self._places.setdefault(host, _Place()).reserved = _bits(vlans)
+
+    def rest(self, host: HostId, vlan: int, *, until: float) -> None:
+        """It was given up before this process began; to be told in the order of ``until``."""
+        place = self._places.setdefault(host, _Place())
+        if LOWEST <= vlan <= HIGHEST and vlan not in place.owners:
+            place.resting[vlan] = until
+            place.tired |= 1 << vlan
 
     def observe(self, port: PortId, host: HostId, vlan: int) -> bool:
         """The port was seen with that VLAN; False if it is not valid, or another port holds it there.
@@ -112,14 +134,17 @@ class VlanTable:
         if prefer is not None and self._is_free(place, prefer):
             self._claim(port, host, prefer)
             return prefer
-        others = [self._place(each, at) for each in domain if each != host and each in self._places]
-        taken = self._reserved.union(place.reserved, place.owners, place.resting)
-        widely = taken.union(*(each.owners for each in others), *(each.reserved for each in others))
+        taken = self._reserved | place.taken
+        widely = taken
+        for each in domain:
+            if each in self._places:
+                widely |= self._place(each, at).taken
         for forbidden in (widely, taken):
-            for vlan in range(LOWEST, HIGHEST + 1):
-                if vlan not in forbidden:
-                    self._claim(port, host, vlan)
-                    return vlan
+            free = _ALL & ~forbidden
+            if free:
+                lowest = (free & -free).bit_length() - 1
+                self._claim(port, host, lowest)
+                return lowest
         raise OutOfResources(
             f"no VLAN is left on {host}: {len(place.owners)} in use, {len(place.resting)} resting",
             hint="move VMs to other hosts, or release reserved VLANs in [plugin]",
@@ -135,8 +160,11 @@ class VlanTable:
             del self._held[port]
         place = self._places[host]
         del place.owners[vlan]
+        place.used &= ~(1 << vlan)
         if self._quarantine > 0:
             place.resting[vlan] = at + self._quarantine
+            place.tired |= 1 << vlan
+            self.on_rest(host, vlan)
         return vlan
 
     # -- parts --------------------------------------------------------------------------------------------------
@@ -144,12 +172,13 @@ class VlanTable:
     def _claim(self, port: PortId, host: HostId, vlan: int) -> None:
         place = self._places.setdefault(host, _Place())
         place.resting.pop(vlan, None)
+        place.tired &= ~(1 << vlan)
         place.owners[vlan] = port
+        place.used |= 1 << vlan
         self._held.setdefault(port, {})[host] = vlan
 
     def _is_free(self, place: _Place, vlan: int) -> bool:
-        taken = vlan in self._reserved or vlan in place.reserved or vlan in place.owners or vlan in place.resting
-        return LOWEST <= vlan <= HIGHEST and not taken
+        return LOWEST <= vlan <= HIGHEST and not (self._reserved | place.taken) >> vlan & 1
 
     def _place(self, host: HostId, at: float) -> _Place:
         """The host's, with what has rested long enough set free."""
@@ -159,4 +188,13 @@ class VlanTable:
             if until > at:
                 break
             del place.resting[vlan]
+            place.tired &= ~(1 << vlan)
         return place
+
+
+def _bits(vlans: Iterable[int]) -> int:
+    found = 0
+    for vlan in vlans:
+        if LOWEST <= vlan <= HIGHEST:
+            found |= 1 << vlan
+    return found

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from contrail_vsphere.model.ids import DvsId, NetworkId
 from contrail_vsphere.model.inventory import Network
-from contrail_vsphere.model.port_group import MARK, GroupSpec, marked_network
+from contrail_vsphere.model.port_group import ADOPTING, MARK, GroupSpec, marked_network
 from contrail_vsphere.vsphere.vcenter import VCenter
 from contrail_vsphere.wire.soap.types import vim
 from contrail_vsphere.wire.soap.values import build, reference
@@ -37,9 +37,23 @@ class PortGroups:
         )
 
     async def repair(self, group: Network, spec: GroupSpec) -> None:
-        """Everything as it must be, except the name. Conflict when somebody else changed it meanwhile."""
+        """Everything as it must be, except the name; other programs' marks stay.
+
+        Conflict when somebody else changed it meanwhile.
+        """
         config = _config(spec, new=False)
+        if spec.adopting:
+            config.defaultPortConfig = None
+        kept = [(key, data) for key, data in group.blobs if key not in (MARK, ADOPTING)]
+        if spec.adopting or group.blob(ADOPTING):
+            kept.append((ADOPTING, "yes" if spec.adopting else "no"))
+        config.vendorSpecificConfig += [build(vim.dvs.KeyedOpaqueBlob, key=key, opaqueData=data) for key, data in kept]
         config.configVersion = group.config_version or None
+        await self._vcenter.run_task(reference(_GROUP, group.id), "ReconfigureDVPortgroup_Task", spec=config)
+
+    async def allow_overrides(self, group: Network) -> None:
+        """Let its ports have a VLAN of their own and be blocked, and leave all else. Conflict as in ``repair``."""
+        config = build(_GROUP.ConfigSpec, policy=_policy(), configVersion=group.config_version or None)
         await self._vcenter.run_task(reference(_GROUP, group.id), "ReconfigureDVPortgroup_Task", spec=config)
 
     async def rename(self, group: NetworkId, name: str) -> None:
@@ -63,7 +77,21 @@ def _config(spec: GroupSpec, *, new: bool) -> Any:
         vlan=build(_DVS.VlanIdSpec, inherited=False, vlanId=0),
         blocked=build(vim.BoolPolicy, inherited=False, value=True),
     )
-    policy = build(
+    config = build(
+        _GROUP.ConfigSpec,
+        description=spec.description,
+        autoExpand=True,
+        policy=_policy(),
+        defaultPortConfig=setting,
+        vendorSpecificConfig=[build(vim.dvs.KeyedOpaqueBlob, key=MARK, opaqueData=str(spec.network))],
+    )
+    if new:
+        config.name, config.type, config.numPorts = spec.name, "earlyBinding", PORTS
+    return config
+
+
+def _policy() -> Any:
+    return build(
         _DVS.VMwarePortgroupPolicy,
         blockOverrideAllowed=True,
         vlanOverrideAllowed=True,
@@ -75,14 +103,3 @@ def _config(spec: GroupSpec, *, new: bool) -> Any:
         uplinkTeamingOverrideAllowed=False,
         securityPolicyOverrideAllowed=False,
     )
-    config = build(
-        _GROUP.ConfigSpec,
-        description=spec.description,
-        autoExpand=True,
-        policy=policy,
-        defaultPortConfig=setting,
-        vendorSpecificConfig=[build(vim.dvs.KeyedOpaqueBlob, key=MARK, opaqueData=str(spec.network))],
-    )
-    if new:
-        config.name, config.type, config.numPorts = spec.name, "earlyBinding", PORTS
-    return config

@@ -165,6 +165,17 @@ def test_from_apply_to_remove(there):
     assert there.do("contrailvm", "remove", "dc1", "--yes").out.count("removed") == 1
 
 
+def test_an_upgrade_before_anything_runs(there):
+    assert "upgrade to what?" in there.refused(2, "contrailvm", "upgrade", "dc1")
+    assert "no deployment 'dc9'" in there.refused(1, "contrailvm", "upgrade", "dc9", "--to", "1.1.0")
+    assert "no deployment 'dc9'" in there.refused(1, "contrailvm", "rollback", "dc9")
+    for step in ("pause", "resume", "approve"):
+        line = there.refused(2, "contrailvm", step, "--rollout")
+        assert f"contrailvm {step} --rollout --deployment NAME" in line
+        line = there.refused(1, "contrailvm", step, "--rollout", "--deployment", "dc9")
+        assert "no deployment 'dc9'" in line
+
+
 def test_a_manager_that_is_gone(there, manager, tmp_path):
     """Its token file is there, nobody answers."""
     data = manager.parent / "data"

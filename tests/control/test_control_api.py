@@ -68,6 +68,15 @@ class Target:
     async def remove(self, deployment, *, by):
         return await self._do("remove", deployment, by)
 
+    async def upgrade(self, deployment, upgrade, *, by):
+        return await self._do("upgrade", deployment, upgrade.to, upgrade.dry_run, by)
+
+    async def rollback(self, deployment, rollback, *, by):
+        return await self._do("rollback", deployment, rollback.dry_run, by)
+
+    async def steer_rollout(self, deployment, step, *, by):
+        return await self._do("steer", deployment, step, by)
+
     async def pause(self, selection, *, by):
         return await self._do("pause", selection.deployment, by)
 
@@ -125,6 +134,9 @@ COMMANDS = {
     "/v1/resume": ({}, ("resume", "", "operator")),
     "/v1/resolve": ({"host": "esx-00"}, ("resolve", "esx-00", "operator")),
     "/v1/approve": ({"issues": ["VibRequiresHostReboot"]}, ("approve", ("VibRequiresHostReboot",), "operator")),
+    "/v1/deployments/dc1/upgrade": ({"to": "1.1.0"}, ("upgrade", "dc1", "1.1.0", False, "operator")),
+    "/v1/deployments/dc1/rollback": ({"dry_run": True}, ("rollback", "dc1", True, "operator")),
+    "/v1/deployments/dc1/rollout/approve": ({}, ("steer", "dc1", "approve", "operator")),
     "/v1/brakes/esx-agents/release": ({"reason": "meant"}, ("release", "esx-agents", "meant", "operator")),
 }
 

@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from typing import cast
 
 from contrail_vsphere.app import control_schema as schema
-from contrail_vsphere.contrailvm.actions import Resolve
 from contrail_vsphere.contrailvm.deployments import Diff
+from contrail_vsphere.contrailvm.disturbance import effect_of
 from contrail_vsphere.contrailvm.manager import ContrailVmManager, PlannedAction
+from contrail_vsphere.contrailvm.rollout_status import RolloutStatus
 from contrail_vsphere.contrailvm.status import DeploymentStatus, HostStatus
+from contrail_vsphere.contrailvm.upgrades import UpgradeWish
 from contrail_vsphere.model.ids import HostId
 from contrail_vsphere.model.protocols import HostEntry, ReadinessState
 
@@ -21,6 +23,7 @@ class ContrailVmControl:
     def __init__(self, manager: ContrailVmManager, *, reload_packages: Callable[[], None]) -> None:
         self._manager = manager
         self._reload_packages = reload_packages
+        self._upgrades = manager.operator.upgrades
 
     def not_ready(self) -> tuple[str, ...]:
         """What is missing before the manager does its work."""
@@ -41,6 +44,7 @@ class ContrailVmControl:
         return schema.StatusDocument(
             converged=self._manager.converged(),
             deployments=tuple(_deployment(each) for each in status.deployments),
+            rollouts=tuple(_rollout(each) for each in status.rollouts),
             brakes=tuple(schema.BrakeDocument.model_validate(each) for each in self._manager.brakes),
             problems=status.problems,
         )
@@ -55,13 +59,38 @@ class ContrailVmControl:
         operator = self._manager.operator
         if application.dry_run:
             return schema.Outcome(changes=_diff(operator.check_deployments(application.document)[1]))
-        diff = operator.apply_deployments(application.document, allow_removal=application.allow_removal)
+        diff = operator.apply_deployments(application.document, allow_removal=application.allow_removal, by=by)
         return schema.Outcome(changes=_diff(diff))
 
     async def remove(self, deployment: str, *, by: str) -> schema.Outcome:
         """Take a deployment off its clusters."""
         keys = self._manager.operator.remove(deployment)
         return schema.Outcome(changes=tuple(f"{key}: will be removed" for key in keys))
+
+    async def upgrade(self, deployment: str, upgrade: schema.Upgrade, *, by: str) -> schema.Outcome:
+        """Begin a rolling upgrade, or say what it would do."""
+        self._reload_packages()
+        wish = UpgradeWish(
+            deployment,
+            to=upgrade.to,
+            size=upgrade.size,
+            canary=upgrade.canary,
+            concurrency=upgrade.concurrency,
+            force=upgrade.force,
+        )
+        return schema.Outcome(changes=await self._upgrades.upgrade(wish, by=by, dry_run=upgrade.dry_run))
+
+    async def rollback(self, deployment: str, rollback: schema.Rollback, *, by: str) -> schema.Outcome:
+        """Go back to what ran before the newest upgrade."""
+        return schema.Outcome(changes=self._upgrades.rollback(deployment, by=by, dry_run=rollback.dry_run))
+
+    async def steer_rollout(self, deployment: str, step: schema.RolloutStep, *, by: str) -> schema.Outcome:
+        """Pause or resume the rollout, or let the others follow the canaries."""
+        if step == "pause":
+            return schema.Outcome(changes=self._upgrades.pause(deployment, by=by))
+        if step == "resume":
+            return schema.Outcome(changes=self._upgrades.resume(deployment))
+        return schema.Outcome(changes=self._upgrades.approve(deployment))
 
     async def pause(self, selection: schema.Selection, *, by: str) -> schema.Outcome:
         """Change nothing there until ``resume``; a deployment's cluster is paused as a whole."""
@@ -132,6 +161,38 @@ def _unit(deployment: DeploymentStatus, status: HostStatus) -> schema.UnitStatus
     )
 
 
+def _rollout(status: RolloutStatus) -> schema.RolloutDocument:
+    return schema.RolloutDocument(
+        deployment=status.deployment,
+        number=status.number,
+        kind="rollback" if status.kind == "rollback" else "upgrade",
+        version=status.version,
+        size=status.size,
+        before=status.before,
+        state=status.state,
+        by=status.by,
+        reason=status.reason,
+        paused=status.paused,
+        held_back=status.held_back,
+        progress=status.progress,
+        done=status.done,
+        total=status.total,
+        began_at=datetime.fromtimestamp(status.began_at, tz=UTC),
+        ended_at=datetime.fromtimestamp(status.ended_at, tz=UTC) if status.ended_at else None,
+        hosts=tuple(
+            schema.RolloutHostDocument(
+                host=each.host,
+                name=each.name,
+                place=each.place,
+                since=datetime.fromtimestamp(each.since, tz=UTC) if each.since else None,
+                canary=each.canary,
+                note=each.note,
+            )
+            for each in status.hosts
+        ),
+    )
+
+
 def _action(planned: PlannedAction) -> schema.ActionDocument:
     action = planned.action
     return schema.ActionDocument(
@@ -141,7 +202,8 @@ def _action(planned: PlannedAction) -> schema.ActionDocument:
         host_name=planned.host_name,
         action=action.verb,
         reason=action.reason,
-        effect=action.disturbs if isinstance(action, Resolve) else action.effect,
+        effect=effect_of(action),
+        disturbs=planned.disturbs,
         needs_approval=planned.needs_approval,
     )
 

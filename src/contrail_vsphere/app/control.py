@@ -156,6 +156,21 @@ def _commands(target: ControlTarget, tokens: TokenFile) -> APIRouter:
             )
         return _told(caller, "remove", await target.remove(deployment, by=caller.name))
 
+    @router.post("/deployments/{deployment}/upgrade", summary="Begin a rolling upgrade")
+    async def upgrade(deployment: str, upgrade: schema.Upgrade, caller: operator) -> schema.Outcome:
+        outcome = await target.upgrade(deployment, upgrade, by=caller.name)
+        return outcome if upgrade.dry_run else _told(caller, "upgrade", outcome)
+
+    @router.post("/deployments/{deployment}/rollback", summary="Go back to what ran before the newest upgrade")
+    async def rollback(deployment: str, rollback: schema.Rollback, caller: operator) -> schema.Outcome:
+        outcome = await target.rollback(deployment, rollback, by=caller.name)
+        return outcome if rollback.dry_run else _told(caller, "rollback", outcome)
+
+    @router.post("/deployments/{deployment}/rollout/{step}", summary="Pause, resume or approve a rollout")
+    async def steer_rollout(deployment: str, step: schema.RolloutStep, caller: operator) -> schema.Outcome:
+        outcome = await target.steer_rollout(deployment, step, by=caller.name)
+        return _told(caller, f"{step} the rollout", outcome)
+
     @router.post("/pause", summary="Change nothing there until resume")
     async def pause(selection: schema.Selection, caller: operator) -> schema.Outcome:
         return _told(caller, "pause", await target.pause(selection, by=caller.name))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from contrail_vsphere.model.protocols import HostDirectory, Readiness, UnitState
 
 Colour = Literal["green", "yellow", "red"]
+RolloutStep = Literal["pause", "resume", "approve"]
 
 
 class Document(BaseModel):
@@ -102,12 +103,56 @@ class BrakeDocument(Document):
     reason: str = ""
 
 
+class RolloutHostDocument(Document):
+    """A host's place in a rollout."""
+
+    host: str
+    name: str
+    place: Literal["away", "done", "in turn", "made", "before"]
+    """``made``: its new ContrailVM stands beside the old one, which forwards; ``before``: it is still to be made."""
+    since: datetime | None = None
+    """When its turn began, or it passed."""
+    canary: bool = False
+    note: str = ""
+    """Why it has no turn."""
+
+
+class RolloutDocument(Document):
+    """The newest rollout of a deployment."""
+
+    deployment: str
+    number: int
+    kind: Literal["upgrade", "rollback"]
+    version: str
+    """Where it leads."""
+    size: str = ""
+    before: tuple[str, ...] = ()
+    """What ran before it."""
+    state: Literal["running", "stopped", "done"]
+    by: str = ""
+    """Who asked for it; ``manager`` for an automatic rollback."""
+    reason: str = ""
+    """Why it was stopped, or what it rolls back."""
+    paused: str = ""
+    """Who paused it; empty: it is not paused."""
+    held_back: str = ""
+    """Why nobody may begin now."""
+    progress: str = ""
+    done: int = 0
+    total: int = 0
+    began_at: datetime
+    ended_at: datetime | None = None
+    hosts: tuple[RolloutHostDocument, ...] = ()
+    """In the order of their turns; none once it is over."""
+
+
 class StatusDocument(Document):
     """Everything ``contrailvm status`` shows."""
 
     converged: bool
     """Nothing is left to do."""
     deployments: tuple[DeploymentStatus, ...] = ()
+    rollouts: tuple[RolloutDocument, ...] = ()
     brakes: tuple[BrakeDocument, ...] = ()
     problems: tuple[str, ...] = ()
     """What concerns no single deployment: vCenter away, EAM not answering, registration missing."""
@@ -126,6 +171,8 @@ class ActionDocument(Document):
     reason: str
     effect: str = "none"
     """What it costs the host: none, power, redeploy, removal, maintenance, reboot."""
+    disturbs: str = ""
+    """Whom it would disturb, in words; empty where nothing is done."""
     needs_approval: bool = False
 
 
@@ -185,6 +232,29 @@ class Application(Document):
     """Clusters that the file no longer names lose their ContrailVMs; else such a file is refused."""
 
 
+class Upgrade(Document):
+    """Replaces a deployment's ContrailVMs by others; what is left out stays as the deployment has it."""
+
+    to: str = ""
+    """Version of a published package, or the beginning of its digest."""
+    size: str | None = None
+    canary: int | None = Field(default=None, ge=0, le=1000)
+    """So many hosts go first."""
+    concurrency: int | None = Field(default=None, ge=1, le=1000)
+    """So many hosts at a time."""
+    force: bool = False
+    """Although the pre-checks find something."""
+    dry_run: bool = False
+    """Only check, and answer what would be done and what speaks against it."""
+
+
+class Rollback(Document):
+    """Takes a deployment back to what ran before its newest upgrade."""
+
+    dry_run: bool = False
+    """Only answer what would be done."""
+
+
 class Removal(Document):
     """Takes a deployment off its clusters, with all its ContrailVMs."""
 
@@ -237,6 +307,18 @@ class ControlTarget(HostDirectory, Readiness, Protocol):
 
     async def remove(self, deployment: str, *, by: str) -> Outcome:
         """Take a deployment off its clusters."""
+        ...
+
+    async def upgrade(self, deployment: str, upgrade: Upgrade, *, by: str) -> Outcome:
+        """Begin a rolling upgrade, or say what it would do."""
+        ...
+
+    async def rollback(self, deployment: str, rollback: Rollback, *, by: str) -> Outcome:
+        """Go back to what ran before the newest upgrade."""
+        ...
+
+    async def steer_rollout(self, deployment: str, step: RolloutStep, *, by: str) -> Outcome:
+        """Pause or resume the rollout, or let the others follow the canaries."""
         ...
 
     async def pause(self, selection: Selection, *, by: str) -> Outcome:

@@ -28,6 +28,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change, 
 Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
 Deployment = Annotated[str, typer.Option(help="Only this deployment.")]
 Cluster = Annotated[str, typer.Option(help="Only this cluster, by name or moid.")]
+OfRollout = Annotated[bool, typer.Option("--rollout", help="Of the deployment's rollout.")]
 Host = Annotated[str, typer.Option(help="Only this host, by name or moid.")]
 
 
@@ -106,6 +107,43 @@ def remove(deployment: str, config: ConfigFile = DEFAULT_FILE, yes: Yes = False,
 
 
 @app.command()
+def upgrade(
+    deployment: Annotated[str, typer.Argument(help="Name of the deployment.")],
+    config: ConfigFile = DEFAULT_FILE,
+    to: Annotated[str, typer.Option(help="Version of a published package, or the beginning of its digest.")] = "",
+    size: Annotated[str | None, typer.Option(help="Another size of the package.")] = None,
+    canary: Annotated[int | None, typer.Option(min=0, help="So many hosts go first and must pass.")] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="So many hosts at a time.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Although the pre-checks find something.")] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Replace a deployment's ContrailVMs, host by host.
+
+    The old ContrailVM forwards until its host's turn; a host that fails stops the rollout and, unless the deployment
+    says otherwise, takes it back. `status` shows how far it is.
+    """
+    if not to and size is None:
+        raise UsageError("upgrade to what?", hint="--to VERSION, --size SIZE, or both")
+    body = {"to": to, "size": size, "canary": canary, "concurrency": concurrency, "force": force, "dry_run": dry_run}
+    _change(config, f"/v1/deployments/{deployment}/upgrade", body, as_json=as_json)
+
+
+@app.command()
+def rollback(
+    deployment: Annotated[str, typer.Argument(help="Name of the deployment.")],
+    config: ConfigFile = DEFAULT_FILE,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Go back to what ran before the newest upgrade.
+
+    Also in the middle of one: hosts that were not in turn keep the ContrailVM they have.
+    """
+    _change(config, f"/v1/deployments/{deployment}/rollback", {"dry_run": dry_run}, as_json=as_json)
+
+
+@app.command()
 def status(
     config: ConfigFile = DEFAULT_FILE,
     watch: Annotated[bool, typer.Option(help="Keep the table on the screen and up to date.")] = False,
@@ -130,6 +168,10 @@ def status(
         print_table(title, ("host", "state", "EAM", "ContrailVM", "version", "issue", "next"), unit_rows(each["units"]))
         if each["reason"]:
             typer.echo(f"  {each['reason']}")
+    for each in document["rollouts"]:
+        if each["state"] != "done":
+            for line in rollout_lines(each):
+                typer.echo(line)
     for problem in document["problems"]:
         typer.echo(f"! {problem}")
     if not document["deployments"]:
@@ -149,6 +191,22 @@ def unit_rows(units: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
         )  # fmt: skip
 
 
+def rollout_lines(rollout: dict[str, Any]) -> Iterator[str]:
+    """A rollout under way, in a few lines however many hosts it has."""
+    places: dict[str, list[str]] = {}
+    for host in rollout["hosts"]:
+        places.setdefault(host["place"], []).append(host["name"])
+    yield f"{rollout['deployment']}: {rollout['progress']}, {rollout['state']}, asked for by {rollout['by']}"
+    names = {"in turn": "in turn", "made": "made, waiting for its turn", "before": "not begun", "away": "away"}
+    for place, words in names.items():
+        hosts = places.get(place, [])
+        if hosts:
+            more = f" and {len(hosts) - 6} more" if len(hosts) > 6 else ""
+            yield f"  {words}: {', '.join(hosts[:6])}{more}"
+    if rollout["held_back"]:
+        yield f"  {rollout['held_back']}"
+
+
 def _host_of(action: dict[str, Any]) -> str:
     if not action["host"]:
         return "-"
@@ -157,16 +215,19 @@ def _host_of(action: dict[str, Any]) -> str:
 
 @app.command()
 def plan(config: ConfigFile = DEFAULT_FILE, as_json: AsJson = False) -> None:
-    """What would be done now, why, and at what cost."""
+    """What would be done now, why, and whom it would disturb."""
     document = asyncio.run(_get(config, "/v1/plan"))
     if as_json:
         print_json(document)
         return
     rows = (
-        (f"{each['deployment']}/{each['cluster']}", _host_of(each), each["action"], each["effect"], each["reason"])
+        (
+            f"{each['deployment']}/{each['cluster']}", _host_of(each), each["action"], each["effect"], each["reason"],
+            each["disturbs"] or "-",
+        )
         for each in document["actions"]
-    )
-    print_table("", ("where", "host", "action", "effect", "reason"), rows, empty="nothing is to be done")
+    )  # fmt: skip
+    print_table("", ("where", "host", "action", "effect", "reason", "disturbs"), rows, empty="nothing is to be done")
 
 
 @app.command()
@@ -210,29 +271,53 @@ def approve(
     cluster: Cluster = "",
     host: Host = "",
     issue: Annotated[list[str] | None, typer.Option(help="Issue types; all present ones where none is named.")] = None,
+    rollout: OfRollout = False,
     as_json: AsJson = False,
 ) -> None:
     """Allow, once, repairs that disturb a host.
 
-    Those that put it into maintenance mode or reboot it.
+    Those that put it into maintenance mode or reboot it. With --rollout: let the other hosts follow the canaries.
     """
+    if rollout:
+        _steer(config, "approve", deployment, rest=(cluster, host, *(issue or ())), as_json=as_json)
+        return
     body = {"deployment": deployment, "cluster": cluster, "host": host, "issues": issue or []}
     _change(config, "/v1/approve", body, as_json=as_json)
 
 
 @app.command()
 def pause(
-    config: ConfigFile = DEFAULT_FILE, deployment: Deployment = "", cluster: Cluster = "", as_json: AsJson = False
+    config: ConfigFile = DEFAULT_FILE,
+    deployment: Deployment = "",
+    cluster: Cluster = "",
+    rollout: OfRollout = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Change nothing there until resume."""
+    """Change nothing there until resume.
+
+    With --rollout only its rollout rests: turns that were given end, no more are given, everything else goes on.
+    """
+    if rollout:
+        _steer(config, "pause", deployment, rest=(cluster,), as_json=as_json)
+        return
     _change(config, "/v1/pause", {"deployment": deployment, "cluster": cluster}, as_json=as_json)
 
 
 @app.command()
 def resume(
-    config: ConfigFile = DEFAULT_FILE, deployment: Deployment = "", cluster: Cluster = "", as_json: AsJson = False
+    config: ConfigFile = DEFAULT_FILE,
+    deployment: Deployment = "",
+    cluster: Cluster = "",
+    rollout: OfRollout = False,
+    as_json: AsJson = False,
 ) -> None:
-    """End a pause."""
+    """End a pause.
+
+    With --rollout that of its rollout, also one that a failure stopped.
+    """
+    if rollout:
+        _steer(config, "resume", deployment, rest=(cluster,), as_json=as_json)
+        return
     _change(config, "/v1/resume", {"deployment": deployment, "cluster": cluster}, as_json=as_json)
 
 
@@ -257,6 +342,13 @@ def _settings(config: Path) -> Any:
     from contrail_vsphere.config.load import load
 
     return load(config, os.environ)
+
+
+def _steer(config: Path, step: str, deployment: str, *, rest: tuple[str, ...], as_json: bool) -> None:
+    """Steer a rollout, which is of a whole deployment."""
+    if not deployment or any(rest):
+        raise UsageError("a rollout is of one whole deployment", hint=f"contrailvm {step} --rollout --deployment NAME")
+    _change(config, f"/v1/deployments/{deployment}/rollout/{step}", {}, as_json=as_json)
 
 
 async def _get(config: Path, path: str) -> Any:

@@ -192,16 +192,23 @@ class ContrailVmController:
             return observed
         return replace(observed, rollout=self._rollout_view(rollout, observed))
 
-    def _rollout_view(self, rollout: Rollout, own: Observed) -> RolloutView:
-        """How every host of the deployment stands, in all its clusters."""
+    def rollout_view(self, deployment: str) -> RolloutView | None:
+        """The deployment's rollout as it stands; None without one that is under way, and while nothing is in view."""
+        rollout = self._notebook.rollouts.get(deployment)
+        if rollout is None or not rollout.active or self._blind():
+            return None
+        return self._rollout_view(rollout, None)
+
+    def _rollout_view(self, rollout: Rollout, own: Observed | None) -> RolloutView:
+        """How every host of the deployment stands, in all its clusters; ``own`` is one that was looked at already."""
         desired = {
             key: each
             for key, each in self._notebook.desired.items()
             if key.deployment == rollout.deployment and not each.removed
         }
-        found = {key: own if key == own.key else self._observe(key) for key in desired}
+        found = {key: own if own is not None and key == own.key else self._observe(key) for key in desired}
         hosts = tuple(each for key, wanted in desired.items() for each in standings(rollout, wanted, found[key]))
-        return RolloutView(rollout=rollout, standings=hosts, now=own.now)
+        return RolloutView(rollout=rollout, standings=hosts, now=self._now())
 
     def _observe(self, key: Key) -> Observed:
         return observe(

@@ -16,6 +16,7 @@ from contrail_vsphere.contrailvm.apply import Applier, resolve_batcher
 from contrail_vsphere.contrailvm.controller import ContrailVmController
 from contrail_vsphere.contrailvm.deeds import Deeds, VmEvent
 from contrail_vsphere.contrailvm.desired import Key, key_of_agency
+from contrail_vsphere.contrailvm.disturbance import disturbance, tenants_by_host
 from contrail_vsphere.contrailvm.doors import EamDoor, VCenterDoor
 from contrail_vsphere.contrailvm.enrolment import EnrolmentOffice
 from contrail_vsphere.contrailvm.fenced import FencedEam, FencedVCenter
@@ -25,7 +26,9 @@ from contrail_vsphere.contrailvm.observed import HostView, LiveInventory, marked
 from contrail_vsphere.contrailvm.operator import Operator
 from contrail_vsphere.contrailvm.policy import policy_for
 from contrail_vsphere.contrailvm.readings import Readings
+from contrail_vsphere.contrailvm.rollout import Rollout
 from contrail_vsphere.contrailvm.rollout_desk import RolloutDesk
+from contrail_vsphere.contrailvm.rollout_status import RolloutStatus, rollout_record, rollout_status
 from contrail_vsphere.contrailvm.rollout_view import runs_now, waits_for_turn
 from contrail_vsphere.contrailvm.shelf import Shelf
 from contrail_vsphere.contrailvm.status import (
@@ -123,6 +126,8 @@ class PlannedAction:
     needs_approval: bool = False
     host_name: str = ""
     """Empty where the action concerns no host, or one that is gone."""
+    disturbs: str = ""
+    """Whom doing it would disturb, in words; empty where nothing is done."""
 
 
 class ContrailVmManager:
@@ -400,26 +405,39 @@ class ContrailVmManager:
         return ManagerStatus(
             extension=self.solution_id,
             deployments=tuple(deployments),
+            rollouts=tuple(self._rollout_line(each) for _, each in sorted(self.notebook.rollouts.items())),
             problems=tuple(problems),
             counters={"jobs": self.controller.jobs_done, "passes": self.controller.engine.counters.passes},
         )
 
+    def _rollout_line(self, rollout: Rollout) -> RolloutStatus:
+        view = self.controller.rollout_view(rollout.deployment)
+        return rollout_status(view) if view is not None else rollout_record(rollout)
+
     def plan_preview(self) -> tuple[PlannedAction, ...]:
         """What would be done now, and what is waited for; nothing is done (``contrailvm plan``)."""
-        return tuple(
-            PlannedAction(
-                key, action, needs_approval=_needs_approval(action), host_name=self.controller.name_of(action.host)
-            )
-            for key in self.keys()
-            for action in self.controller.preview(key)[2]
-        )
+        tenants = tenants_by_host(self._inventory.vms.values())
+        planned = []
+        for key in self.keys():
+            _, observed, actions = self.controller.preview(key)
+            planned += [
+                PlannedAction(
+                    key,
+                    action,
+                    needs_approval=_needs_approval(action),
+                    host_name=self.controller.name_of(action.host),
+                    disturbs=disturbance(action, observed, tenants),
+                )
+                for action in actions
+            ]
+        return tuple(planned)
 
     def converged(self) -> bool:
         """Nothing is left to do and every host that is not in maintenance is served."""
         return (
             not self.blind()
             and self.status().converged
-            and not any(changes_world(planned.action) for planned in self.plan_preview())
+            and not any(changes_world(each) for key in self.keys() for each in self.controller.preview(key)[2])
         )
 
     @property

@@ -45,7 +45,9 @@ class Operator:
         self._shelf = shelf
         self._now = now
         self._desk = desk
-        self.upgrades = Upgrades(controller=controller, notebook=notebook, shelf=shelf, desk=desk, blind=blind)
+        self.upgrades = Upgrades(
+            controller=controller, notebook=notebook, shelf=shelf, desk=desk, inventory=inventory, blind=blind
+        )
 
     # -- what should be -----------------------------------------------------------------------------------------
 

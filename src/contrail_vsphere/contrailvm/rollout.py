@@ -259,11 +259,12 @@ def begin(
     policy: RolloutPolicy | None = None,
     reason: str = "",
     unchecked: bool = False,
+    rollback: bool = False,
 ) -> Rollout | None:
     """The rollout that changing ``before`` to ``after`` means for a deployment; None when no build changes.
 
     The way back of an upgrade that replaces an unfinished one leads to where that one came from; going there is a
-    rollback, which has no canaries and does not wait for maintenance windows.
+    rollback, and so is what was asked for as one: without canaries, and without waiting for maintenance windows.
     """
     builds: dict[Key, tuple[Build, Build]] = {}
     for key, wanted in after.items():
@@ -275,7 +276,7 @@ def begin(
     if not builds:
         return None
     base = {key: (old.build_before(key) if old and old.active else None) or pair[0] for key, pair in builds.items()}
-    back = all(base[key] == pair[1] for key, pair in builds.items())
+    back = rollback or all(base[key] == pair[1] for key, pair in builds.items())
     first = min(builds)
     return Rollout(
         deployment=deployment,

@@ -35,6 +35,7 @@ class RolloutDesk:
         policy: RolloutPolicy | None = None,
         reason: str = "",
         unchecked: bool = False,
+        rollback: bool = False,
     ) -> tuple[Rollout, ...]:
         """Make ``values`` the desired state; where that changes what runs, a rollout brings it about."""
         before = self._notebook.desired
@@ -50,6 +51,7 @@ class RolloutDesk:
                 policy=policy,
                 reason=reason,
                 unchecked=unchecked,
+                rollback=rollback,
             )
             if rollout is not None:
                 begun.append(rollout)
@@ -89,4 +91,4 @@ class RolloutDesk:
     def roll_back(self, rollout: Rollout, *, by: str, reason: str) -> tuple[Rollout, ...]:
         """Make the builds of before desired again; empty when there is no way back."""
         back = way_back(rollout, self._notebook.desired)
-        return self.write(back, sources={}, by=by, policy=rollout.policy, reason=reason) if back else ()
+        return self.write(back, sources={}, by=by, policy=rollout.policy, reason=reason, rollback=True) if back else ()

@@ -13,6 +13,7 @@ from contrail_vsphere.contrailvm.actions import Action, Alarm, Wait, changes_wor
 from contrail_vsphere.contrailvm.desired import Desired
 from contrail_vsphere.contrailvm.observed import HostView, Observed
 from contrail_vsphere.contrailvm.policy import policy_for
+from contrail_vsphere.contrailvm.rollout_status import RolloutStatus
 from contrail_vsphere.model.eam import Status
 from contrail_vsphere.model.inventory import VirtualMachine
 from contrail_vsphere.model.protocols import UnitState
@@ -80,6 +81,8 @@ class ManagerStatus:
 
     extension: str
     deployments: tuple[DeploymentStatus, ...] = ()
+    rollouts: tuple[RolloutStatus, ...] = ()
+    """The newest of every deployment that ever had one."""
     problems: tuple[str, ...] = ()
     """Of the manager itself: vCenter not reached, brake engaged, extension gone."""
     counters: dict[str, int] = field(default_factory=dict)

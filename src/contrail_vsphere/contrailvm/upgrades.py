@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 
 from contrail_vsphere.contrailvm.controller import ContrailVmController
 from contrail_vsphere.contrailvm.desired import Desired, Key, PackageFacts, RolloutPolicy
+from contrail_vsphere.contrailvm.disturbance import tenants_by_host
 from contrail_vsphere.contrailvm.notebook import Notebook
-from contrail_vsphere.contrailvm.rollout import Rollout, build_of
+from contrail_vsphere.contrailvm.observed import InventoryView
+from contrail_vsphere.contrailvm.rollout import Rollout, build_of, way_back
 from contrail_vsphere.contrailvm.rollout_checks import upgrade_problems
 from contrail_vsphere.contrailvm.rollout_desk import RolloutDesk
 from contrail_vsphere.contrailvm.shelf import Shelf
@@ -39,12 +41,14 @@ class Upgrades:
         notebook: Notebook,
         shelf: Shelf,
         desk: RolloutDesk,
+        inventory: InventoryView,
         blind: Callable[[], str],
     ) -> None:
         self._controller = controller
         self._notebook = notebook
         self._shelf = shelf
         self._desk = desk
+        self._inventory = inventory
         self._blind = blind
 
     async def upgrade(self, wish: UpgradeWish, *, by: str, dry_run: bool = False) -> tuple[str, ...]:
@@ -83,7 +87,7 @@ class Upgrades:
         problem = await self._shelf.fetchable(package)
         return tuple(dict.fromkeys([*found, *([problem] if problem else [])]))
 
-    def rollback(self, deployment: str, *, by: str) -> tuple[str, ...]:
+    def rollback(self, deployment: str, *, by: str, dry_run: bool = False) -> tuple[str, ...]:
         """Go back to what ran before the newest upgrade."""
         present, rollout = self._keys(deployment), self._rollout(deployment)
         if rollout.kind == "rollback":
@@ -91,6 +95,9 @@ class Upgrades:
                 f"{deployment} was rolled back to {rollout.target} already",
                 hint="`contrailvm upgrade` takes any version",
             )
+        if dry_run:
+            back = {key: each for key, each in way_back(rollout, present).items() if each != present[key]}
+            return self._told(back, present, rollout.policy, canary=0)
         self.note_builds(present)
         begun = self._desk.roll_back(rollout, by=by, reason=f"asked for by {by}")
         return tuple(f"{each.deployment}: {each.kind} from {rollout.target} to {each.target}" for each in begun)
@@ -110,6 +117,7 @@ class Upgrades:
 
     def approve(self, deployment: str) -> tuple[str, ...]:
         """Let the other hosts follow the canaries."""
+        self._keys(deployment)
         rollout = self._notebook.rollouts.get(deployment)
         if rollout is None or not rollout.active or rollout.approved or not rollout.policy.approval:
             return ()
@@ -127,6 +135,7 @@ class Upgrades:
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _set_paused(self, deployment: str, by: str) -> tuple[str, ...]:
+        self._keys(deployment)
         rollout = self._notebook.rollouts.get(deployment)
         if rollout is None or not rollout.active or bool(rollout.paused) == bool(by):
             return ()
@@ -167,21 +176,28 @@ class Upgrades:
         return {deployment: {**source, "package": first.package.version, "size": first.size}} if source else {}
 
     def _told(
-        self, changed: Mapping[Key, Desired], present: Mapping[Key, Desired], policy: RolloutPolicy
+        self,
+        changed: Mapping[Key, Desired],
+        present: Mapping[Key, Desired],
+        policy: RolloutPolicy,
+        *,
+        canary: int | None = None,
     ) -> tuple[str, ...]:
-        lines = []
+        lines, tenants = [], tenants_by_host(self._inventory.vms.values())
         for key, wanted in changed.items():
             hosts = self._controller.observe(key).hosts
-            served = sum(view.vm is not None for view in hosts)
+            served = [view.host.id for view in hosts if view.vm is not None]
+            guests = sum(tenants[each] for each in served)
             change = f"{build_of(present[key])} to {build_of(wanted)}"
             lines.append(
-                f"{key.deployment} on {wanted.cluster_name}: from {change}; the vRouters of {served} hosts "
-                "are away once each, while their new ContrailVM starts"
+                f"{key.deployment} on {wanted.cluster_name}: from {change}; the vRouters of {len(served)} hosts "
+                f"({guests} tenant VMs run there now) are away once each, while their new ContrailVM starts"
             )
-        lines.append(
-            f"{policy.canary} first, then {policy.concurrency} at a time; each must forward {policy.gate:g} s; "
-            f"on a failure: {policy.on_failure}"
-        )
+        canaries = policy.canary if canary is None else canary
+        first = f"{canaries} first, then " if canaries else ""
+        failing = f"; on a failure: {policy.on_failure}" if canary is None else ""
+        if lines:
+            lines.append(f"{first}{policy.concurrency} at a time; each must forward {policy.gate:g} s{failing}")
         return tuple(lines)
 
 

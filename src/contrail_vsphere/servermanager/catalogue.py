@@ -178,7 +178,9 @@ class Role(RoleData):
     title: str
     container: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
     image_roles: tuple[str, ...] = Field(default=(), description="Names of the image's part; empty: the role's names")
-    stage: int = Field(description="Lower stages are up on all hosts before higher ones begin")
+    stage: int = Field(
+        ge=10, le=80, multiple_of=10, description="Lower stages are up on all hosts before higher ones begin"
+    )
     rolling: bool = Field(default=False, description="Changed one host at a time, each with its health gate")
     config_dir: str = Field(default="/etc/contrailctl", description="Where the container sees the configuration")
     files: tuple[ConfigFile, ...]

@@ -18,6 +18,7 @@ EventState = Literal["running", "ok", "failed", "unreachable", "ended"]
 
 _MESSAGE: Final = 2000
 _DIFF: Final = 20_000
+_WHAT: Final = 1000
 
 
 class Event(BaseModel):
@@ -53,7 +54,9 @@ def translated(raw: Mapping[str, Any]) -> dict[str, Any] | None:
     state = {"runner_on_ok": "ok", "runner_on_failed": "failed"}.get(str(kind), "unreachable")
     if state == "ok" and "what" not in result:
         return None
-    about = result.get("contrail") or {}
+    # What a server answers is not to be trusted, not even in its shape.
+    about, what = result.get("contrail"), result.get("what")
+    about = about if isinstance(about, dict) else {}
     return {
         "state": state,
         "host": host,
@@ -63,7 +66,7 @@ def translated(raw: Mapping[str, Any]) -> dict[str, Any] | None:
         "changed": bool(result.get("changed")),
         "seconds": float(data.get("duration") or 0.0),
         "message": _words(result) if state != "ok" else "",
-        "what": [str(each) for each in result.get("what") or []],
+        "what": [str(each)[:_MESSAGE] for each in what[:_WHAT]] if isinstance(what, list) else [],
         "diff": _diffs(result.get("diff")),
     }
 

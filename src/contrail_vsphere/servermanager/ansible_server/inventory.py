@@ -47,7 +47,7 @@ def inventory(request: RunRequest, *, keys: Mapping[str, str], known_hosts: str)
     }
     hosts = {name: _host(host, keys.get(name, "")) for name, host in request.hosts.items()}
     document = {"all": {"hosts": hosts, "children": children, "vars": variables}}
-    return yaml.dump(_as_it_is(document), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1_000_000)
+    return yaml.dump(_as_it_is(document), Dumper=_Dumper, sort_keys=False, allow_unicode=False, width=1_000_000)
 
 
 def known_hosts(request: RunRequest) -> str:

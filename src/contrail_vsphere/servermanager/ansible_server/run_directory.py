@@ -7,6 +7,8 @@ events.jsonl    what happened, one JSON object a line, numbered from 1
 worker.lock     held by the worker as long as it lives
 lease           touched by the worker's main loop: a worker that hangs stops touching it
 cancel          its presence asks the worker to end
+control         where the worker keeps ssh's control sockets, which need a short path
+told            how much of events.jsonl stands in debug.log
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ import fcntl
 import json
 import os
 import shutil
+import tempfile
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -82,6 +86,27 @@ class RunDirectory:
         """What is left holds none."""
         (self.path / "request.json").unlink(missing_ok=True)
         shutil.rmtree(self.private, ignore_errors=True)
+        control = self.path / "control"
+        if control.is_symlink():
+            shutil.rmtree(control.readlink(), ignore_errors=True)
+            control.unlink(missing_ok=True)
+
+    def control(self) -> Path:
+        """A new private directory with a short path; it goes with the secrets."""
+        made = Path(tempfile.mkdtemp(prefix="sm-ssh-"))
+        (self.path / "control").symlink_to(made)
+        return made
+
+    def told(self) -> int:
+        """Byte offset of the first event that is not in the log yet."""
+        try:
+            return int((self.path / "told").read_text())
+        except (FileNotFoundError, ValueError):
+            return 0
+
+    def save_told(self, offset: int) -> None:
+        """Everything before ``offset`` is in the log."""
+        (self.path / "told").write_text(str(offset))
 
     def events(self, *, offset: int = 0) -> Iterator[tuple[Event, int]]:
         """Whole lines from a byte offset on, each with the offset behind it."""
@@ -124,7 +149,18 @@ class RunDirectory:
             return None
 
     def hold(self) -> int | None:
-        """Take the worker's lock and keep it by keeping the file descriptor; None if a worker has it."""
+        """Take the worker's lock and keep it by keeping the file descriptor; None if a worker has it.
+
+        Who asks whether a worker lives has the lock for an instant: that is waited for.
+        """
+        for _ in range(50):
+            handle = self._try()
+            if handle is not None:
+                return handle
+            time.sleep(0.02)
+        return None
+
+    def _try(self) -> int | None:
         handle = os.open(self.path / "worker.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -136,7 +172,7 @@ class RunDirectory:
     @property
     def worker_lives(self) -> bool:
         """Whether a worker holds the lock."""
-        handle = self.hold()
+        handle = self._try()
         if handle is None:
             return True
         os.close(handle)

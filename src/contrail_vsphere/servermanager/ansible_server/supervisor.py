@@ -11,9 +11,10 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -41,6 +42,7 @@ LEASE: Final = 60.0
 CANCEL_GRACE: Final = 15.0
 """Seconds a worker gets to end by itself."""
 LAUNCH_LOOKS: Final = 300
+PARTING_LOOKS: Final = 10
 KEEP_ALIVE: Final = 15.0
 """Seconds after which a silent stream sends something, so that both ends see a dead connection."""
 KEPT: Final = 500
@@ -56,8 +58,21 @@ class _Run:
         self.record = record
         self.progress = Progress(record.roles)
         self.offset = 0
-        self.n = 0
+        self.told = 0
+        """Byte offset up to which the events are in the log."""
         self.changed = asyncio.Event()
+        self.pid = 0
+        """Of the worker, if this process started it."""
+
+    def reaped(self) -> bool:
+        """Whether the worker was our child and has ended."""
+        if not self.pid:
+            return False
+        with contextlib.suppress(ChildProcessError):
+            if os.waitpid(self.pid, os.WNOHANG)[0] == 0:
+                return False
+        self.pid = 0
+        return True
 
     def report(self) -> RunReport:
         return RunReport(
@@ -154,6 +169,8 @@ class Supervisor:
         if run.record.state.final:
             raise InvalidState(f"run {run_id} is over: {run.record.state}")
         if run.record.state is RunState.QUEUED:
+            # Before the first await: the queue must not start it meanwhile.
+            run.record = run.record.model_copy(update={"state": RunState.CANCELED, "reason": reason})
             await self._finish(run, RunState.CANCELED, reason)
         else:
             await asyncio.to_thread(run.directory.ask_to_cancel, reason)
@@ -208,9 +225,17 @@ class Supervisor:
     def _followed(self, run: _Run, done: asyncio.Task[None]) -> None:
         self._tasks.pop(run.record.id, None)
         if not done.cancelled():
+            self._prune()
             if (error := done.exception()) is not None:
                 _LOG.error("run %s is lost sight of", run.record.id, exc_info=error)
             self._fill()
+
+    def _prune(self) -> None:
+        """Forget the oldest of the runs that are over."""
+        over = sorted((run for run in self._runs.values() if run.record.state.final), key=lambda run: run.record.asked)
+        for run in over[: max(0, len(over) - KEPT)]:
+            del self._runs[run.record.id]
+            shutil.rmtree(run.directory.path, ignore_errors=True)
 
     # -- one run --------------------------------------------------------------------------------------------------
 
@@ -220,9 +245,8 @@ class Supervisor:
             await asyncio.to_thread(run.directory.save, run.record)
             reason = await self._launch(run) or reason
         reason = await self._watch(run) or reason
-        await self._end_processes(run.record.id)
+        await self._end_processes(run)
         await self._take_events(run)
-        await asyncio.to_thread(run.directory.forget_secrets)
         if not run.record.state.final:
             await self._finish(run, RunState.INTERRUPTED, reason)
 
@@ -231,18 +255,14 @@ class Supervisor:
         path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         environment = {"PATH": path, "LANG": "C.UTF-8", "HOME": os.environ.get("HOME", "/"),
                        ENVIRONMENT_MARK: run.record.id}  # fmt: skip
-        log = await asyncio.to_thread((run.directory.path / "worker.log").open, "ab")
+        command = [*self._worker, str(run.directory.path)]
         try:
-            with log:
-                process = await asyncio.create_subprocess_exec(
-                    *self._worker, str(run.directory.path), stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
-                    env=environment, start_new_session=True,
-                )  # fmt: skip
+            run.pid = await asyncio.to_thread(_spawn, command, environment, run.directory.path / "worker.log")
         except OSError as error:
             return f"the worker does not start: {error}"
-        # Reaped by asyncio; whether it lives is told by its lock, which it takes a moment after its start.
+        # Whether it lives is told by its lock, which it takes a moment after its start.
         for _ in range(LAUNCH_LOOKS):
-            if process.returncode is not None or await asyncio.to_thread(lambda: run.directory.worker_lives):
+            if run.reaped() or await asyncio.to_thread(lambda: run.directory.worker_lives):
                 return ""
             await asyncio.sleep(LOOK)
         return "its worker does not begin"
@@ -269,31 +289,39 @@ class Supervisor:
     async def _take_events(self, run: _Run) -> None:
         new = await asyncio.to_thread(_list, run.directory, run.offset)
         for event, offset in new:
-            run.offset, run.n = offset, event.n
+            run.offset = offset
             run.progress.take(event)
-            if self._on_event is not None:
+            if self._on_event is not None and offset > run.told:
                 self._on_event(run.record.id, event)
             if event.state == "ended":
                 await self._close(run, event.run or RunState.INTERRUPTED, event.message)
         if new:
+            run.told = max(run.told, run.offset)
+            await asyncio.to_thread(run.directory.save_told, run.told)
             run.tell()
 
     async def _finish(self, run: _Run, state: RunState, reason: str) -> None:
         """The last event, in the worker's place."""
         await asyncio.to_thread(_append_end, run.directory, self._now().timestamp(), state, reason)
         await self._take_events(run)
-        await asyncio.to_thread(run.directory.forget_secrets)
 
     async def _close(self, run: _Run, state: RunState, reason: str) -> None:
-        # Nobody may have the servers while something of this run is still at work on them.
-        await self._end_processes(run.record.id)
+        # The worker is at its last steps. Nobody may have the servers while something of this run is at work on them.
+        for _ in range(PARTING_LOOKS):
+            if run.reaped() or not await asyncio.to_thread(lambda: run.directory.worker_lives):
+                break
+            await asyncio.sleep(LOOK)
+        await self._end_processes(run)
+        await asyncio.to_thread(run.directory.forget_secrets)
         record = run.record.model_copy(update={"state": state, "reason": reason, "ended": self._now()})
         await asyncio.to_thread(run.directory.save, record)
         run.record = record
 
-    async def _end_processes(self, run_id: str) -> None:
+    async def _end_processes(self, run: _Run) -> None:
         """Kill what bears the run's mark, until nothing does."""
+        run_id = run.record.id
         for _ in range(100):
+            run.reaped()
             left = [pid for pid in await asyncio.to_thread(processes_of, run_id) if pid != os.getpid()]
             if not left:
                 return
@@ -312,15 +340,28 @@ class Supervisor:
             try:
                 run = _Run(directory, directory.record())
             except (OSError, ValueError) as error:
-                _LOG.warning("%s is no run: %s", path, error)
+                _LOG.warning("%s is no run, and goes: %s", path, error)
+                shutil.rmtree(path, ignore_errors=True)
                 continue
+            run.told = directory.told()
             if run.record.state.final:
                 for event, offset in directory.events():
-                    run.offset, run.n = offset, event.n
+                    run.offset = offset
                     run.progress.take(event)
                 directory.forget_secrets()
             found.append(run)
         return found
+
+
+def _spawn(command: Sequence[str], environment: Mapping[str, str], log: Path) -> int:
+    """A process that outlives us: no object of ours ends it when it is collected."""
+    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(log), append, 0o600),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    return os.posix_spawn(command[0], list(command), environment, file_actions=actions, setsid=True)
 
 
 def _list(directory: RunDirectory, offset: int) -> list[tuple[Event, int]]:

@@ -7,9 +7,7 @@ its directory. It holds ``worker.lock`` while it lives and writes ``events.jsonl
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -40,15 +38,15 @@ def main(directory: Path) -> int:
     handle = run.hold()
     if handle is None:
         return 3
+    if run.record().state.final:
+        return 3
     run.touch_lease()
     request = run.request()
     log = run.appender()
-    control = Path(tempfile.mkdtemp(prefix="sm-ssh-"))
     try:
-        state, reason = _Run(run, request, log).play(control)
+        state, reason = _Run(run, request, log).play(run.control())
         log.write(time.time(), state="ended", run=state, message=reason)
     finally:
-        shutil.rmtree(control, ignore_errors=True)
         run.forget_secrets()
         log.close()
         os.close(handle)

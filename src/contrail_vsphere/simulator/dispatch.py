@@ -209,8 +209,11 @@ class Dispatcher:
         if decoded.method is None or (decoded.namespace == EAM and not EamDoor.of(self.world).has(decoded.method)):
             self._check(call, authorization.VIEW, found)
             raise _no_such_method(decoded)
+        privilege = self._privilege(operation, decoded, found)
+        if found is None and privilege != authorization.ANONYMOUS:
+            privilege = authorization.VIEW  # that an object is gone is said before what is missing to use it
         try:
-            self._check(call, self._privilege(operation, decoded, found), found)
+            self._check(call, privilege, found)
         except SoapFault:
             if decoded.namespace == EAM:
                 EamDoor.of(self.world).unauthorized(call)

@@ -137,9 +137,8 @@ class _Loader:
                 if self.world.get(entity.moid) is None:
                     tx.add(entity)
                 if isinstance(entity, HostSystem):
-                    for manager in (entity.agent_manager, entity.network_system):
-                        if manager is not None:
-                            tx.add(manager)
+                    for manager in entity.managers:
+                        tx.add(manager)
         return tuple(self.left_out)
 
     # -- objects ------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from contrail_vsphere.simulator.vcenter.folder import (
     VM_TYPES,
     Folder,
 )
+from contrail_vsphere.simulator.vcenter.host_option_manager import HostOptionManager
 from contrail_vsphere.simulator.vcenter.host_system import HostSystem
 from contrail_vsphere.simulator.vcenter.inventory_events import inventory_event
 from contrail_vsphere.simulator.vcenter.managed_entity import without
@@ -143,14 +144,15 @@ def leave_network(tx: Transaction, host: HostSystem, network: Network) -> None:
     tx.touch(host.compute_resource, "network")
 
 
-def give_managers(host: HostSystem) -> tuple[Entity, Entity]:
+def give_managers(host: HostSystem) -> tuple[Entity, ...]:
     """The objects of a new host that are not in the inventory tree."""
     from contrail_vsphere.simulator.vcenter.host_network_system import HostNetworkSystem
 
     world = host.world
     host.agent_manager = EsxAgentHostManager(world=world, moid=world.new_id(EsxAgentHostManager.prefix), host=host)
     host.network_system = HostNetworkSystem(world=world, moid=world.new_id(HostNetworkSystem.prefix), host=host)
-    return host.agent_manager, host.network_system
+    host.options = HostOptionManager(world=world, moid=world.new_id(HostOptionManager.prefix), host=host)
+    return host.managers
 
 
 def make_host(

@@ -139,9 +139,8 @@ async def remove_host(
                 dvs_members.left(tx, network.dvs, host)
                 tx.set(network.dvs, hosts=without(network.dvs.hosts, host))
         tx.set(compute, hosts=without(compute.hosts, host))
-        for manager in (host.agent_manager, host.network_system):
-            if manager is not None:
-                tx.remove(manager)
+        for manager in host.managers:
+            tx.remove(manager)
         tx.remove(host)
         if not in_cluster:
             compute.leave(tx)

@@ -58,13 +58,14 @@ def product(host: HostSystem) -> Any:
 
 
 def config(host: HostSystem) -> Any:
-    """HostConfigInfo: product and network."""
+    """HostConfigInfo: product, network and options."""
     return data_object(
         vim.host.ConfigInfo,
         host=host,
         product=product(host),
         network=host_network.network_info(host),
         lockdownMode="lockdownDisabled",
+        option=host.options.values() if host.options is not None else [],
     )
 
 
@@ -159,5 +160,8 @@ def capability() -> Any:
 def config_manager(host: HostSystem) -> Any:
     """HostConfigManager: the managers that are served."""
     return data_object(
-        vim.host.ConfigManager, esxAgentHostManager=host.agent_manager, networkSystem=host.network_system
+        vim.host.ConfigManager,
+        esxAgentHostManager=host.agent_manager,
+        networkSystem=host.network_system,
+        advancedOption=host.options,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from contrail_vsphere.simulator.core.entity import managed_property, operation
+from contrail_vsphere.simulator.core.entity import Entity, managed_property, operation
 from contrail_vsphere.simulator.vcenter import host_network, host_projection
 from contrail_vsphere.simulator.vcenter.compute_resource import ComputeResource
 from contrail_vsphere.simulator.vcenter.host_network import FIRST_SWITCH, StandardGroup, StandardSwitch
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from contrail_vsphere.simulator.vcenter.datastore import Datastore
     from contrail_vsphere.simulator.vcenter.esx_agent_host_manager import EsxAgentHostManager
     from contrail_vsphere.simulator.vcenter.host_network_system import HostNetworkSystem
+    from contrail_vsphere.simulator.vcenter.host_option_manager import HostOptionManager
     from contrail_vsphere.simulator.vcenter.network import Network
     from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
 
@@ -83,6 +84,7 @@ class HostSystem(ManagedEntity):
     agent_network: Network | None = None
     agent_manager: EsxAgentHostManager | None = None
     network_system: HostNetworkSystem | None = None
+    options: HostOptionManager | None = None
     switches: tuple[StandardSwitch, ...] = (FIRST_SWITCH,)
     """Its own, not the distributed ones."""
     port_groups: Mapping[str, StandardGroup] = field(default_factory=dict)
@@ -96,6 +98,11 @@ class HostSystem(ManagedEntity):
         """The cluster or standalone compute resource it is in."""
         assert isinstance(self.parent, ComputeResource)  # noqa: S101 - the tree's invariant
         return self.parent
+
+    @property
+    def managers(self) -> tuple[Entity, ...]:
+        """Its objects that are not in the inventory tree; they come and go with it."""
+        return tuple(item for item in (self.agent_manager, self.network_system, self.options) if item is not None)
 
     @property
     def usable(self) -> bool:

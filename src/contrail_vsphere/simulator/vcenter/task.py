@@ -111,7 +111,10 @@ class Task(Entity):
 
     @operation("CancelTask")
     async def cancel_task(self, call: Call) -> None:
-        """Cancel; the work stops at its next wait and the task ends with RequestCanceled."""
+        """Cancel; the work stops at its next wait and the task ends with RequestCanceled.
+
+        The task of an extension says that it shall be cancelled; the extension ends it.
+        """
         manager: TaskManager = self.world.service(TaskManager)
         if self.over:
             raise SoapFault(vim.fault.InvalidState(), "The task has already completed.")
@@ -244,11 +247,10 @@ class TaskManager(Entity):
         await asyncio.gather(*runners, return_exceptions=True)
 
     async def cancel(self, task: Task) -> None:
-        """Cancel one task and wait until its work has stopped."""
+        """Cancel one task and wait until its work has stopped; that of an extension is only told of the wish."""
         with self.world.commit(task.user, chain=task.chain) as tx:
             tx.set(task, cancelled=True)
         if task.runner is None:
-            self.finished(task, error=SoapFault(vmodl.fault.RequestCanceled(), "The task was canceled by a user."))
             return
         task.runner.cancel()
         await task._finished.wait()

@@ -141,7 +141,7 @@ def test_the_example_loads_and_tells_every_key(written):
     settings = load(written(text), {})
     assert settings.vcenter["lab"].host == "vcenter.example.com"
     keys = {line.lstrip("# ").split(" = ")[0] for line in text.splitlines() if " = " in line}
-    expected = {key for kind in tables() for key in kind.keys} - {"password", "broker_password"}
+    expected = {key for kind in tables() for key in kind.keys} - {"password", "rest_password", "broker_password"}
     assert keys == expected
 
 

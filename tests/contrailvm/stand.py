@@ -29,6 +29,7 @@ from contrail_vsphere.pki.tokens import TokenStore
 from contrail_vsphere.simulator.core.timing import Timing
 from contrail_vsphere.simulator.simulator import VCenterSimulator
 from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
+from contrail_vsphere.vsphere.system_vm.client import SystemVmClient
 from contrail_vsphere.vsphere.vcenter import Endpoint, ExtensionLogin, PasswordLogin, VCenter
 from contrail_vsphere.wire.soap.types import vim
 
@@ -109,6 +110,7 @@ class Stand:
             self._endpoint, ExtensionLogin(KEY, self.extension), now=self.now, random=random.Random(1)
         )
         await self.client.__aenter__()
+        self.system_vms = self.open_system_vms()
         shelf = Shelf(
             self.publisher,
             solution_id=KEY,
@@ -131,16 +133,25 @@ class Stand:
             random=random.Random(2),
             events=self.client.events,
             registration=self.registration(self.client),
+            system_vms=self.system_vms,
         )
         self.client.events.start(FOLLOWED_EVENTS)
         self.client.inventory.start()
         await self.client.inventory.ready()
         self.client.eam.cache.start()
+        if self.system_vms is not None:
+            self.system_vms.cache.start()
         await self.manager.start()
+
+    def open_system_vms(self) -> SystemVmClient | None:
+        """The client of vLCM; none unless a stand is for that."""
+        return None
 
     async def crash(self) -> None:
         """The manager's process is gone; nothing is finished."""
         await self.manager.stop(deadline=0.01)
+        if self.system_vms is not None:
+            await self.system_vms.close()
         await self.client.close()
         await self.http.close()
         self.journal.close()

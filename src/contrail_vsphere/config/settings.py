@@ -82,6 +82,13 @@ class VCenterSettings(Table):
     """File with the password, mode 0600."""
     password: SecretStr = SecretStr("")
     """The password itself; from the environment only, never in this file."""
+    rest_username: str = Field(default="", examples=["contrail@vsphere.local"])
+    """Account for vCenter's REST API, which an extension's certificate does not open; it needs the privileges
+    VcIntegrity.systemVM.Read and .Write. Without it ContrailVMs are kept by EAM alone, never as System VMs (9.0)."""
+    rest_password_file: File | None = Field(default=None, examples=["vcenter-lab.rest-password"])
+    """File with that account's password, mode 0600."""
+    rest_password: SecretStr = SecretStr("")
+    """That password itself; from the environment only."""
     ca_file: File | None = Field(default=None, examples=["vcenter-ca.pem"])
     """CA certificates (PEM) that sign vCenter's certificate; without it and without `thumbprint` the system's apply."""
     thumbprint: str = Field(
@@ -119,6 +126,8 @@ class VCenterSettings(Table):
             raise ValueError("give ca_file or thumbprint, not both")
         if self.password_file is not None and self.password.get_secret_value():
             raise ValueError("give password_file or the password in the environment, not both")
+        if self.rest_password_file is not None and self.rest_password.get_secret_value():
+            raise ValueError("give rest_password_file or the password in the environment, not both")
         return self
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from contrail_vsphere.contrailvm.desired import OverlayTrunk, PoolSpec, Role
-from contrail_vsphere.model.eam import AgencyConfig, HookState
+from contrail_vsphere.model.eam import AgencyConfig, Backend, HookState
 from contrail_vsphere.model.ids import (
     AgencyId,
     ClusterId,
@@ -48,6 +48,7 @@ class CreateAgency(BaseAction):
     config: AgencyConfig
     url: str
     """Probed before EAM is asked."""
+    backend: Backend = "eam"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,23 @@ class UpdateAgency(BaseAction):
     agency: AgencyId
     config: AgencyConfig
     changed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandOver(BaseAction):
+    """Have vLCM take the agency over from EAM; the ContrailVMs stay as they are. There is no way back."""
+
+    agency: AgencyId
+    config: AgencyConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyToHosts(BaseAction):
+    """Have vLCM bring these hosts to the agency's configuration; EAM does that by itself, and on all at once."""
+
+    effect: ClassVar[Effect] = "redeploy"
+    agency: AgencyId
+    hosts: tuple[HostId, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +270,8 @@ class Wait(BaseAction):
 Action = (
     CreateAgency
     | UpdateAgency
+    | HandOver
+    | ApplyToHosts
     | UninstallAgency
     | DestroyAgency
     | EnsureTrunkPortGroup

@@ -14,6 +14,7 @@ from typing import Any
 
 from contrail_vsphere.contrailvm.actions import (
     Action,
+    ApplyToHosts,
     CreateAgency,
     DestroyAgency,
     EndTurn,
@@ -21,6 +22,7 @@ from contrail_vsphere.contrailvm.actions import (
     EnsureTrunkPortGroup,
     FinishRollout,
     Forget,
+    HandOver,
     Hold,
     MarkAsAvailable,
     ReconfigureVm,
@@ -36,7 +38,7 @@ from contrail_vsphere.contrailvm.actions import (
     UpdateAgency,
 )
 from contrail_vsphere.contrailvm.desired import Build, Key
-from contrail_vsphere.contrailvm.doors import EamDoor, MintToken, VCenterDoor
+from contrail_vsphere.contrailvm.doors import AgencyDoor, MintToken, VCenterDoor
 from contrail_vsphere.contrailvm.networks import trunk_mark
 from contrail_vsphere.contrailvm.notebook import Notebook
 from contrail_vsphere.contrailvm.observed import InventoryView, marked_agencies
@@ -55,7 +57,7 @@ from contrail_vsphere.contrailvm.vm_spec import (
 )
 from contrail_vsphere.engine.batcher import Batcher
 from contrail_vsphere.engine.brake import DeletionBrake
-from contrail_vsphere.model.eam import Agency
+from contrail_vsphere.model.eam import Agency, VmHook
 from contrail_vsphere.model.errors import AlreadyExists, Busy, InvalidState, NotFound, TransientError
 from contrail_vsphere.model.ids import AgencyId, HostId, ResourcePoolId
 from contrail_vsphere.wire.soap.types import vim
@@ -76,7 +78,7 @@ class Applier:
 
     solution_id: str
     vcenter: VCenterDoor
-    eam: EamDoor
+    backends: AgencyDoor
     inventory: InventoryView
     notebook: Notebook
     readings: Readings
@@ -101,6 +103,10 @@ class Applier:
                 await self._create(key, action)
             case UpdateAgency():
                 await self._update(key, action)
+            case HandOver():
+                await self._hand_over(action)
+            case ApplyToHosts():
+                await self.backends.apply(action.agency, action.hosts)
             case UninstallAgency():
                 await self._uninstall(key, action)
             case DestroyAgency():
@@ -142,7 +148,7 @@ class Applier:
     async def reread(self, agency: AgencyId) -> None:
         """Read an agency now; one that is gone is forgotten."""
         try:
-            self.fold(await self.eam.read_agency(agency))
+            self.fold(await self.backends.read_agency(agency))
         except NotFound:
             self.readings.gone(agency)
 
@@ -150,7 +156,7 @@ class Applier:
 
     async def _create(self, key: Key, action: CreateAgency) -> None:
         """Look once more, by name, for the agency that a crash or a lost reply may have left; only then create."""
-        for agency in await self.eam.query_agencies(self.solution_id):
+        for agency in await self.backends.query_agencies(self.solution_id):
             self.fold(agency)
             if agency.config.name == action.config.name:
                 return
@@ -158,25 +164,31 @@ class Applier:
         await self.registered()
         await self.probe(action.url)
         self.notebook.update_key(key, created_at=self.now())
-        await self.reread(await self.eam.create_agency(action.config))
+        await self.reread(await self.backends.create_agency(action.config, action.backend))
 
     async def _update(self, key: Key, action: UpdateAgency) -> None:
         if "package" in action.changed:
             for agent in action.config.agents:
                 await self.probe(agent.ovf_url)
         self.notebook.update_key(key, sent=ConfigSent(digest=config_digest(action.config), at=self.now()))
-        await self.eam.update_agency(action.agency, action.config)
+        await self.backends.update_agency(action.agency, action.config)
         await self.reread(action.agency)
+
+    async def _hand_over(self, action: HandOver) -> None:
+        """Both are read before the next plan: for a moment each might show the same ContrailVMs."""
+        taken = await self.backends.hand_over(action.agency, action.config)
+        await self.reread(action.agency)
+        await self.reread(taken)
 
     async def _uninstall(self, key: Key, action: UninstallAgency) -> None:
         population = sum(each.vm is not None for r in self.readings.by_id.values() for each in r.agency.agents)
         self.brake.permit([f"{key}/{host}" for host in action.hosts], population=population)
         self.notebook.update_key(key, uninstalled_at=self.now())
-        await self.eam.uninstall(action.agency)
+        await self.backends.uninstall(action.agency)
         await self.reread(action.agency)
 
     async def _destroy(self, action: DestroyAgency) -> None:
-        await self.eam.destroy_agency(action.agency)
+        await self.backends.destroy_agency(action.agency)
         await self.reread(action.agency)
 
     # -- what the agency stands on ------------------------------------------------------------------------------
@@ -311,7 +323,7 @@ class Applier:
     async def _mark(self, key: Key, action: MarkAsAvailable) -> None:
         work = HookWork(vm=action.vm, hook=action.hook, at=self.now())
         self.notebook.update_host(key, action.host, released=work)
-        await self.eam.mark_as_available(action.agent)
+        await self.backends.release_hook(action.agent, VmHook(vm=action.vm, state=action.hook))
 
     async def _resolve(self, key: Key, action: Resolve) -> bool:
         """False when the issue was gone before EAM was asked."""
@@ -361,19 +373,19 @@ class Applier:
             self.notebook.put_host(key, host, record.ended(attempt))
 
 
-def resolve_batcher(eam: EamDoor, fold: Callable[[Agency], None]) -> Batcher[AgencyId, Resolve, bool]:
+def resolve_batcher(backends: AgencyDoor, fold: Callable[[Agency], None]) -> Batcher[AgencyId, Resolve, bool]:
     """One Resolve call per agency for all hosts that need one at that moment.
 
     The keys are taken from a read made just before: EAM draws new ones whenever it regenerates an issue.
     """
 
     async def flush(agency: AgencyId, actions: tuple[Resolve, ...]) -> list[bool | Exception]:
-        seen = await eam.read_agency(agency)
+        seen = await backends.read_agency(agency)
         fold(seen)
         current = {(agent.id, issue.type): issue.key for agent in seen.agents for issue in agent.issues}
         keys = [current.get((action.agent, action.issue_type)) for action in actions]
         wanted = tuple(sorted({key for key in keys if key is not None}))
-        refused = set(await eam.resolve(agency, wanted)) if wanted else set()
+        refused = set(await backends.resolve(agency, wanted)) if wanted else set()
         return [
             Busy(f"EAM cannot resolve {action.issue_type} now") if key in refused else key is not None
             for action, key in zip(actions, keys, strict=True)

@@ -37,7 +37,7 @@ from contrail_vsphere.engine.health import HealthBook
 from contrail_vsphere.engine.reconcile import Controller, Outcome, RequeueAfter
 from contrail_vsphere.model.eam import EAM_KEY, EamFeatures
 from contrail_vsphere.model.errors import ContrailVsphereError, TransientError
-from contrail_vsphere.model.ids import AgencyId, HostId, VmId
+from contrail_vsphere.model.ids import AgencyId, ClusterId, HostId, VmId
 from contrail_vsphere.model.inventory import Change, Cluster, Datastore, Dvs, Host, Network, VirtualMachine
 
 RESYNC = 120.0
@@ -115,7 +115,9 @@ class ContrailVmController:
         random: Random,
         now: Callable[[], float],
         blind: Callable[[], str],
+        blind_of: Callable[[Key], str] = lambda _key: "",
         features: Callable[[], EamFeatures] = EamFeatures,
+        no_system_vms: Callable[[ClusterId], str | None],
         nudge: Callable[[AgencyId], None],
         hint: Callable[[HostId], None],
         writers: int = 16,
@@ -129,7 +131,9 @@ class ContrailVmController:
         self._random = random
         self._now = now
         self._blind = blind
+        self._blind_of = blind_of
         self._features = features
+        self._no_system_vms = no_system_vms
         self._nudge = nudge
         self._hint = hint
         self._slots = asyncio.Semaphore(writers)
@@ -219,7 +223,8 @@ class ContrailVmController:
             readings=self._readings.by_id,
             memory=self._notebook.memory(key),
             features=self._features(),
-            blind=self._blind(),
+            no_system_vms=self._no_system_vms(key.cluster),
+            blind=self._blind() or self._blind_of(key),
         )
 
     def preview(self, key: Key) -> tuple[Desired | None, Observed, tuple[Action, ...]]:

@@ -132,6 +132,7 @@ class _Resolver:
             repair=RepairPolicy(**table.repair.model_dump()),
             guest=GuestSettings(**table.guest.model_dump()),
             rollout=RolloutPolicy(**table.rollout.model_dump()),
+            backend=table.backend,
         )
 
     def _networks(self, cluster: Cluster, order: tuple[str, ...]) -> tuple[OverlayTrunk | None, tuple[NicRole, ...]]:

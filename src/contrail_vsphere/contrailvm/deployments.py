@@ -26,7 +26,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from contrail_vsphere.contrailvm.desired import Desired, Key
+from contrail_vsphere.contrailvm.desired import BackendChoice, Desired, Key
 from contrail_vsphere.contrailvm.rollout_window import parse_window
 from contrail_vsphere.model.errors import DesiredStateError
 
@@ -129,6 +129,8 @@ class DeploymentTable(_Table):
     repair: RepairTable = RepairTable()
     guest: GuestTable = GuestTable()
     rollout: RolloutTable = RolloutTable()
+    backend: BackendChoice = "auto"
+    """``system-vm`` also hands over what EAM has; there is no way back from it."""
 
 
 class _File(_Table):

@@ -19,6 +19,9 @@ from contrail_vsphere.model.ids import ClusterId, DatacenterId, DatastoreId, Dvs
 Role = Literal["management", "fabric", "control-data", "overlay"]
 """What a NIC of the ContrailVM is for; the guest finds its NICs by it (role by MAC, told at bootstrap)."""
 
+BackendChoice = Literal["auto", "eam", "system-vm"]
+"""Who is to keep the ContrailVMs; ``auto``: vLCM where a cluster starts anew and has System VMs, EAM elsewhere."""
+
 ROLES: tuple[Role, ...] = ("management", "fabric", "control-data", "overlay")
 """As packages name them. Tunnels use ``control-data``, else ``fabric``, else ``management``."""
 
@@ -185,6 +188,7 @@ class Desired:
     repair: RepairPolicy = RepairPolicy()
     guest: GuestSettings = field(default_factory=GuestSettings)
     rollout: RolloutPolicy = RolloutPolicy()
+    backend: BackendChoice = "auto"
     removed: bool = False
     """The operator wants it gone; stays until the agency is."""
 

@@ -13,11 +13,12 @@ from typing import Protocol
 from contrail_vsphere.contrailvm.actions import Action, Alarm, changes_world
 from contrail_vsphere.contrailvm.announce import Announcer
 from contrail_vsphere.contrailvm.apply import Applier, resolve_batcher
+from contrail_vsphere.contrailvm.backends import Backends, Caches
 from contrail_vsphere.contrailvm.controller import ContrailVmController
 from contrail_vsphere.contrailvm.deeds import Deeds, VmEvent
 from contrail_vsphere.contrailvm.desired import Key, key_of_agency
 from contrail_vsphere.contrailvm.disturbance import disturbance, tenants_by_host
-from contrail_vsphere.contrailvm.doors import EamDoor, VCenterDoor
+from contrail_vsphere.contrailvm.doors import EamDoor, SystemVmDoor, VCenterDoor
 from contrail_vsphere.contrailvm.enrolment import EnrolmentOffice
 from contrail_vsphere.contrailvm.fenced import FencedEam, FencedVCenter
 from contrail_vsphere.contrailvm.health_document import HealthMessage, HealthNode
@@ -157,14 +158,16 @@ class ContrailVmManager:
         events: TellsEvents | None = None,
         registration: KeepsAlive | None = None,
         leader: Leader | None = None,
+        system_vms: SystemVmDoor | None = None,
     ) -> None:
         self.solution_id = solution_id
         self._inventory = inventory
-        self._agencies = agencies
+        self._agencies = caches = Caches(agencies, system_vms.cache if system_vms is not None else None)
         self._now = now
         self._journal = journal
         self._fence = Fence(leader or AlwaysLeader())
         vcenter, eam = FencedVCenter(vcenter, self.leave), FencedEam(eam, self.leave)
+        backends = Backends(eam, system_vms, leave=self.leave)
         self._whole_reads_before = -1
         self.notebook = Notebook(journal)
         self.readings = Readings()
@@ -175,7 +178,7 @@ class ContrailVmManager:
         self._pulse: asyncio.Task[None] | None = None
         self.detached = ""
         """Why nothing may be done any more: somebody unregistered our extension. A person must register it again."""
-        self._resolves = resolve_batcher(eam, agencies.fold)
+        self._resolves = resolve_batcher(backends, caches.fold)
         self.office = EnrolmentOffice(
             tokens=tokens,
             authority=authority,
@@ -198,11 +201,11 @@ class ContrailVmManager:
         applier = Applier(
             solution_id=solution_id,
             vcenter=vcenter,
-            eam=eam,
+            backends=backends,
             inventory=inventory,
             notebook=self.notebook,
             readings=self.readings,
-            fold=agencies.fold,
+            fold=caches.fold,
             brake=self.brake,
             mint=self.office.mint,
             probe=shelf.probe,
@@ -223,9 +226,11 @@ class ContrailVmManager:
             random=random,
             now=self.epoch,
             blind=self.blind,
-            features=lambda: agencies.features,
-            nudge=agencies.nudge,
-            hint=agencies.hint,
+            blind_of=self._blind_of,
+            features=lambda: caches.features,
+            no_system_vms=backends.no_system_vms,
+            nudge=caches.nudge,
+            hint=caches.hint,
         )
         self.notebook.on_desired = self.controller.mark
         self.controller.on_alarm = self._announcer.alarm
@@ -263,6 +268,10 @@ class ContrailVmManager:
             return ""
         error = self._agencies.error
         return f"EAM does not answer: {error}" if error else "the agencies of EAM are being read"
+
+    def _blind_of(self, key: Key) -> str:
+        """Why that key cannot be judged although others can: vLCM is minded where it may keep the ContrailVMs."""
+        return "" if self.notebook.memory(key).record.backend == "eam" else self._agencies.trouble
 
     def not_ready(self) -> tuple[str, ...]:
         """What is missing before it does its work."""
@@ -314,7 +323,7 @@ class ContrailVmManager:
     def _inventory_changed(self, change: Change) -> None:
         self.controller.inventory_changed(change)
         value = change.after or change.before
-        if isinstance(value, VirtualMachine) and value.managed_by == EAM_KEY:
+        if isinstance(value, VirtualMachine) and (value.managed_by == EAM_KEY or value.id in self.readings.host_of):
             self.watch.look()
 
     def _vm_of(self, key: Key, host: HostId) -> VmId | None:
@@ -361,12 +370,24 @@ class ContrailVmManager:
             self.readings.gone(agency_id)
         else:
             self.readings.read(agency, at=self.epoch())
+            self._note_backend(agency)
         seen = agency or (before.agency if before is not None else None)
         if before is None or before.agency != agency:
             self.watch.look()
         if seen is not None and (before is None or before.agency != agency or agency.status != "green"):
             # Unchanged trouble marks the key too: seeing it again is what a repair waits for.
             self.controller.agency_changed(seen.config.name)
+
+    def _note_backend(self, agency: Agency) -> None:
+        """Who keeps the ContrailVMs is remembered, so that a vLCM that is away does not stop what EAM keeps."""
+        key = key_of_agency(self.solution_id, agency.config.name)
+        if key not in self.notebook.desired or key is None:
+            return
+        before = self.notebook.memory(key).record.backend
+        if before != agency.backend:
+            self.notebook.update_key(key, backend=agency.backend, backend_since=self.epoch())
+            if before is not None:
+                _LOG.info("%s: handed over from %s to %s", key, before, agency.backend)
 
     def _enrolled(self, key: Key) -> None:
         self.controller.mark(key)

@@ -185,6 +185,8 @@ class Observed:
     datastores: Mapping[DatastoreId, Datastore] = field(default_factory=dict)
     dvss: Mapping[DvsId, Dvs] = field(default_factory=dict)
     features: EamFeatures = field(default_factory=EamFeatures)
+    no_system_vms: str | None = "vLCM's System VMs are not used"
+    """Why vLCM cannot keep ContrailVMs here; empty when it can, None while that is not known."""
     pool: ResourcePoolId | None = None
     """Our resource pool, once ``apply`` found or made it."""
     trunk_shared: bool = False
@@ -196,6 +198,11 @@ class Observed:
     """The newest rollout of the deployment, with the standing of all its hosts in all clusters."""
     watching_since: float = 0.0
     """Since when this process has been looking."""
+
+    @property
+    def keeper(self) -> str:
+        """Who keeps the ContrailVMs, as people call it."""
+        return "vLCM" if self.agency is not None and self.agency.backend == "system-vm" else "EAM"
 
     def view_of(self, host: HostId) -> HostView | None:
         """The view of one host."""
@@ -224,6 +231,7 @@ def observe(
     readings: Mapping[AgencyId, Reading],
     memory: Memory,
     features: EamFeatures = EamFeatures(),  # noqa: B008 - frozen
+    no_system_vms: str | None = "vLCM's System VMs are not used",
     blind: str = "",
 ) -> Observed:
     """Put together the view of one key."""
@@ -232,7 +240,8 @@ def observe(
     cluster = inventory.clusters.get(key.cluster)
     in_scope = tuple(inventory.hosts[host] for host in (cluster.hosts if cluster else ()) if host in inventory.hosts)
     agents = {agent.host: agent for agent in (keeper.agency.agents if keeper else ()) if agent.host is not None}
-    inferred = _inferred(keeper.agency, inventory, memory) if keeper and not features.hooks else {}
+    by_eam = keeper is not None and keeper.agency.backend == "eam"
+    inferred = _inferred(keeper.agency, inventory, memory) if keeper and by_eam and not features.hooks else {}
     views = tuple(
         _view(
             host,
@@ -262,6 +271,7 @@ def observe(
         datastores=inventory.datastores,
         dvss=inventory.dvss,
         features=features,
+        no_system_vms=no_system_vms,
         pool=memory.pool,
         trunk_shared=memory.trunk_shared,
         offer=memory.offer,
@@ -271,10 +281,17 @@ def observe(
 
 
 def marked_agencies(readings: Iterable[Reading], *, solution_id: str, key: Key) -> list[Reading]:
-    """The agencies that bear the mark of the key, the one to keep first: most ContrailVMs, then lowest id."""
+    """The agencies that bear the mark of the key, the one to keep first: most ContrailVMs, vLCM's, then lowest id."""
     name = agency_name(solution_id, key)
     marked = [each for each in readings if each.agency.solution_id == solution_id and each.agency.config.name == name]
-    return sorted(marked, key=lambda each: (-sum(a.vm is not None for a in each.agency.agents), each.agency.id))
+    return sorted(
+        marked,
+        key=lambda each: (
+            -sum(a.vm is not None for a in each.agency.agents),
+            each.agency.backend == "eam",
+            each.agency.id,
+        ),
+    )
 
 
 def _inferred(agency: Agency, inventory: InventoryView, memory: Memory) -> Mapping[HostId, VmHook]:

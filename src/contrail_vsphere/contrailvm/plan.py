@@ -12,7 +12,16 @@ Read ``plan`` top to bottom and you have the manager's judgement:
 
 from __future__ import annotations
 
-from contrail_vsphere.contrailvm.actions import Action, Alarm, Refetch, StopRollout, Wait
+from contrail_vsphere.contrailvm.actions import (
+    Action,
+    Alarm,
+    CreateAgency,
+    HandOver,
+    Refetch,
+    StopRollout,
+    UpdateAgency,
+    Wait,
+)
 from contrail_vsphere.contrailvm.desired import Desired
 from contrail_vsphere.contrailvm.networks import plan_pool, plan_trunk
 from contrail_vsphere.contrailvm.observed import HostView, Observed
@@ -24,6 +33,7 @@ from contrail_vsphere.contrailvm.plan_agency import (
     plan_removal,
     plan_unclaimed,
 )
+from contrail_vsphere.contrailvm.plan_backend import plan_apply, plan_unapplied
 from contrail_vsphere.contrailvm.plan_hooks import plan_drift, plan_hook
 from contrail_vsphere.contrailvm.plan_repair import plan_forwarding, plan_issues
 from contrail_vsphere.contrailvm.plan_rollout import plan_rollout
@@ -65,7 +75,9 @@ def plan(desired: Desired | None, observed: Observed) -> tuple[Action, ...]:
         return (*ground, *rollout)
     agency = plan_agency(desired, observed)
     hosts = tuple(action for view in observed.hosts for action in plan_host(desired, observed, view))
-    return (*ground, *rollout, *agency, *hosts)
+    # What is told to no host yet must be the newest configuration.
+    settled = not any(isinstance(action, CreateAgency | UpdateAgency | HandOver) for action in agency)
+    return (*ground, *rollout, *agency, *(plan_apply(desired, observed) if settled else ()), *hosts)
 
 
 def _unblock_removal(desired: Desired, observed: Observed) -> tuple[Action, ...]:
@@ -103,6 +115,8 @@ def plan_host(desired: Desired, observed: Observed, view: HostView) -> tuple[Act
         return (Wait(host=host, reason="the host is in maintenance; its ContrailVM comes back when it leaves"),)
     if view.agent is None:
         return _no_agent(observed, view)
+    if view.agent.unapplied:
+        return plan_unapplied(desired, observed, view)
     if view.issues:
         return plan_issues(desired, observed, view)
     if view.agent.status != "green":
@@ -145,9 +159,10 @@ def _progress(desired: Desired, observed: Observed, view: HostView) -> tuple[Act
     deadline = view.agent_since + desired.repair.progress_deadline
     doing = "deploying" if view.vm is None else "starting" if view.vm.power == "poweredOn" else "preparing"
     if observed.now < deadline:
-        return (Wait(host=view.host.id, reason=f"EAM is {doing} the ContrailVM", until=deadline),)
+        return (Wait(host=view.host.id, reason=f"{observed.keeper} is {doing} the ContrailVM", until=deadline),)
     minutes = int((observed.now - view.agent_since) / 60)
-    reason = f"EAM has been {doing} the ContrailVM for {minutes} minutes without saying why; look at EAM itself"
+    keeper = observed.keeper
+    reason = f"{keeper} has been {doing} the ContrailVM for {minutes} minutes without saying why; look at {keeper}"
     return (Alarm(host=view.host.id, cause="eam.stuck", reason=reason),)
 
 
@@ -171,7 +186,7 @@ def _lag(observed: Observed, view: HostView) -> tuple[Action, ...]:
     what = "is not in the inventory" if view.vm is None else f"is {view.vm.power}"
     again = observed.read_at + REFETCH_INTERVAL
     if observed.now >= again:
-        reason = f"EAM says green, but the ContrailVM {what}; reading again"
+        reason = f"{observed.keeper} says green, but the ContrailVM {what}; reading again"
         return (Refetch(host=view.host.id, agency=agency.id, reason=reason),)
-    reason = f"EAM says green, but the ContrailVM {what}; EAM is read again"
+    reason = f"{observed.keeper} says green, but the ContrailVM {what}; it is read again"
     return (Wait(host=view.host.id, reason=reason, until=again),)

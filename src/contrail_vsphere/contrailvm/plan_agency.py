@@ -18,6 +18,13 @@ from contrail_vsphere.contrailvm.actions import (
 from contrail_vsphere.contrailvm.desired import Desired, agency_name, to_record
 from contrail_vsphere.contrailvm.networks import missing_networks, plan_clearing, wanted_pool
 from contrail_vsphere.contrailvm.observed import Observed, PackageOffer
+from contrail_vsphere.contrailvm.plan_backend import (
+    choose_backend,
+    plan_apply_removal,
+    plan_hand_over,
+    same_but_handed_over,
+    wait_out,
+)
 from contrail_vsphere.contrailvm.policy import policy_for
 from contrail_vsphere.contrailvm.rollout_checks import space_problems
 from contrail_vsphere.model.eam import Agency, AgencyConfig, EsxAgentConfig, Trust
@@ -47,6 +54,7 @@ def wanted_config(desired: Desired, observed: Observed, offer: PackageOffer) -> 
                 properties=offer.properties,
                 trust=Trust(offer.pem) if offer.pem and observed.features.trust else None,
                 deployment_option=desired.size,
+                version=offer.version,
             ),
         ),
         scope=(desired.key.cluster,),
@@ -119,11 +127,14 @@ def plan_agency(desired: Desired, observed: Observed) -> tuple[Action, ...]:
         reason = f"{', '.join(observed.rivals)} must be gone from {desired.cluster_name} first"
         return (Wait(reason=reason, until=observed.now + RIVAL_PAUSE),)
     if observed.agency is None:
+        backend = choose_backend(desired, observed)
+        if isinstance(backend, Alarm | Wait):
+            return (backend,)
         if not offer.reachable:
             reason = f"package {offer.version} cannot be fetched at {offer.url}: {offer.problem or 'no answer'}"
             return (Alarm(cause="publishing", reason=reason),)
         reason = f"{desired.cluster_name} has no agency of deployment {desired.key.deployment}"
-        return (CreateAgency(config=wanted, url=offer.url, reason=reason),)
+        return (CreateAgency(config=wanted, url=offer.url, backend=backend, reason=reason),)
     return _update(desired, observed, observed.agency, wanted)
 
 
@@ -144,7 +155,7 @@ def _cannot_configure(desired: Desired, observed: Observed) -> tuple[Action, ...
 def _update(desired: Desired, observed: Observed, agency: Agency, wanted: AgencyConfig) -> tuple[Action, ...]:
     changed = config_difference(wanted, agency.config)
     if not changed:
-        return ()
+        return plan_hand_over(desired, observed, agency, wanted)
     if not {"package", "size"}.isdisjoint(changed):
         held = _not_yet(desired, observed)
         if held:
@@ -153,9 +164,9 @@ def _update(desired: Desired, observed: Observed, agency: Agency, wanted: Agency
     sent = observed.record.sent
     if sent is not None and sent.digest == config_digest(wanted):
         if observed.read_at <= sent.at + REFETCH_INTERVAL:
-            return (Wait(reason=f"EAM was given a new {what}", until=sent.at + 2 * REFETCH_INTERVAL),)
+            return (Wait(reason=f"{observed.keeper} was given a new {what}", until=sent.at + 2 * REFETCH_INTERVAL),)
         if observed.now < sent.at + NOT_TAKEN_RETRY:
-            reason = f"EAM accepted a new {what} but does not show it; this vCenter may not support it"
+            reason = f"{observed.keeper} accepted a new {what} but does not show it; this vCenter may not support it"
             retry = Wait(reason=f"{what} is sent again", until=sent.at + NOT_TAKEN_RETRY)
             return (Alarm(cause="eam.not-taken", reason=reason), retry)
     return (UpdateAgency(agency=agency.id, config=wanted, changed=changed, reason=f"the agency's {what} differ"),)
@@ -183,6 +194,9 @@ def plan_goal(observed: Observed) -> tuple[Action, ...]:
     agency = observed.agency
     if agency is None or agency.goal == "enabled":
         return ()
+    if agency.backend == "system-vm":
+        # Somebody deleted the solution. That alone removes nothing, so its ContrailVMs serve on: it is set again.
+        return ()
     if agency.goal == "disabled":
         reason = "somebody disabled the agency in vCenter; enable it there, or remove the deployment"
         return (Alarm(cause="agency.disabled", reason=reason),)
@@ -196,9 +210,11 @@ def plan_goal(observed: Observed) -> tuple[Action, ...]:
 
 def plan_duplicates(observed: Observed) -> tuple[Action, ...]:
     """Two agencies of one key would put two ContrailVMs on every host: the one with fewer ContrailVMs goes."""
-    return tuple(
+    readings = tuple(wait_out(observed, each) for each in observed.duplicates if same_but_handed_over(observed, each))
+    return readings + tuple(
         action
         for agency in observed.duplicates
+        if not same_but_handed_over(observed, agency)
         for action in _remove(agency, observed, reason="a second agency with the mark of this deployment and cluster")
     )
 
@@ -211,9 +227,10 @@ def plan_removal(desired: Desired, observed: Observed) -> tuple[Action, ...]:
         return (Wait(reason=f"{failure.what} failed: {failure.error}", until=failure.until),)
     if not agencies:
         return (*plan_clearing(desired, observed), Forget(reason="the agency is gone"))
-    return tuple(
+    removals = tuple(
         action for agency in agencies for action in _remove(agency, observed, reason="the deployment was removed")
     )
+    return (*plan_apply_removal(observed), *removals)
 
 
 def _remove(agency: Agency, observed: Observed, *, reason: str) -> tuple[Action, ...]:
@@ -222,12 +239,14 @@ def _remove(agency: Agency, observed: Observed, *, reason: str) -> tuple[Action,
     if agency.goal != "uninstalled":
         hosts = tuple(agent.host for agent in agency.agents if agent.host is not None and agent.vm is not None)
         return (UninstallAgency(agency=agency.id, hosts=hosts, reason=reason),)
-    waits: list[Action] = [Wait(reason=f"EAM is removing {sum(a.vm is not None for a in agency.agents)} ContrailVMs")]
+    waits: list[Action] = [
+        Wait(reason=f"{observed.keeper} is removing {sum(a.vm is not None for a in agency.agents)} ContrailVMs")
+    ]
     for view in observed.hosts:
         if view.agent is not None and view.agent.agency == agency.id and view.agent.vm is not None:
             if not view.reachable:
                 waits.append(
-                    Wait(host=view.host.id, reason="the host is not connected; EAM cannot remove its ContrailVM")
+                    Wait(host=view.host.id, reason="the host is not connected; its ContrailVM cannot be removed")
                 )
             waits += [
                 Alarm(

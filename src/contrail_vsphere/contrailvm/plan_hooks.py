@@ -23,7 +23,7 @@ from contrail_vsphere.contrailvm.desired import Desired
 from contrail_vsphere.contrailvm.networks import nic_changes, wanted_networks
 from contrail_vsphere.contrailvm.observed import HostView, Observed
 from contrail_vsphere.contrailvm.plan_rollout import plan_turn
-from contrail_vsphere.contrailvm.rollout_view import waits_for_turn
+from contrail_vsphere.contrailvm.rollout_view import is_outdated, waits_for_turn
 from contrail_vsphere.model.eam import EsxAgent, VmHook
 from contrail_vsphere.model.ids import VmId
 from contrail_vsphere.model.inventory import VirtualMachine
@@ -54,7 +54,7 @@ def plan_hook(desired: Desired, observed: Observed, view: HostView) -> tuple[Act
 
 def _prepare(desired: Desired, observed: Observed, view: HostView, agent: EsxAgent, hook: VmHook) -> tuple[Action, ...]:
     host, vm = view.host.id, view.hook_vm
-    turn = _turn(desired, observed, view)
+    turn = hold_back(desired, observed, view)
     if turn:
         return turn
     if vm is None or not vm.nics:
@@ -99,7 +99,7 @@ def _prepare(desired: Desired, observed: Observed, view: HostView, agent: EsxAge
     )
 
 
-def _turn(desired: Desired, observed: Observed, view: HostView) -> tuple[Action, ...]:
+def hold_back(desired: Desired, observed: Observed, view: HostView) -> tuple[Action, ...]:
     """While a package is replaced the others wait in the hook, their old VM forwards on; empty when it may go on."""
     if not waits_for_turn(view):
         return ()
@@ -112,14 +112,15 @@ def _turn(desired: Desired, observed: Observed, view: HostView) -> tuple[Action,
 
 def _not_its_turn(observed: Observed, view: HostView) -> str:
     """Without a rollout (a host that was away, a redeployment that EAM began by itself): one at a time, by name."""
-    earlier = True
+    earlier, begun = True, view.hook is not None
     for other in observed.hosts:
         if other.host.id == view.host.id:
             earlier = False
         elif other.agent is None or not other.reachable or other.host.in_maintenance or other.record.hold:
             continue
         elif waits_for_turn(other):
-            if earlier:
+            # Who stands in the hook was begun before those that vLCM has yet to be told of.
+            if earlier and not (begun and is_outdated(other)):
                 return f"{other.host.name} is replaced first; the old ContrailVM goes on forwarding"
         elif other.agent.status != "green":
             return f"{other.host.name} comes up first; the old ContrailVM goes on forwarding"

@@ -55,6 +55,11 @@ class _Case:
         return self.desired.repair
 
     @property
+    def by_eam(self) -> bool:
+        """EAM looks again by itself whether a cause is gone; vLCM does when it is told to apply."""
+        return self.agency.backend == "eam"
+
+    @property
     def told(self) -> str:
         return f"{self.type}: {self.policy.advice}"
 
@@ -96,9 +101,10 @@ def plan_issues(desired: Desired, observed: Observed, view: HostView) -> tuple[A
 def _answer(case: _Case) -> tuple[Action, ...]:
     handling = case.policy.handling
     if case.type in MAINTENANCE_ISSUES or handling == "wait":
-        return (case.wait(case.told),)
+        return (case.wait(case.told),) if case.by_eam else _over(case)
     if handling in ("report", "block"):
-        return (case.alarm(_in_full(case)),)
+        tried = (_now_and_then(case),) if handling == "report" and not case.by_eam else ()
+        return (case.alarm(_in_full(case)), *tried)
     if handling == "settings":
         return _settings(case)
     if handling == "approve" and case.type not in case.view.record.approved:
@@ -113,6 +119,16 @@ def _answer(case: _Case) -> tuple[Action, ...]:
     if handling == "probe":
         return (case.alarm(_in_full(case)), _when_published(case))
     return (_bounded(case),)
+
+
+def _over(case: _Case) -> tuple[Action, ...]:
+    """The host is connected and not in maintenance, as whoever asks has seen: an issue of vLCM's may be a leftover."""
+    if case.type == "AgencyDisabled":
+        return (case.wait(case.told),)
+    due = case.seen.seen.since + case.repair.settle
+    if case.observed.now < due:
+        return (case.wait(case.told, until=due),)
+    return (_doubt(case) or _bounded(case),)
 
 
 def _in_full(case: _Case) -> str:
@@ -132,7 +148,7 @@ def _doubt(case: _Case) -> Refetch | Wait | None:
         contradiction = _contradiction(case.view, case.type)
         if not contradiction or now >= seen.since + CONTRADICTION_LASTS:
             return None
-        why = f"EAM says {case.type}, but {contradiction}"
+        why = f"{case.observed.keeper} says {case.type}, but {contradiction}"
         again = read_at + REFETCH_INTERVAL
     if now >= again:
         return Refetch(host=case.host, agency=case.agency.id, reason=f"{why}; reading again")
@@ -170,7 +186,7 @@ def _bounded(case: _Case) -> Action:
     repair, now, tries = case.repair, case.observed.now, case.tries()
     same_as_then = bool(tries) and case.seen.seen.since <= tries[-1].at
     if same_as_then and now < tries[-1].at + repair.settle:
-        return case.wait(f"EAM is resolving {case.type}", until=tries[-1].at + repair.settle)
+        return case.wait(f"{case.observed.keeper} is resolving {case.type}", until=tries[-1].at + repair.settle)
     counted = case.view.record.counted("resolve", since=now - repair.window)
     mishaps = _mishaps((*counted, Attempt("resolve", case.type, now)), settle=repair.settle)
     if len(mishaps) > repair.attempts:
@@ -235,10 +251,15 @@ def _settings(case: _Case) -> tuple[Action, ...]:
         return (case.alarm(f"{case.told}; the host does not have the management network {name}"),)
     tries = case.view.record.tried("settings", since=observed.now - case.repair.window)
     if tries and observed.now < tries[-1].at + case.repair.settle:
-        return (case.wait("EAM looks at the new EsxAgent settings", until=tries[-1].at + case.repair.settle),)
+        return (
+            case.wait(
+                f"{case.observed.keeper} looks at the new EsxAgent settings", until=tries[-1].at + case.repair.settle
+            ),
+        )
     if len(tries) >= case.repair.attempts:
         return (case.alarm(f"{case.told}; our settings did not help"),)
-    return (SetHostAgentSettings(host=host.id, datastore=datastore, network=network, reason=case.told),)
+    written = SetHostAgentSettings(host=host.id, datastore=datastore, network=network, reason=case.told)
+    return (written,) if case.by_eam else (written, case.resolve())
 
 
 def plan_forwarding(desired: Desired, observed: Observed, view: HostView) -> tuple[Action, ...]:

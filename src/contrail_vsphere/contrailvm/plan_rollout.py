@@ -59,9 +59,12 @@ def plan_turn(desired: Desired, observed: Observed, host: HostView) -> tuple[Act
     if view is None or not view.rollout.active:
         return None
     rollout, who = view.rollout, host.host.id
-    if not is_taken(rollout, desired, observed) or host.hook_since < rollout.began_at:
+    older = host.hook is not None and host.hook_since < rollout.began_at
+    if older or not is_taken(rollout, desired, observed):
         # This new ContrailVM was made from another package; EAM drops it once it has its configuration.
-        reason = f"the new ContrailVM is not {rollout.target}; EAM replaces it, the old one goes on forwarding"
+        reason = (
+            f"the new ContrailVM is not {rollout.target}; {observed.keeper} replaces it, the old one goes on forwarding"
+        )
         return (Wait(host=who, reason=reason, until=observed.now + LOOK_AGAIN),)
     if rollout.turn_of(observed.key, who) is not None:
         return ()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from contrail_vsphere.contrailvm.desired import Build
-from contrail_vsphere.model.eam import HookState
+from contrail_vsphere.model.eam import Backend, HookState
 from contrail_vsphere.model.ids import HostId, VmId
 
 AttemptKind = Literal["resolve", "restart", "reconfigure", "settings"]
@@ -146,5 +146,9 @@ class KeyRecord:
     """When CreateAgency was last begun; 0 for never."""
     uninstalled_at: float = 0.0
     """When we last told EAM to uninstall; 0 for never."""
+    backend: Backend | None = None
+    """Who was last seen keeping the ContrailVMs; None before there were any."""
+    backend_since: float = 0.0
+    """When that was first seen: after ``created_at`` the moment of the hand-over from EAM to vLCM."""
     paused: str = ""
     """Who paused the key; empty: it is not paused."""

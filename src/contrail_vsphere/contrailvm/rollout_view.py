@@ -36,9 +36,15 @@ def replaces(view: HostView) -> bool:
     )
 
 
+def is_outdated(view: HostView) -> bool:
+    """VLCM is yet to be told to bring the host, which has a ContrailVM, to the newest desired state."""
+    return view.agent is not None and view.agent.unapplied and view.agent.vm is not None and view.hook is None
+
+
 def waits_for_turn(view: HostView) -> bool:
-    """In the hook where the old ContrailVM still forwards."""
-    return view.hook is not None and view.hook.state == "provisioned" and replaces(view)
+    """In the hook where the old ContrailVM still forwards; with vLCM also before that."""
+    in_hook = view.hook is not None and view.hook.state == "provisioned" and replaces(view)
+    return in_hook or is_outdated(view)
 
 
 def runs_now(view: HostView) -> VirtualMachine | None:
@@ -71,6 +77,8 @@ def is_current(rollout: Rollout, desired: Desired, observed: Observed, view: Hos
     """EAM has the target, the host's ContrailVM was made from it, and all is well with it."""
     agent, vm, vrouter = view.agent, view.vm, view.vrouter
     if agent is None or vm is None or vrouter is None or view.hook is not None or view.record.hold is not None:
+        return False
+    if agent.unapplied:
         return False
     well = agent.status == "green" and is_serving(view) and vrouter.ready
     if not well or not is_taken(rollout, desired, observed):

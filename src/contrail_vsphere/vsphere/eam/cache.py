@@ -180,7 +180,9 @@ class EamCache:
                     await self._read_again({each for each in nudged if each is not None}, hinted)
                 self.error = ""
             except ContrailVsphereError as error:
-                # Whatever it is, EAM is asked again next time; how long it has been so shows in the health.
+                # Whatever it is, EAM is asked for the same again; how long it has been so shows in the health.
+                self._nudged |= nudged
+                self._hinted |= hinted
                 if not self.error:
                     _LOG.log(
                         logging.INFO if isinstance(error, TransientError) else logging.WARNING,

@@ -37,7 +37,6 @@ ACCEPTED_WITHIN = 2.0
 """Seconds an apply is watched: one that vLCM refuses ends at once, one that it begins may take hours."""
 ASK_AGAIN = 120.0
 """Seconds until a cluster that had no System VMs is asked again: an administrator may have given it an image."""
-UNKNOWN = "it is not known yet whether the cluster has System VMs"
 
 _LOG = logging.getLogger(__name__)
 
@@ -75,21 +74,31 @@ class SystemVmClient:
         self._asked: set[ClusterId] = set()
         self._known: dict[ClusterId, set[str]] = {}
         """Solutions of ours as last seen: one that is deleted is not listed any more, though its VMs may be there."""
-        self.cache = EamCache(self, solution_id=solution_id, name="vLCM")
+        self._cache = EamCache(self, solution_id=solution_id, name="vLCM")
+
+    @property
+    def cache(self) -> EamCache:
+        """What was read last; it begins to read when it is started."""
+        return self._cache
+
+    async def close(self) -> None:
+        """Stop reading, log out."""
+        await self._cache.stop()
+        await self._rest.close()
 
     @property
     def features(self) -> EamFeatures:
         """All that the newest EAM can do."""
         return EamFeatures()
 
-    def why_not(self, cluster: ClusterId) -> str:
-        """Why the cluster cannot have System VMs; empty when it can."""
+    def why_not(self, cluster: ClusterId) -> str | None:
+        """Why the cluster cannot have System VMs; empty when it can, None while that is not known."""
         if not self._supported():
             return "this vCenter has no System VMs; they came with 9.0"
         unable = self._unable.get(cluster)
         if unable is not None:
             return unable.why
-        return "" if cluster in self._asked else UNKNOWN
+        return "" if cluster in self._asked else None
 
     # -- reading ------------------------------------------------------------------------------------------------
 

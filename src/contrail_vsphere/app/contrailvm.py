@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from random import Random
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,11 +22,16 @@ from contrail_vsphere.app.access import TokenFile
 from contrail_vsphere.app.certificates import CertificateWatch
 from contrail_vsphere.app.connect import choose_vcenter, endpoint
 from contrail_vsphere.app.contrailvm_control import ContrailVmControl
+from contrail_vsphere.app.contrailvm_guests import GuestDesk, clone_ticket
 from contrail_vsphere.app.control import create_app
 from contrail_vsphere.app.control_server import ControlServer
 from contrail_vsphere.app.data_dir import DataDirectory
+from contrail_vsphere.app.election import Electorate, alone, candidate
 from contrail_vsphere.app.host_plugin import host_plugins
 from contrail_vsphere.app.metrics import Metrics
+from contrail_vsphere.app.reign import Reigns
+from contrail_vsphere.app.standby import Face, StandbyWatch, hand_over, own_journal
+from contrail_vsphere.app.system_vms import system_vms
 from contrail_vsphere.config.settings import Address, PublishSettings, Settings
 from contrail_vsphere.contrail.introspect import Introspect
 from contrail_vsphere.contrailvm.bootstrap import BootstrapServer
@@ -35,11 +41,14 @@ from contrail_vsphere.contrailvm.publish import Publisher
 from contrail_vsphere.contrailvm.registration import ExtensionFacts, Registration
 from contrail_vsphere.contrailvm.shelf import Shelf
 from contrail_vsphere.engine.health import HealthBook
+from contrail_vsphere.engine.journal import RecordStore
+from contrail_vsphere.engine.leader import Leader
 from contrail_vsphere.model.errors import AuthenticationFailed, SettingsError
 from contrail_vsphere.pki.ca import CertificateAuthority
 from contrail_vsphere.pki.identity import Identity
 from contrail_vsphere.pki.tokens import TokenStore
 from contrail_vsphere.vsphere.endpoint import ExtensionLogin
+from contrail_vsphere.vsphere.system_vm.client import SystemVmClient
 from contrail_vsphere.vsphere.vcenter import VCenter
 
 _LOG = logging.getLogger(__name__)
@@ -80,8 +89,16 @@ class ContrailVmService:
         self.ready: dict[str, Any] = {}
         self.health = HealthBook(now=now)
         self.metrics = Metrics()
-        self.manager: ContrailVmManager
+        self.reigns: Reigns[ContrailVmManager]
         self.vcenter: VCenter
+        self._data: DataDirectory
+        self._authority: CertificateAuthority
+        self._login: ExtensionLogin
+        self._http: aiohttp.ClientSession
+        self._bootstrap: BootstrapServer
+        self._vms: SystemVmClient | None = None
+        self.standby: StandbyWatch | None = None
+        """Where several managers stand for election."""
         self.publisher: Publisher
         self.certificates: CertificateWatch
 
@@ -96,130 +113,186 @@ class ContrailVmService:
         """Stop, last started first."""
         await self._stack.aclose()
 
+    @property
+    def manager(self) -> ContrailVmManager:
+        """The one that acts. NotReadyYet while another process does."""
+        return self.reigns.acting
+
     # -- start --------------------------------------------------------------------------------------------------
 
     async def _start(self, stack: AsyncExitStack) -> None:
         settings, now = self.settings, self._now
-        data = DataDirectory(settings.manager.data_dir, now=now)
+        self._data = DataDirectory(settings.manager.data_dir, now=now)
         # First, so that a manager that was never registered leaves nothing behind.
-        login = ExtensionLogin(
-            key=settings.manager.extension_key, identity=data.extension_identity(settings.manager.extension_key)
+        key = settings.manager.extension_key
+        self._login = ExtensionLogin(key=key, identity=self._data.extension_identity(key))
+        stack.enter_context(self._data.held())
+        self._authority = self._data.authority()
+        identity = await self._publish(stack)
+        await self._connect(stack)
+        desk = GuestDesk(
+            solution_id=key,
+            reigns=lambda: self.reigns,
+            lacks=lambda: self.standby.problems if self.standby is not None else (),
+            now=now,
         )
-        stack.enter_context(data.held())
-        journal = stack.enter_context(data.journal())
-        authority = data.authority()
-        publish, bootstrap = settings.publish, settings.bootstrap
+        vouch = partial(clone_ticket, self.vcenter) if settings.bootstrap.host_plugins else None
+        listen = settings.bootstrap.listen
+        self._bootstrap = desk.server(str(listen), identity, self._authority, vouch=vouch)
+        self.reigns = await self._elected(stack) if settings.zookeeper.manager_path else self._alone(stack)
+        await _start_listener(self._bootstrap.start, "bootstrap.listen", listen)
+        stack.push_async_callback(self._bootstrap.stop)
+
+        self.vcenter.inventory.start()
+        self.vcenter.events.start(FOLLOWED_EVENTS)
+        self.vcenter.eam.cache.start()
+        if self._vms is not None:
+            self._vms.cache.start()
+        control = await self._start_control(stack)
+        self.reigns.start()
+        stack.push_async_callback(self.reigns.stop)
+        if self.standby is None:
+            await self.reigns.first()
+        else:
+            self.standby.start()
+            stack.push_async_callback(self.standby.stop)
+        self.certificates.start()
+        stack.push_async_callback(self.certificates.stop)
+        self.ready = {
+            "control_url": control,
+            "publish_url": self.publisher.base_url,
+            "bootstrap_url": self._bootstrap_url(),
+            "extension": key,
+            "vcenter": self.vcenter_name,
+        }
+
+    async def _publish(self, stack: AsyncExitStack) -> Identity:
+        """Start the publisher, and watch its certificate and that of the bootstrap listener, which is returned."""
+        publish, bootstrap = self.settings.publish, self.settings.bootstrap
+        data, authority = self._data, self._authority
         publish_identity, renew_publish = _publish_identity(publish, data, authority)
-        bootstrap_hosts = _hosts(bootstrap.listen, bootstrap.advertise)
-        bootstrap_identity = data.server_identity("bootstrap", bootstrap_hosts, authority)
+        hosts = _hosts(bootstrap.listen, bootstrap.advertise)
+        identity = data.server_identity("bootstrap", hosts, authority)
         self.certificates = CertificateWatch(
-            {"publish": publish_identity, "bootstrap": bootstrap_identity},
-            renew=(*renew_publish, lambda: data.server_identity("bootstrap", bootstrap_hosts, authority)),
+            {"publish": publish_identity, "bootstrap": identity},
+            renew=(*renew_publish, lambda: data.server_identity("bootstrap", hosts, authority)),
         )
         self.publisher = Publisher(
             data.path / "packages",
             listen=publish.listen,
             tls=publish_identity,
             advertised_url=publish.advertise,
-            now=now,
+            now=self._now,
         )
         await self.publisher.start()
         stack.push_async_callback(self.publisher.stop)
+        return identity
 
-        self.vcenter = VCenter(endpoint(self._table), login, now=now, random=self._random)
+    async def _connect(self, stack: AsyncExitStack) -> None:
+        """Log in to vCenter; nothing is read yet."""
+        self.vcenter = VCenter(endpoint(self._table), self._login, now=self._now, random=self._random)
         try:
             await stack.enter_async_context(self.vcenter)
         except AuthenticationFailed as error:
             raise AuthenticationFailed(
-                f"vCenter {self._table.host} does not accept the extension {login.key}",
+                f"vCenter {self._table.host} does not accept the extension {self._login.key}",
                 hint="register it: contrail-vsphere contrailvm register",
             ) from error
-        agencies = self.vcenter.eam.cache
-        http = await stack.enter_async_context(aiohttp.ClientSession())
-        server: list[BootstrapServer] = []
+        self._vms = system_vms(self._table, self.vcenter, solution_id=self._login.key, now=self._now)
+        if self._vms is not None:
+            stack.push_async_callback(self._vms.close)
+        self._http = await stack.enter_async_context(aiohttp.ClientSession())
 
-        def bootstrap_url() -> str:
-            host, port = server[0].address
-            return bootstrap.advertise or f"https://{Address(host, port)}"
+    def _bootstrap_url(self) -> str:
+        host, port = self._bootstrap.address
+        return self.settings.bootstrap.advertise or f"https://{Address(host, port)}"
 
-        facts = extension_facts(settings, login.identity)
-        registration = Registration(
-            self.vcenter, extension_manager=self.vcenter.content.extensionManager, facts=facts, now=now
-        )
-        self.manager = ContrailVmManager(
+    # -- who acts -----------------------------------------------------------------------------------------------
+
+    async def _make(self, leader: Leader, journal: RecordStore) -> ContrailVmManager:
+        """The manager of one reign."""
+        settings, vcenter, now, authority = self.settings, self.vcenter, self._now, self._authority
+        facts = extension_facts(settings, self._login.identity)
+        manager = ContrailVmManager(
             solution_id=settings.manager.extension_key,
-            vcenter=self.vcenter,
-            inventory=self.vcenter.inventory,
-            eam=self.vcenter.eam,
-            agencies=agencies,
+            vcenter=vcenter,
+            inventory=vcenter.inventory,
+            eam=vcenter.eam,
+            agencies=vcenter.eam.cache,
             journal=journal,
             shelf=Shelf(
                 self.publisher,
                 solution_id=settings.manager.extension_key,
-                manager_url=bootstrap_url,
+                manager_url=self._bootstrap_url,
                 ca_pem=lambda: authority.cert_pem,
             ),
             tokens=TokenStore(journal, now=now, ttl=TOKEN_LIFETIME),
             authority=authority,
-            introspect=Introspect(http),
+            introspect=Introspect(self._http),
             health=self.health,
             now=now,
             random=self._random,
-            events=self.vcenter.events,
-            registration=registration,
+            events=vcenter.events,
+            registration=Registration(
+                vcenter, extension_manager=vcenter.content.extensionManager, facts=facts, now=now
+            ),
+            leader=leader,
+            system_vms=self._vms,
         )
-        if bootstrap.host_plugins:
-            self.manager.office.plugin_of = host_plugins(settings, self._table)
-        server.append(self._bootstrap_server(bootstrap.listen, bootstrap_identity, authority))
-        await _start_listener(server[0].start, "bootstrap.listen", bootstrap.listen)
-        stack.push_async_callback(server[0].stop)
+        if settings.bootstrap.host_plugins:
+            manager.office.plugin_of = host_plugins(settings, self._table)
+        self.metrics.watch_controller(manager.controller.engine)
+        self.metrics.watch_brake(manager.brake)
+        return manager
 
-        self.vcenter.inventory.start()
-        self.vcenter.events.start(FOLLOWED_EVENTS)
-        agencies.start()
-        await self.manager.start()
-        stack.push_async_callback(self.manager.stop)
-        control = await self._start_control(stack)
-        self.certificates.start()
-        stack.push_async_callback(self.certificates.stop)
-        self.ready = {
-            "control_url": control,
-            "publish_url": self.publisher.base_url,
-            "bootstrap_url": bootstrap_url(),
-            "extension": settings.manager.extension_key,
-            "vcenter": self.vcenter_name,
-        }
+    def _alone(self, stack: AsyncExitStack) -> Reigns[ContrailVmManager]:
+        journal = own_journal(self._data, stack)
+        return alone(self._make, journal, ended=self._forget, random=self._random, what="manager")
 
-    def _bootstrap_server(
-        self, listen: Address, identity: Identity, authority: CertificateAuthority
-    ) -> BootstrapServer:
-        office = self.manager.office
+    async def _elected(self, stack: AsyncExitStack) -> Reigns[ContrailVmManager]:
+        """The journal is in ZooKeeper; on the very first reign it comes there from our own file."""
+        zookeeper = self.settings.zookeeper
+        if not zookeeper.servers:
+            raise SettingsError("zookeeper.manager_path is set, but no servers", hint="set servers in [zookeeper]")
+        path = zookeeper.manager_path
+        journal_path = f"{path}.journal/{self.vcenter.about.instanceUuid}"
+        electorate = Electorate(zookeeper, path=path, journal_path=journal_path, now=self._now, random=self._random)
+        await stack.enter_async_context(electorate)
 
-        def trusted() -> bytes:
-            return authority.trust_bundle.encode()
+        async def prepared(leader: Leader, journal: RecordStore) -> ContrailVmManager:
+            await hand_over(self._data, journal, face=self._face(), path=journal_path)
+            return await self._make(leader, journal)
 
-        return BootstrapServer(
-            tls=identity.server_context(client_ca_pem=authority.trust_bundle, clients="optional"),
-            ca_pem=trusted,
-            redeem=office.redeem,
-            configuration=office.configuration,
-            sign=office.sign,
-            health=self.manager.health,
-            listen=str(listen),
-            vouch=self._vouch if self.settings.bootstrap.host_plugins else None,
+        self.standby = StandbyWatch(
+            journal=electorate.journal,
+            face=self._face,
+            packages=self.publisher.store.packages.keys,
+            leads=lambda: self.reigns.leads,
+        )
+        return electorate.reigns(prepared, ended=self._forget, what="manager")
+
+    def _face(self) -> Face:
+        return Face(
+            by=candidate(self.settings.zookeeper),
+            publish_url=self.publisher.base_url,
+            bootstrap_url=self._bootstrap_url(),
+            authority=self._authority.fingerprint,
+            extension=self._login.identity.fingerprint,
         )
 
-    async def _vouch(self) -> str:
-        """For the plugin of a host: one login to vCenter with our own session's rights."""
-        session = self.vcenter.session
-        await session.ensure()
-        return str(await session.call(session.content.sessionManager, "AcquireCloneTicket"))
+    def _forget(self) -> None:
+        """What was wrong in a reign that is over is another process's concern."""
+        for entry in self.health.items():
+            self.health.forget(entry.source, entry.key)
+
+    # -- what is served -----------------------------------------------------------------------------------------
 
     async def _start_control(self, stack: AsyncExitStack) -> str:
         control = self.settings.control
         self.metrics.watch_health(self.health)
-        self.metrics.watch_controller(self.manager.controller.engine)
-        self.metrics.watch_brake(self.manager.brake)
+        self.metrics.gauge(
+            "leads", "1 while this process acts, 0 while it stands by.", (), lambda: {(): float(self.reigns.leads)}
+        )
         self.metrics.counter(
             "vcenter_calls", "Calls to vCenter and EAM by method.", ("method",),
             lambda: {(method,): float(number) for method, number in self.vcenter.calls.items()},
@@ -230,7 +303,7 @@ class ContrailVmService:
             identity = Identity(control.key_file, control.cert_file)
             self.certificates.add("control", identity)
             tls = identity.server_context()
-        target = ContrailVmControl(self.manager, reload_packages=self.publisher.reload)
+        target = ContrailVmControl(self.reigns, reload_packages=self.publisher.reload)
         app = create_app(
             target=target, tokens=TokenFile(self.settings.token_file), health=self.health, metrics=self.metrics
         )
@@ -241,7 +314,7 @@ class ContrailVmService:
 
     def _hosts_by_state(self) -> dict[tuple[str], float]:
         counted: dict[tuple[str], float] = {}
-        for entry in self.manager.hosts():
+        for entry in self.manager.hosts() if self.reigns.leads else ():
             counted[(entry.state,)] = counted.get((entry.state,), 0.0) + 1
         return counted
 

@@ -2,33 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
-from typing import cast
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, cast
 
 from contrail_vsphere.app import control_schema as schema
+from contrail_vsphere.app.reign import Reigns
 from contrail_vsphere.contrailvm.deployments import Diff
 from contrail_vsphere.contrailvm.disturbance import effect_of
 from contrail_vsphere.contrailvm.manager import ContrailVmManager, PlannedAction
 from contrail_vsphere.contrailvm.rollout_status import RolloutStatus
 from contrail_vsphere.contrailvm.status import DeploymentStatus, HostStatus
-from contrail_vsphere.contrailvm.upgrades import UpgradeWish
+from contrail_vsphere.contrailvm.upgrades import Upgrades, UpgradeWish
 from contrail_vsphere.model.ids import HostId
 from contrail_vsphere.model.protocols import HostEntry, ReadinessState
+
+P = ParamSpec("P")
+
+
+def _kept(
+    verb: Callable[Concatenate[ContrailVmControl, P], Awaitable[schema.Outcome]],
+) -> Callable[Concatenate[ContrailVmControl, P], Coroutine[Any, Any, schema.Outcome]]:
+    """A person is answered once his word would survive this process, and only by the one that leads."""
+
+    @wraps(verb)
+    async def durable(self: ContrailVmControl, /, *args: P.args, **options: P.kwargs) -> schema.Outcome:
+        outcome = await verb(self, *args, **options)
+        await self.keep()
+        return outcome
+
+    return durable
 
 
 class ContrailVmControl:
     """A ``ControlTarget``. ``reload_packages`` lets ``apply`` see what other processes published meanwhile."""
 
-    def __init__(self, manager: ContrailVmManager, *, reload_packages: Callable[[], None]) -> None:
-        self._manager = manager
+    def __init__(self, reigns: Reigns[ContrailVmManager], *, reload_packages: Callable[[], None]) -> None:
+        self._reigns = reigns
         self._reload_packages = reload_packages
-        self._upgrades = manager.operator.upgrades
+
+    @property
+    def _manager(self) -> ContrailVmManager:
+        return self._reigns.acting
+
+    @property
+    def _upgrades(self) -> Upgrades:
+        return self._manager.operator.upgrades
+
+    async def keep(self) -> None:
+        """Return once what was said so far is kept; raises what the journal or the leader raises."""
+        await self._manager.leave()
 
     def not_ready(self) -> tuple[str, ...]:
         """What is missing before the manager does its work."""
-        blind = self._manager.blind()
-        return (blind,) if blind else ()
+        return self._reigns.not_ready()
+
+    def reign(self) -> schema.ReignDocument:
+        """Whether this process acts."""
+        reigns = self._reigns
+        return schema.ReignDocument(
+            leads=reigns.leads, epoch=reigns.epoch, begun=reigns.begun, missing=reigns.not_ready()
+        )
 
     def hosts(self) -> tuple[HostEntry, ...]:
         """The host directory."""
@@ -53,6 +88,7 @@ class ContrailVmControl:
         """What would be done now, and what is waited for."""
         return schema.PlanDocument(actions=tuple(_action(each) for each in self._manager.plan_preview()))
 
+    @_kept
     async def apply(self, application: schema.Application, *, by: str) -> schema.Outcome:
         """Check a deployments file and make it the desired state."""
         self._reload_packages()
@@ -62,11 +98,13 @@ class ContrailVmControl:
         diff = operator.apply_deployments(application.document, allow_removal=application.allow_removal, by=by)
         return schema.Outcome(changes=_diff(diff))
 
+    @_kept
     async def remove(self, deployment: str, *, by: str) -> schema.Outcome:
         """Take a deployment off its clusters."""
         keys = self._manager.operator.remove(deployment)
         return schema.Outcome(changes=tuple(f"{key}: will be removed" for key in keys))
 
+    @_kept
     async def upgrade(self, deployment: str, upgrade: schema.Upgrade, *, by: str) -> schema.Outcome:
         """Begin a rolling upgrade, or say what it would do."""
         self._reload_packages()
@@ -80,10 +118,12 @@ class ContrailVmControl:
         )
         return schema.Outcome(changes=await self._upgrades.upgrade(wish, by=by, dry_run=upgrade.dry_run))
 
+    @_kept
     async def rollback(self, deployment: str, rollback: schema.Rollback, *, by: str) -> schema.Outcome:
         """Go back to what ran before the newest upgrade."""
         return schema.Outcome(changes=self._upgrades.rollback(deployment, by=by, dry_run=rollback.dry_run))
 
+    @_kept
     async def steer_rollout(self, deployment: str, step: schema.RolloutStep, *, by: str) -> schema.Outcome:
         """Pause or resume the rollout, or let the others follow the canaries."""
         if step == "pause":
@@ -92,16 +132,19 @@ class ContrailVmControl:
             return schema.Outcome(changes=self._upgrades.resume(deployment))
         return schema.Outcome(changes=self._upgrades.approve(deployment))
 
+    @_kept
     async def pause(self, selection: schema.Selection, *, by: str) -> schema.Outcome:
         """Change nothing there until ``resume``; a deployment's cluster is paused as a whole."""
         changes = self._manager.operator.pause(by=by, deployment=selection.deployment, cluster=selection.cluster)
         return schema.Outcome(changes=changes)
 
+    @_kept
     async def resume(self, selection: schema.Selection, *, by: str) -> schema.Outcome:
         """End a pause."""
         changes = self._manager.operator.resume(deployment=selection.deployment, cluster=selection.cluster)
         return schema.Outcome(changes=changes)
 
+    @_kept
     async def resolve(self, selection: schema.Selection, *, by: str) -> schema.Outcome:
         """Release holds and try again now."""
         changes = self._manager.operator.release(
@@ -109,6 +152,7 @@ class ContrailVmControl:
         )
         return schema.Outcome(changes=changes)
 
+    @_kept
     async def approve(self, approval: schema.Approval, *, by: str) -> schema.Outcome:
         """Allow, once, repairs that cost a maintenance mode or a reboot."""
         changes = self._manager.operator.approve(
@@ -116,6 +160,7 @@ class ContrailVmControl:
         )
         return schema.Outcome(changes=changes)
 
+    @_kept
     async def release_brake(self, name: str, *, by: str, reason: str) -> schema.Outcome:
         """Approve the deletions a brake refused."""
         released = self._manager.operator.release_brake(name, by=by, reason=reason)

@@ -110,6 +110,10 @@ def _readings(target: ControlTarget, tokens: TokenFile, health: HealthBook, metr
     async def get_metrics() -> Response:
         return Response(metrics.render(), media_type=CONTENT_TYPE)
 
+    @router.get("/v1/reign", summary="Whether this process acts, or stands by for another one")
+    async def reign() -> schema.ReignDocument:
+        return target.reign()
+
     @router.get("/v1/status", summary="Every deployment and host: state, issues, what will be done")
     async def status() -> schema.StatusDocument:
         return target.status()

@@ -204,6 +204,17 @@ class ReadinessDocument(Document):
     reason: str = ""
 
 
+class ReignDocument(Document):
+    """Whether this process acts, or stands by for another one."""
+
+    leads: bool
+    epoch: int
+    """Number of the present reign, or of the last one of this process."""
+    begun: int
+    """Reigns of this process so far."""
+    missing: tuple[str, ...] = ()
+
+
 class Selection(Document):
     """Whom a command concerns; empty parts select all."""
 
@@ -291,6 +302,10 @@ class ControlTarget(HostDirectory, Readiness, Protocol):
 
     def not_ready(self) -> tuple[str, ...]:
         """What is missing before the manager does its work; empty when it does."""
+        ...
+
+    def reign(self) -> ReignDocument:
+        """Whether this process acts."""
         ...
 
     def status(self) -> StatusDocument:

@@ -23,6 +23,11 @@ Make = Callable[[Leader, RecordStore], Awaitable[A]]
 """Makes what acts for one reign, over the journal as it is when the reign begins."""
 
 
+def candidate(settings: ZooKeeperSettings) -> str:
+    """How this process is called in an election."""
+    return settings.name or socket.gethostname()
+
+
 def alone(
     make: Make[A],
     journal: RecordStore,
@@ -84,7 +89,7 @@ class Electorate:
 
     def reigns(self, make: Make[A], *, ended: Callable[[], None], what: str) -> Reigns[A]:
         """The reigns of this process: the journal is read when one begins, and written only while it lasts."""
-        name = self._settings.name or socket.gethostname()
+        name = candidate(self._settings)
 
         async def over_zookeeper(leader: Leader, epoch: int) -> A:
             journal = await self.journal()

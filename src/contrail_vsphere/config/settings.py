@@ -279,12 +279,15 @@ class PluginSettings(Table):
 
 
 class ZooKeeperSettings(Table):
-    """ZooKeeper, where several plugins of one vCenter elect the one that acts; without servers a plugin acts alone."""
+    """ZooKeeper, where several plugins, or ContrailVM Managers, of one vCenter elect the one that acts. Without servers
+    each acts alone."""
 
     servers: str = Field(default="", examples=["10.0.0.11:2181,10.0.0.12:2181,10.0.0.13:2181"])
     """HOST:PORT of the servers, with commas between them."""
     path: str = Field(default="/vcenter-plugin", pattern=r"^(/[A-Za-z0-9._-]+)+$")
-    """Where candidates meet: the old Java plugin's path, so that it and we never act at once. One for each vCenter."""
+    """Where plugins meet: the old Java plugin's path, so that it and we never act at once. One for each vCenter."""
+    manager_path: str = Field(default="", pattern=r"^((/[A-Za-z0-9._-]+)+)?$", examples=["/contrailvm-manager"])
+    """Where ContrailVM Managers meet and hand on their journal, one for each vCenter; empty: the manager acts alone."""
     name: str = ""
     """How this candidate is called; empty: the name of its machine."""
     session: float = Field(default=10.0, ge=1, le=120)

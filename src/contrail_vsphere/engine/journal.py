@@ -117,6 +117,10 @@ class Journal:
         rows = self._execute(f"{_SELECT} WHERE kind = ? ORDER BY key", kind).fetchall()
         return tuple(self._record(row) for row in rows)
 
+    def everything(self) -> tuple[Record, ...]:
+        """All records, by kind and key."""
+        return tuple(self._record(row) for row in self._execute(f"{_SELECT} ORDER BY kind, key").fetchall())
+
     def put(self, kind: str, key: str, value: Mapping[str, Any], *, expect: int | None = None) -> int:
         """Write a record and return its new version.
 

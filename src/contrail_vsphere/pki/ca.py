@@ -84,6 +84,11 @@ class CertificateAuthority:
         return _pem(self._certificate).decode()
 
     @property
+    def fingerprint(self) -> str:
+        """SHA-256 of that certificate, in hexadecimal."""
+        return self._certificate.fingerprint(SHA256()).hex()
+
+    @property
     def expires(self) -> datetime:
         """Aware, UTC."""
         return self._certificate.not_valid_after_utc

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from contrail_vsphere.model.errors import ContrailVsphereError, SettingsError
 from contrail_vsphere.pki.pins import pinned_context, thumbprint
@@ -54,6 +55,11 @@ class Identity:
     def cert_pem(self) -> str:
         """The certificate and what follows it in the file, as loaded."""
         return self._pem
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the certificate, in hexadecimal."""
+        return self.certificate.fingerprint(SHA256()).hex()
 
     @property
     def certificate(self) -> x509.Certificate:

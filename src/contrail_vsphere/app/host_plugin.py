@@ -18,7 +18,7 @@ CONTRAIL_PASSWORD = "/etc/contrail/contrail.password"  # noqa: S105 - where it i
 BROKER_PASSWORD = "/etc/contrail/rabbitmq.password"  # noqa: S105
 _CONTRAIL = ("servers", "keystone_url", "username", "project", "user_domain", "project_domain", "brokers", "poll",
              "broker_username")  # fmt: skip
-_PLUGIN = ("projects", "exclude_projects", "switches", "own_switches", "compat_ids", "linger", "reserved_vlans")
+_PLUGIN = ("mode", "projects", "exclude_projects", "switches", "own_switches", "compat_ids", "linger", "reserved_vlans")
 
 
 def host_plugins(settings: Settings, table: VCenterSettings) -> Callable[[Host], PluginConfiguration]:

@@ -223,6 +223,7 @@ class PluginService:
 def options(settings: PluginSettings) -> PluginOptions:
     """What the plugin takes, from its table."""
     return PluginOptions(
+        mode=settings.mode,
         selection=Selection(
             projects=words(settings.projects),
             exclude_projects=words(settings.exclude_projects),
@@ -230,6 +231,7 @@ def options(settings: PluginSettings) -> PluginOptions:
         ),
         scheme=settings.compat_ids,
         adopt_existing=settings.adopt_existing,
+        migrate=settings.migrate,
         rename=settings.rename,
         linger=settings.linger,
         reserved_vlans=frozenset(vlans_in(settings.reserved_vlans)),

@@ -21,6 +21,7 @@ from contrail_vsphere.model.inventory import VirtualMachine
 from contrail_vsphere.vcenter_plugin.audit import audit
 from contrail_vsphere.vcenter_plugin.desired import instance_of
 from contrail_vsphere.vcenter_plugin.explain import explain
+from contrail_vsphere.vcenter_plugin.migration import Migration, migration
 from contrail_vsphere.vcenter_plugin.plan_networks import plan_network
 from contrail_vsphere.vcenter_plugin.plan_ports import plan_machine
 from contrail_vsphere.vcenter_plugin.plugin import VCenterPlugin
@@ -80,6 +81,12 @@ def _readings(reigns: Reigns[VCenterPlugin], tokens: TokenFile, health: HealthBo
         found = audit(plugin.observed)
         return {"findings": [asdict(each) for each in found], "good": not found}
 
+    @router.get("/v1/adoption", summary="What predecessors left that can be taken over, and what that changes")
+    async def adoption(network: Annotated[list[str] | None, Query()] = None) -> dict[str, Any]:
+        plugin = reigns.acting
+        await plugin.refresh()
+        return adoption_of(migration(plugin.observed, networks=network or ()))
+
     @router.get("/v1/explain", summary="Why a VM is not connected")
     async def get_explain(vm: Annotated[str, Query(description="Name, moid or instance UUID")]) -> dict[str, Any]:
         return explain_of(reigns.acting, vm)
@@ -101,6 +108,10 @@ def _commands(reigns: Reigns[VCenterPlugin], tokens: TokenFile) -> APIRouter:
     async def resync() -> dict[str, Any]:
         await reigns.acting.resync()
         return {"changes": ["everything is looked at again"]}
+
+    @router.post("/adoption", summary="Take over what predecessors left")
+    async def adopt(network: Annotated[list[str] | None, Query()] = None) -> dict[str, Any]:
+        return adoption_of(await reigns.acting.adopt(network or ()))
 
     @router.post("/brakes/plugin/release", summary="Approve the deletions that the brake refused")
     async def release(reason: Annotated[str, Query()] = "") -> dict[str, Any]:
@@ -175,6 +186,28 @@ def plan_of(plugin: VCenterPlugin) -> dict[str, Any]:
         "actions": [row for row in rows if row["verb"] != "Wait"],
         "waits": [r for r in rows if r["verb"] == "Wait"],
     }
+
+
+def adoption_of(found: Migration) -> dict[str, Any]:
+    """Port groups with what changes, interfaces with what they keep, and what is left alone."""
+    return {
+        "port_groups": [
+            {
+                "network": each.name, "port_group": each.group.name, "switch": each.switch.name,
+                "vms": list(each.users), "now": list(each.now), "later": list(each.later),
+                "obstacle": each.obstacle,
+            }
+            for each in found.groups
+        ],
+        "interfaces": [
+            {
+                "vm": each.vm, "nic": each.nic, "uuid": str(each.vmi.uuid), "made_by": each.vmi.creator,
+                "macs": list(each.vmi.macs), "addresses": list(each.addresses), "vlan": each.vlan,
+            }
+            for each in found.interfaces
+        ],
+        "left_alone": [{**asdict(each), "uuid": str(each.uuid)} for each in found.leftovers],
+    }  # fmt: skip
 
 
 def explain_of(plugin: VCenterPlugin, name: str) -> dict[str, Any]:

@@ -103,6 +103,54 @@ def explain(
 
 
 @app.command()
+def adopt(
+    networks: Annotated[
+        list[str] | None, typer.Argument(help="Names or uuids of networks; none: all that are selected.")
+    ] = None,
+    config: ConfigFile = DEFAULT_FILE,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be taken over.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take over what the Java plugin or contrail-vcenter-manager left.
+
+    Port groups get our mark, interfaces too; ids, addresses and VLANs stay, and guests go on meanwhile.
+    """
+    from urllib.parse import urlencode
+
+    query = urlencode([("network", network) for network in networks or ()])
+    path = f"/v1/adoption?{query}" if query else "/v1/adoption"
+    document = _ask(config, path) if dry_run else _tell(config, path)
+    if as_json:
+        print_json(document)
+        return
+    print_table(
+        "port groups",
+        ("network", "port group", "switch", "VMs", "changes now", "once all VMs have VLANs", "obstacle"),
+        [
+            (g["network"], g["port_group"], g["switch"], str(len(g["vms"])), "; ".join(g["now"]),
+             "; ".join(g["later"]), g["obstacle"])
+            for g in document["port_groups"]
+        ],
+        empty="no unmarked port group has a network's name",
+    )  # fmt: skip
+    print_table(
+        "interfaces that keep id and addresses",
+        ("VM", "card", "interface", "made by", "addresses", "VLAN"),
+        [
+            (i["vm"], str(i["nic"]), i["uuid"], i["made_by"], ", ".join(i["addresses"]), str(i["vlan"] or ""))
+            for i in document["interfaces"]
+        ],
+    )
+    print_table(
+        "left alone",
+        ("what", "uuid", "name", "made by", "why"),
+        [(e["kind"], e["uuid"], e["name"], e["creator"], e["reason"]) for e in document["left_alone"]],
+    )
+    if dry_run:
+        say("nothing was changed; without --dry-run it is done")
+
+
+@app.command()
 def resync(config: ConfigFile = DEFAULT_FILE, as_json: AsJson = False) -> None:
     """Read everything again now and look at every VM."""
     _print_changes(_tell(config, "/v1/resync"), as_json=as_json)

@@ -236,6 +236,8 @@ class PluginSettings(Table):
 
     listen: Listen = Address("127.0.0.1", 8234)
     """Where its control API binds; other than loopback only with the certificate of [control]."""
+    mode: Literal["vcenter-only", "vcenter-as-compute"] = "vcenter-only"
+    """vcenter-as-compute: OpenStack makes networks, port groups and interfaces, and nothing is written to Contrail."""
     projects: str = "*"
     """Projects (domain:project) whose networks get port groups."""
     exclude_projects: str = "default-domain:default-project"
@@ -257,7 +259,10 @@ class PluginSettings(Table):
     compat_ids: Literal["native", "cvm"] = "native"
     """How ids of new interfaces are made; cvm: as contrail-vcenter-manager does."""
     adopt_existing: bool = False
-    """Take over unmarked port groups that have exactly a network's name and settings."""
+    """Take over unmarked port groups that have exactly a network's name and settings; where OpenStack makes the port
+    groups, let their ports have VLANs of their own."""
+    migrate: bool = False
+    """Where an unmarked port group has a network's name, wait for `plugin adopt` instead of making a second one."""
     rename: bool = True
     """Rename port groups after their network."""
     linger: float = Field(default=10.0, ge=0, le=3600)

@@ -23,6 +23,7 @@ from contrail_vsphere.model.dvport import DvPort
 from contrail_vsphere.model.errors import Busy, ContrailVsphereError
 from contrail_vsphere.model.ids import HostId, NetworkId, VnId
 from contrail_vsphere.model.inventory import Change, Dvs, Host, Network, VirtualMachine
+from contrail_vsphere.model.port_group import is_adopting
 from contrail_vsphere.vcenter_plugin.actions import Action, PlugPort, Wait
 from contrail_vsphere.vcenter_plugin.apply import Applier
 from contrail_vsphere.vcenter_plugin.desired import instance_of
@@ -161,6 +162,15 @@ class PluginController:
             instance = instance_of(vm) if vm is not None else None
             if instance is not None:
                 self.machines.mark(instance)
+        group = self.observed.vsphere.networks.get(after.group) if after is not None else None
+        if group is not None and is_adopting(group):
+            self._group_waits(group)
+
+    def _group_waits(self, group: Network) -> None:
+        """One that is being taken over waits for its ports."""
+        network = self.observed.selection.network_of(group)
+        if network is not None:
+            self.networks.mark(network)
 
     def host_changed(self, host: HostId) -> None:
         """A host came, went, or its VRouterAgent answers otherwise than before."""

@@ -211,15 +211,19 @@ class Observed:
         )
 
     def _exposed(self, group: Network) -> tuple[str, ...]:
-        """Running VMs that a port group closed by default would cut off: their ports are not open by themselves."""
-        open_by_themselves = {
-            port.vm for port in self.book.ports() if port.group == group.id and port.vlan and port.blocked is False
+        """Running VMs that would be cut off if the port group were closed by default."""
+        free = {
+            (port.vm, port.nic)
+            for port in self.book.ports()
+            if port.group == group.id and port.vlan and port.blocked is False
         }
         users = (self.vsphere.vms.get(vm) for vm in self.index.users_of.get(group.id, ()))
         return tuple(
             vm.name
             for vm in users
-            if vm is not None and vm.power != "poweredOff" and not vm.template and vm.id not in open_by_themselves
+            if vm is not None
+            and vm.power != "poweredOff"
+            and any(nic.network == group.id and nic.connected and (vm.id, nic.key) not in free for nic in vm.nics)
         )
 
     def machine(self, instance: UUID) -> MachineSight | None:

@@ -83,6 +83,8 @@ def _keep(port: PortSight, wanted: WantedPort, sight: MachineSight, policy: Port
     """Everything a card in a network of Contrail needs."""
     host = sight.hosts.get(wanted.host) if wanted.host is not None else None
     if not policy.writes_contrail and port.vmi is None:
+        if not port.fresh:
+            yield RefetchPort(dvs=wanted.dvs, key=wanted.key, reason="the port may have changed")
         yield from _close(port)
         yield from _unplug_all(port, sight, "OpenStack has no interface for the card")
         yield Wait(state="WAIT_VMI", port=port.id, reason="OpenStack has made no interface for the card yet")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
@@ -22,7 +22,7 @@ from contrail_vsphere.engine.health import HealthBook
 from contrail_vsphere.engine.journal import RecordStore
 from contrail_vsphere.engine.leader import Leader
 from contrail_vsphere.model.dvport import DvPort
-from contrail_vsphere.model.errors import ContrailVsphereError
+from contrail_vsphere.model.errors import ContrailVsphereError, InvalidState, NotReadyYet
 from contrail_vsphere.model.ids import DvsId, HostId, NetworkId
 from contrail_vsphere.model.inventory import Change, Network
 from contrail_vsphere.model.protocols import HostEntry, ReadinessState
@@ -35,6 +35,8 @@ from contrail_vsphere.vcenter_plugin.doors import AgentDoor, IntrospectDoor
 from contrail_vsphere.vcenter_plugin.hosts import HostBook
 from contrail_vsphere.vcenter_plugin.identity import Identity, PortId, Scheme
 from contrail_vsphere.vcenter_plugin.ledger import Ledger
+from contrail_vsphere.vcenter_plugin.migration import Migration, migration
+from contrail_vsphere.vcenter_plugin.moves import BEGINS, FAILS
 from contrail_vsphere.vcenter_plugin.observed import Observed
 from contrail_vsphere.vcenter_plugin.plan_networks import NetworkPolicy
 from contrail_vsphere.vcenter_plugin.port_book import PortBook
@@ -239,10 +241,27 @@ class VCenterPlugin:
         self.controller.mark_all()
 
     async def refresh(self) -> None:
-        """Read the ports of all port groups of ours."""
+        """Read the ports of all port groups of ours, and of others whose ports may have VLANs of their own."""
         await self._read_ports()
 
     async def _read_ports(self) -> None:
+    async def adopt(self, networks: Collection[str] = ()) -> Migration:
+        """Take over what predecessors left for these networks (none: all selected); returns what that was.
+
+        Their ports are read first, so that no VLAN which one of them has is given to another.
+        """
+        if self.options.mode != "vcenter-only":
+            raise InvalidState("OpenStack makes the port groups", hint="see adopt_existing in [plugin]")
+        if self.observed.blind:
+            raise NotReadyYet(self.observed.blind, hint="try again")
+        await self._read_ports()
+        found = migration(self.observed, networks=networks)
+        errors = await self.applier.do(found.actions)
+        for error in errors.values():
+            raise error
+        self.controller.mark_all()
+        return found
+
         scope, inventory = self.options.scope, self.vcenter.inventory
         hosts = {host.id for host in inventory.hosts.values() if scope.serves(host)} if not scope.whole else set()
         if not scope.whole and not hosts:
@@ -250,7 +269,9 @@ class VCenterPlugin:
         switches = {dvs.id for dvs in self.observed.switches().values()}
         groups: dict[DvsId, set[NetworkId]] = {}
         for group in inventory.networks.values():
-            if group.dvs in switches and self.observed.selection.network_of(group) is not None:
+            # Ports of other port groups may have VLANs of their own too, which are then not free on their hosts.
+            ours = self.observed.selection.network_of(group) is not None
+            if group.dvs in switches and (ours or (group.vlan_override and not group.uplink)):
                 groups.setdefault(group.dvs, set()).add(group.id)
         for dvs, wanted in groups.items():
             await self.book.fetch_groups(dvs, wanted, hosts=hosts)
@@ -275,7 +296,7 @@ class VCenterPlugin:
             owner = self._owner(port)
             if port is None or owner is None or self.ledger.get(owner) is not None:
                 continue
-            if port is after and port.vlan and port.blocked is False and port.host is not None:
+            if port is after and port.vlan and port.blocked is not True and port.host is not None:
                 self.vlans.observe(owner, port.host, port.vlan)
             elif port is before and port.host is not None and (after is None or self._owner(after) != owner):
                 self.vlans.free(owner, port.host, at=self._clock())

@@ -115,7 +115,7 @@ async def test_relocation_with_a_new_datastore_checks_the_host_too(lab, run, ref
     with lab.world.commit() as tx:
         tx.set(target, required_agents=1)
     await refused(run(vm, "RelocateVM_Task", spec=spec), "InsufficientAgentVmsDeployed")
-    assert events(lab)[-1] == "VmFailedMigrateEvent"
+    assert events(lab)[-1] == "VmRelocateFailedEvent"
     with lab.world.commit() as tx:
         tx.set(target, required_agents=0)
         leave_network(tx, target, lab.inventory["VM Network"])

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from contrail_vsphere.simulator import switchboard
 from contrail_vsphere.simulator.core.entity import Entity
 from contrail_vsphere.simulator.core.faults import FaultRule
-from contrail_vsphere.simulator.vcenter import host_life, host_standby, vm_create, vm_life, vm_move
+from contrail_vsphere.simulator.vcenter import host_life, host_standby, vm_create, vm_life, vm_move, vm_register
 from contrail_vsphere.simulator.vcenter.compute_resource import ClusterComputeResource, ComputeResource
 from contrail_vsphere.simulator.vcenter.datacenter import Datacenter
+from contrail_vsphere.simulator.vcenter.datastore import Datastore
 from contrail_vsphere.simulator.vcenter.dvs_table import PortTable
 from contrail_vsphere.simulator.vcenter.host_system import HostSystem
 from contrail_vsphere.simulator.vcenter.managed_entity import ManagedEntity
@@ -206,6 +207,13 @@ class Scenario:
         found = self.vm(vm)
         target = vm_move.destination(found, host=self.host(host))
         await vm_move.migrate(self._world, found, target, user=self._user)
+
+    @verb
+    async def leave_files(self, name: str, *, datastore: str = "nfs-shared", network: str = "VM Network") -> str:
+        """Files of a VM that vCenter does not know, as a restored backup leaves them; the path to register them by."""
+        with self._world.commit(self._user) as tx:
+            where, wire = self.find(Datastore, datastore), self.find(Network, network)
+            return vm_register.place_files(tx, where, name, network=wire)
 
     @verb
     async def vrouter(self, agent: str, act: str) -> None:

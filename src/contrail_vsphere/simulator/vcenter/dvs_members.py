@@ -216,13 +216,19 @@ def reachable(host: HostSystem) -> bool:
 
 
 def went_out_of_sync(tx: Transaction, dvs: DistributedVirtualSwitch, host: HostSystem, what: str) -> None:
-    """Inside a commit: the host has not got a change. Posts DvsHostWentOutOfSyncEvent once."""
+    """Inside a commit: the host has not got a change. Posts DvsHostWentOutOfSyncEvent once, and who all is out."""
     member = dvs.members.get(host.moid, Member())
     if not member.in_sync:
         return
     tx.set(dvs, members={**dvs.members, host.moid: dataclasses.replace(member, in_sync=False)})
     described = data_object(vim.event.DvsOutOfSyncHostArgument, outOfSyncHost=argument(host), configParamters=[what])
     tx.event(inventory_event(vim.event.DvsHostWentOutOfSyncEvent, dvs, hostOutOfSync=described))
+    behind = [other for other in dvs.hosts if not dvs.members.get(other.moid, Member()).in_sync and other is not host]
+    listed = [
+        data_object(vim.event.DvsOutOfSyncHostArgument, outOfSyncHost=argument(other), configParamters=[what])
+        for other in (*behind, host)
+    ]
+    tx.event(inventory_event(vim.event.OutOfSyncDvsHost, dvs, hostOutOfSync=listed))
 
 
 def bulk_fault(hosts: Iterable[HostSystem]) -> SoapFault:

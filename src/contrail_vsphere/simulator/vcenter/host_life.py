@@ -123,10 +123,13 @@ async def remove_host(
     await world.clock.sleep(world.service(Timing).remove_host)
     if world.get(host.moid) is not host:
         return
+    from contrail_vsphere.simulator.vcenter.vm_register import file_away
+
     compute = host.compute_resource
     with world.commit(user, chain=chain) as tx:
         removed = inventory_event(vim.event.HostRemovedEvent, host)
         for vm in host.vms:
+            file_away(tx, vm)
             detach(tx, vm, files=False)
         for datastore in host.datastores:
             left = without(datastore.hosts, host)
@@ -347,6 +350,7 @@ async def _after_crash(world: World, host: HostSystem) -> None:
         return
     await world.clock.sleep(max(0.0, timing.ha_restart - timing.host_lost))
     waiting = [vm for vm in host.vms if vm.restart_on_boot and not vm.esx_agent]
+    _tell_who_waits(world, [vm for vm in waiting if drs.restart_target(vm) is None])
     while waiting and host.crashed and world.get(host.moid) is host:
         for vm in list(waiting):
             gone = world.get(vm.moid) is not vm or vm.host is not host
@@ -354,6 +358,15 @@ async def _after_crash(world: World, host: HostSystem) -> None:
                 waiting.remove(vm)
         if waiting:
             await world.changed_after(world.seq)
+
+
+def _tell_who_waits(world: World, vms: list[VirtualMachine]) -> None:
+    """HA has no host for these; it tries again whenever something changes, and says so once."""
+    if vms:
+        with world.commit() as tx:
+            for vm in vms:
+                reason = fault(vim.fault.NoCompatibleHost, "No host is compatible with the virtual machine.").fault
+                tx.event(inventory_event(vim.event.VmFailoverFailed, vm, reason=reason))
 
 
 def _restart_elsewhere(world: World, vm: VirtualMachine, source: HostSystem) -> bool:

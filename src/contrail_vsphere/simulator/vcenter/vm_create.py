@@ -15,6 +15,7 @@ from contrail_vsphere.simulator.vcenter.managed_entity import fault, found
 from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
 from contrail_vsphere.simulator.vcenter.vm_snapshot import VmSnapshot
 from contrail_vsphere.simulator.vcenter.vm_wiring import attach, set_disks, set_nics
+from contrail_vsphere.wire.soap.fault import SoapFault
 from contrail_vsphere.wire.soap.types import vim
 
 if TYPE_CHECKING:
@@ -181,34 +182,60 @@ async def clone(
     datastore = target.datastore or source.datastores[0]
     if datastore not in host.datastores:
         raise fault(vim.fault.InaccessibleDatastore, datastore=datastore, name=datastore.name)
+    deployed = source.template and not spec.template
+    place_of = {"destFolder": folder, "destName": name, "destHost": host}
     with vm_life.held(source, chain) as own:
         with world.commit(user, chain=own) as tx:
-            cloning = vim.event.VmBeingClonedEvent
-            tx.event(inventory_event(cloning, source, destFolder=folder, destName=name, destHost=host))
-        await world.clock.sleep(world.service(Timing).clone)
-        folder.check_free(name, "VirtualMachine")
-        was = (
-            moment.state if moment is not None else {name: getattr(source, name) for name in (*COPIED, "nics", "disks")}
-        )
-        with world.commit(user, chain=own) as tx:
-            vm = new_vm(
-                tx,
-                name=name,
-                folder=folder,
-                pool=pool,
-                host=host,
-                datastore=datastore,
-                template=bool(spec.template),
-                **{name: was[name] for name in COPIED},
-            )
-            set_nics(tx, vm, tuple(_copied_nic(nic, world) for nic in was["nics"]))
-            set_disks(tx, vm, tuple(_copied_disk(disk, vm, datastore) for disk in was["disks"]))
-            if spec.config is not None:
-                vm_reconfigure.check(vm, spec.config)
-                vm_reconfigure.apply(tx, vm, spec.config)
-            tx.event(inventory_event(vim.event.VmClonedEvent, vm, sourceVm=source))
+            if deployed:
+                tx.event(inventory_event(vim.event.VmBeingDeployedEvent, host, srcTemplate=source))
+            else:
+                tx.event(inventory_event(vim.event.VmBeingClonedEvent, source, **place_of))
+        try:
+            await world.clock.sleep(world.service(Timing).clone)
+            vm_life.check_reachable(source)
+            folder.check_free(name, "VirtualMachine")
+            with world.commit(user, chain=own) as tx:
+                vm = _copy(tx, source, moment, name=name, folder=folder, pool=pool, host=host, datastore=datastore)
+                tx.set(vm, template=bool(spec.template))
+                if spec.config is not None:
+                    vm_reconfigure.check(vm, spec.config)
+                    vm_reconfigure.apply(tx, vm, spec.config)
+                if deployed:
+                    tx.event(inventory_event(vim.event.VmDeployedEvent, vm, srcTemplate=source))
+                else:
+                    tx.event(inventory_event(vim.event.VmClonedEvent, vm, sourceVm=source))
+        except SoapFault as error:
+            with world.commit(user, chain=own) as tx:
+                if deployed:
+                    failed = vim.event.VmDeployFailedEvent
+                    tx.event(inventory_event(failed, host, destDatastore=datastore, reason=error.fault))
+                else:
+                    failed = vim.event.VmCloneFailedEvent
+                    tx.event(inventory_event(failed, source, **place_of, reason=error.fault))
+            raise
     if spec.powerOn:
         await vm_life.power_on(world, vm, user=user, chain=own)
+    return vm
+
+
+def _copy(
+    tx: Transaction,
+    source: VirtualMachine,
+    moment: VmSnapshot | None,
+    *,
+    name: str,
+    folder: Folder,
+    pool: ResourcePool,
+    host: HostSystem,
+    datastore: Datastore,
+) -> VirtualMachine:
+    """The source as it is, or was at that snapshot, with an identity of its own."""
+    kept = (*COPIED, "nics", "disks")
+    was = moment.state if moment is not None else {attribute: getattr(source, attribute) for attribute in kept}
+    copied = {attribute: was[attribute] for attribute in COPIED}
+    vm = new_vm(tx, name=name, folder=folder, pool=pool, host=host, datastore=datastore, **copied)
+    set_nics(tx, vm, tuple(_copied_nic(nic, tx.world) for nic in was["nics"]))
+    set_disks(tx, vm, tuple(_copied_disk(disk, vm, datastore) for disk in was["disks"]))
     return vm
 
 

@@ -1,7 +1,7 @@
 """Moving VMs: vMotion, cold migration and relocation, by users and by DRS.
 
 The ``Being*`` event tells of the intention before, the ``*Migrated`` event comes with the new host, in the same commit;
-a move that fails says so in VmFailedMigrateEvent and changes nothing.
+a move that fails says so in VmFailedMigrateEvent or VmRelocateFailedEvent and changes nothing.
 """
 
 from __future__ import annotations
@@ -142,7 +142,8 @@ async def _move(
         except SoapFault as error:
             if world.get(vm.moid) is vm:
                 with world.commit(user, chain=own) as tx:
-                    failed = vim.event.VmFailedMigrateEvent
+                    moves = before is not vim.event.VmBeingRelocatedEvent
+                    failed = vim.event.VmFailedMigrateEvent if moves else vim.event.VmRelocateFailedEvent
                     tx.event(inventory_event(failed, vm, destHost=host, reason=error.fault))
             raise
         with world.commit(user, chain=own) as tx:

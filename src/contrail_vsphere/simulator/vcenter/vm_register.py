@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -12,10 +13,10 @@ from contrail_vsphere.simulator.vcenter import vm_snapshots
 from contrail_vsphere.simulator.vcenter.create import new_uuid
 from contrail_vsphere.simulator.vcenter.datastore import Datastore
 from contrail_vsphere.simulator.vcenter.datastore_browser import split
-from contrail_vsphere.simulator.vcenter.devices import DiskState
+from contrail_vsphere.simulator.vcenter.devices import FIRST_NIC_KEY, DiskState, MacPool, NicState
 from contrail_vsphere.simulator.vcenter.inventory_events import inventory_event
 from contrail_vsphere.simulator.vcenter.managed_entity import fault
-from contrail_vsphere.simulator.vcenter.vm_create import place
+from contrail_vsphere.simulator.vcenter.vm_create import directory, place
 from contrail_vsphere.simulator.vcenter.vm_snapshot import VmSnapshot
 from contrail_vsphere.simulator.vcenter.vm_wiring import attach
 from contrail_vsphere.wire.soap.types import vim, vmodl
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from contrail_vsphere.simulator.core.world import Transaction, World
     from contrail_vsphere.simulator.vcenter.folder import Folder
     from contrail_vsphere.simulator.vcenter.host_system import HostSystem
+    from contrail_vsphere.simulator.vcenter.network import Network
     from contrail_vsphere.simulator.vcenter.resource_pool import ResourcePool
     from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
 
@@ -77,6 +79,29 @@ def file_away(tx: Transaction, vm: VirtualMachine) -> None:
         state = MappingProxyType({name: getattr(vm, name) for name in KEPT})
         filed = Filed(vm.name, vm.vmx, vm.disks, state, vm.snapshots, vm.current_snapshot)
         tx.set(home, unregistered={**home.unregistered, vm.vmx: filed})
+
+
+def place_files(tx: Transaction, datastore: Datastore, name: str, *, network: Network) -> str:
+    """Inside a commit: files of a VM that vCenter has never seen, as a restored backup leaves them; their path."""
+    from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
+
+    world = tx.world
+    said: dict[str, Any] = {
+        "instance_uuid": new_uuid(world),
+        "bios_uuid": new_uuid(world),
+        "directory": directory(datastore, name),
+        "nics": (NicState(key=FIRST_NIC_KEY, mac=world.service(MacPool).assign(), network=network),),
+    }
+    for item in dataclasses.fields(VirtualMachine):
+        if item.name in KEPT and item.name not in said:
+            factory = item.default_factory
+            said[item.name] = factory() if factory is not dataclasses.MISSING else item.default
+    path = f"{said['directory']}{split(said['directory'])[1].rstrip('/')}.vmx"
+    if path in datastore.unregistered:
+        raise fault(vim.fault.FileAlreadyExists, f"File {path} exists already.", file=path)
+    filed = Filed(name, path, said["disks"], MappingProxyType(said))
+    tx.set(datastore, unregistered={**datastore.unregistered, path: filed})
+    return path
 
 
 def _home(vmx: str, datastores: tuple[Datastore, ...]) -> Datastore | None:

@@ -8,13 +8,16 @@ ARGS   ?=
 # Tests run on both cores; each worker has its own loopback addresses.
 WORKERS ?= 2
 
-.PHONY: demo test tools parts soak check format bench docs clean help
+.PHONY: demo demo-neutron test tools parts soak check format bench docs clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: $(VENV)/.base  ## the story, live: hosts get their ContrailVM, lose it, get it back
 	@$(BIN)/contrail-vsphere demo $(ARGS)
+
+demo-neutron: $(VENV)/.neutron  ## Neutron and two simulated vCenters: three tiers, a rule change, a worker that dies
+	@$(BIN)/contrail-vsphere demo-neutron $(ARGS)
 
 test: $(VENV)/.dev tools parts  ## everything in its short form
 	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term $(ARGS)
@@ -56,6 +59,11 @@ $(VENV)/.base: $(VENV)/bin/python requirements/base.txt pyproject.toml
 	@echo "installing what the demo needs (about 90 MB, once)" >&2
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/base.txt >&2
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable . >&2
+	@touch $@
+
+$(VENV)/.neutron: $(VENV)/.base requirements/dev.txt
+	@echo "installing Neutron (about 400 MB, once)" >&2
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements/dev.txt -r requirements/neutron.in >&2
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.base requirements/dev.txt

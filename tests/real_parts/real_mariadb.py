@@ -59,6 +59,21 @@ class RealMariaDb:
             host="127.0.0.1", port=self.port, user="root", database=database, connect_timeout=5, autocommit=True
         )
 
+    def dump(self, database: str, target: Path) -> None:
+        """All of a database into a file, which appears when it is whole."""
+        part = target.with_suffix(f".{os.getpid()}")
+        with part.open("wb") as out:
+            subprocess.run(self._client("mariadb-dump", database), check=True, stdout=out, timeout=60)
+        part.replace(target)
+
+    def load(self, database: str, source: Path) -> None:
+        """What ``dump`` wrote, into an empty database."""
+        with source.open("rb") as text:
+            subprocess.run(self._client("mariadb", database), check=True, stdin=text, timeout=60)
+
+    def _client(self, program: str, database: str) -> list[str]:
+        return [program, "--no-defaults", "--host=127.0.0.1", f"--port={self.port}", "--user=root", database]
+
     def kill(self) -> None:
         """As a crash does."""
         self._process.kill()

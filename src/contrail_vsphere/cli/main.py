@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from contrail_vsphere.cli import config, contrailvm, demo, demo_servers, neutron, plugin, simulate
+from contrail_vsphere.cli import config, contrailvm, demo, demo_neutron, demo_servers, neutron, plugin, simulate
 from contrail_vsphere.cli.run import run as run_command
 from contrail_vsphere.model.errors import ContrailVsphereError, NotConverged, UsageError
 
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("demo-servers")(demo_servers.demo_servers)
+app.command("demo-neutron")(demo_neutron.demo_neutron)
 app.command("run")(run_command)
 app.add_typer(simulate.app, name="simulate")
 app.add_typer(contrailvm.app, name="contrailvm")

@@ -20,6 +20,7 @@ from contrail_vsphere.model.ids import (
     ResourcePoolId,
     VmId,
 )
+from contrail_vsphere.model.traffic_filter import FilterRule
 
 ConnectionState = Literal["connected", "disconnected", "notResponding"]
 PowerState = Literal["poweredOn", "poweredOff", "suspended", "standBy", "unknown"]
@@ -152,6 +153,12 @@ class Network:
     """``portConfigResetAtDisconnect``: a port forgets its own settings when its card leaves."""
     blobs: tuple[tuple[str, str], ...] = ()
     """``config.vendorSpecificConfig``: key and data of each blob."""
+    filter_override: bool | None = None
+    shaping_override: bool | None = None
+    rules: tuple[FilterRule, ...] | None = None
+    """Traffic filter rules for ports that have none of their own; None where there is no filter that we could read."""
+    filters: tuple[str, ...] = ()
+    """Keys of the traffic filters that hold them."""
 
     def blob(self, key: str) -> str:
         """Data of a blob; empty if there is none."""

@@ -30,6 +30,8 @@ class FilterRule:
     destination_ports: PortRange = (0, 65535)
     ether_type: int = -1
     """-1: an IP rule; 0: any frame."""
+    dscp: int = -1
+    """What an accepted packet is marked with; -1: as it is."""
 
 
 DROP_IP = FilterRule("both", accept=False)
@@ -37,6 +39,17 @@ DROP_OTHER = FilterRule("both", accept=False, ether_type=0)
 PASS_ARP = FilterRule("both", accept=True, ether_type=ARP)
 CLOSED = (DROP_IP, DROP_OTHER)
 """Nothing passes: what a port group says for ports that have no rules of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shaping:
+    """How much one direction of a port may carry."""
+
+    average: int
+    """Bits per second."""
+    peak: int
+    burst: int
+    """Bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +67,13 @@ class FilteredPort:
     rules: tuple[FilterRule, ...] | None = None
     """The port's own rules; None while it has the port group's; empty: the filter is off."""
     forged_transmits: bool | None = None
+    from_vm: Shaping | None = None
+    """The port's own limits, what the VM sends and what it gets; None while it has the port group's."""
+    to_vm: Shaping | None = None
+    trunk: tuple[PortRange, ...] | None = None
+    """VLANs that the port carries tagged; None while it has the port group's VLAN."""
+    filters: tuple[str, ...] = ()
+    """Keys of the traffic filters that hold its own rules."""
     vm: VmId | None = None
     nic: int | None = None
     host: HostId | None = None
@@ -69,6 +89,11 @@ class FilteredPortEdit:
     blocked: bool | None = None
     rules: tuple[FilterRule, ...] | None = None
     forged_transmits: bool | None = None
+    from_vm: Shaping | None = None
+    to_vm: Shaping | None = None
+    trunk: tuple[PortRange, ...] | None = None
+    filters: tuple[str, ...] = ()
+    """Keys of the filters that the port has now: the first is replaced, others go."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,15 @@ from typing import Any
 from contrail_vsphere.model.errors import Conflict, ContrailVsphereError, InvalidArgument, InvalidState, NotFound
 from contrail_vsphere.model.ids import DvsId, HostId, NetworkId, VmId
 from contrail_vsphere.model.inventory import Network
-from contrail_vsphere.model.traffic_filter import CLOSED, FilteredGroupSpec, FilteredPort, FilteredPortEdit
-from contrail_vsphere.vsphere.traffic_rules import filter_policy, rules_of
+from contrail_vsphere.model.traffic_filter import (
+    CLOSED,
+    FilteredGroupSpec,
+    FilteredPort,
+    FilteredPortEdit,
+    PortRange,
+    Shaping,
+)
+from contrail_vsphere.vsphere.traffic_rules import filter_keys, filter_policy, rules_of
 from contrail_vsphere.vsphere.vcenter import VCenter
 from contrail_vsphere.wire.soap.types import vim
 from contrail_vsphere.wire.soap.values import build, reference
@@ -41,12 +48,12 @@ class FilteredPorts:
     async def create(self, dvs: DvsId, specs: Sequence[FilteredGroupSpec]) -> None:
         """Make them in one task, all or none. AlreadyExists when a name is taken."""
         await self._vcenter.run_task(
-            reference(_DVS, dvs), "AddDVPortgroup_Task", spec=[_group_config(spec, new=True) for spec in specs]
+            reference(_DVS, dvs), "AddDVPortgroup_Task", spec=[_group_config(spec) for spec in specs]
         )
 
     async def repair(self, group: Network, spec: FilteredGroupSpec) -> None:
         """Everything as it must be, except the name. Conflict when somebody else changed it meanwhile."""
-        config = _group_config(spec, new=False)
+        config = _group_config(spec, filters=group.filters)
         config.configVersion = group.config_version or None
         await self._vcenter.run_task(reference(_GROUP, group.id), "ReconfigureDVPortgroup_Task", spec=config)
 
@@ -128,7 +135,8 @@ def _may_be_one_of_them(error: ContrailVsphereError) -> bool:
     return isinstance(error, InvalidArgument | InvalidState)
 
 
-def _group_config(spec: FilteredGroupSpec, *, new: bool) -> Any:
+def _group_config(spec: FilteredGroupSpec, *, filters: tuple[str, ...] | None = None) -> Any:
+    """``filters``: keys of what the port group has; None for one that does not exist yet."""
     policy = build(
         _DVS.VMwarePortgroupPolicy,
         blockOverrideAllowed=True,
@@ -137,7 +145,7 @@ def _group_config(spec: FilteredGroupSpec, *, new: bool) -> Any:
         shapingOverrideAllowed=True,
         # A port that a card has left is closed again. One that is booked keeps what was written for the card to come.
         portConfigResetAtDisconnect=not spec.fixed_ports,
-        vlanOverrideAllowed=False,
+        vlanOverrideAllowed=True,
         # Required by the type; what a new port group has.
         vendorConfigOverrideAllowed=False,
         livePortMovingAllowed=False,
@@ -149,7 +157,7 @@ def _group_config(spec: FilteredGroupSpec, *, new: bool) -> Any:
         vlan=build(_DVS.VlanIdSpec, inherited=False, vlanId=spec.vlan),
         blocked=build(vim.BoolPolicy, inherited=False, value=spec.blocked),
         macManagementPolicy=_mac_policy(forged=False),
-        filterPolicy=filter_policy(CLOSED if spec.filtered else ()),
+        filterPolicy=filter_policy(CLOSED if spec.filtered else (), filters or ()),
     )
     config = build(
         _GROUP.ConfigSpec,
@@ -159,7 +167,7 @@ def _group_config(spec: FilteredGroupSpec, *, new: bool) -> Any:
         defaultPortConfig=setting,
         vendorSpecificConfig=[build(vim.dvs.KeyedOpaqueBlob, key=MARK, opaqueData=spec.mark)],
     )
-    if new:
+    if filters is None:
         config.name, config.type, config.numPorts = spec.name, "earlyBinding", spec.fixed_ports or 8
     return config
 
@@ -185,9 +193,33 @@ def _port_config(edit: FilteredPortEdit) -> Any:
             _DVS.VmwarePortConfigPolicy,
             blocked=build(vim.BoolPolicy, inherited=edit.blocked is None, value=edit.blocked),
             macManagementPolicy=_mac_policy(forged=edit.forged_transmits),
-            filterPolicy=filter_policy(edit.rules),
+            filterPolicy=filter_policy(edit.rules, edit.filters),
+            # From the switch's side: in is what the VM sends.
+            inShapingPolicy=_shaping_policy(edit.from_vm),
+            outShapingPolicy=_shaping_policy(edit.to_vm),
+            vlan=_vlan_policy(edit.trunk),
         ),
     )
+
+
+def _shaping_policy(limit: Shaping | None) -> Any:
+    if limit is None:
+        return build(_PORT.TrafficShapingPolicy, inherited=True)
+    return build(
+        _PORT.TrafficShapingPolicy,
+        inherited=False,
+        enabled=build(vim.BoolPolicy, inherited=False, value=True),
+        averageBandwidth=build(vim.LongPolicy, inherited=False, value=limit.average),
+        peakBandwidth=build(vim.LongPolicy, inherited=False, value=limit.peak),
+        burstSize=build(vim.LongPolicy, inherited=False, value=limit.burst),
+    )
+
+
+def _vlan_policy(trunk: tuple[PortRange, ...] | None) -> Any:
+    if trunk is None:
+        return build(_DVS.VlanIdSpec, inherited=True, vlanId=0)
+    ranges = [build(vim.NumericRange, start=first, end=last) for first, last in trunk]
+    return build(_DVS.TrunkVlanSpec, inherited=False, vlanId=ranges)
 
 
 def _port_value(dvs: DvsId, port: Any) -> FilteredPort:
@@ -205,7 +237,24 @@ def _port_value(dvs: DvsId, port: Any) -> FilteredPort:
         blocked=bool(blocked.value) if blocked is not None and not blocked.inherited else None,
         rules=rules_of(getattr(setting, "filterPolicy", None)),
         forged_transmits=forged,
+        from_vm=_shaping(getattr(setting, "inShapingPolicy", None)),
+        to_vm=_shaping(getattr(setting, "outShapingPolicy", None)),
+        trunk=_trunk(getattr(setting, "vlan", None)),
+        filters=filter_keys(getattr(setting, "filterPolicy", None)),
         vm=VmId(entity._moId) if entity is not None else None,
         nic=int(peer.nicKey) if entity is not None and peer.nicKey else None,
         host=HostId(port.proxyHost._moId) if port.proxyHost is not None else None,
     )
+
+
+def _shaping(policy: Any) -> Shaping | None:
+    if policy is None or policy.inherited or policy.enabled is None or not policy.enabled.value:
+        return None
+    parts = (policy.averageBandwidth, policy.peakBandwidth, policy.burstSize)
+    return Shaping(*(int(part.value or 0) if part is not None else 0 for part in parts))
+
+
+def _trunk(policy: Any) -> tuple[PortRange, ...] | None:
+    if policy is None or policy.inherited or not isinstance(policy, _DVS.TrunkVlanSpec):
+        return None
+    return tuple(sorted((int(item.start), int(item.end)) for item in policy.vlanId))

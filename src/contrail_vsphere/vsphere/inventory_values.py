@@ -31,6 +31,7 @@ from contrail_vsphere.model.inventory import (
     VirtualMachine,
 )
 from contrail_vsphere.vsphere.stream import Kind
+from contrail_vsphere.vsphere.traffic_rules import filter_keys, rules_of
 from contrail_vsphere.wire.soap.types import vim
 
 Values = Mapping[str, Any]
@@ -209,6 +210,10 @@ def _port_group(_kind: str, moid: str, values: Values, _of: DatacenterOf) -> Obj
         block_override=getattr(policy, "blockOverrideAllowed", None),
         reset_at_disconnect=getattr(policy, "portConfigResetAtDisconnect", None),
         blobs=tuple((blob.key, blob.opaqueData) for blob in values.get("config.vendorSpecificConfig") or ()),
+        filter_override=getattr(policy, "trafficFilterOverrideAllowed", None),
+        shaping_override=getattr(policy, "shapingOverrideAllowed", None),
+        rules=rules_of(getattr(setting, "filterPolicy", None)),
+        filters=filter_keys(getattr(setting, "filterPolicy", None)),
     )
 
 

@@ -146,3 +146,5 @@ class Applier:
                 outcome.edited += 1
                 if action.wired:
                     outcome.wired.add(action.port_id)
+                for words in action.left_out:
+                    log.warning("port %s: left out %s", action.port_id, words)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from contrail_vsphere.model.traffic_filter import PortRange, Shaping
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -24,6 +26,7 @@ class WantedNetwork:
     name: str
     admin_up: bool
     segments: tuple[Segment, ...]
+    mtu: int = 0
     several: bool = False
     """Whether the network has several segments of any kind; the name of its port groups then says which."""
 
@@ -54,6 +57,17 @@ class PortSecurity:
     other_macs: bool = False
     """An allowed address pair names another MAC address."""
     rules: tuple[Rule, ...] = ()
+    left_out: tuple[str, ...] = ()
+    """Rules that a switch cannot carry, in words; the others hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What a QoS policy says of a port."""
+
+    from_vm: Shaping | None = None
+    to_vm: Shaping | None = None
+    dscp: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +84,11 @@ class WantedPort:
     security: PortSecurity
     details: Mapping[str, object] = field(default_factory=dict)
     """``binding:vif_details``."""
+    quality: Quality = field(default_factory=Quality)
+    trunk: tuple[PortRange, ...] | None = None
+    """VLANs that the parent of a trunk carries tagged."""
+    problem: str = ""
+    """Why the port cannot be as it should; it is closed then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,10 +44,13 @@ class Filter:
     problem: str = ""
 
 
-def filter_of(security: PortSecurity, policy: Policy) -> Filter:
-    """The whole list for one port. Too long a list closes the port instead."""
+def filter_of(security: PortSecurity, policy: Policy, *, dscp: int = -1) -> Filter:
+    """The whole list for one port. Too long a list closes the port instead.
+
+    ``dscp``: what packets of the VM are marked with; a rule that marks also accepts.
+    """
     if not security.enabled:
-        return Filter(())
+        return Filter(marked_only(dscp))
     own = {version: _collapse(security.addresses, version) for version in (4, 6)}
     accepted: set[FilterRule] = set()
     for rule in security.rules:
@@ -55,13 +58,23 @@ def filter_of(security: PortSecurity, policy: Policy) -> Filter:
             continue
         accepted.update(_accept(rule, own[rule.version], policy))
     needed = tuple(_always(own))
-    rules = (*needed, *sorted(_without_covered(accepted)), PASS_ARP, DROP_IP, DROP_OTHER)
+    passing = (_marked(rule, dscp) for rule in sorted(_without_covered(accepted)))
+    rules = (*needed, *passing, PASS_ARP, DROP_IP, DROP_OTHER)
     if len(rules) > policy.most_rules:
         return Filter(
             (*needed, PASS_ARP, DROP_IP, DROP_OTHER),
             f"its security groups need {len(rules)} filter rules and rules_per_port is {policy.most_rules}",
         )
     return Filter(rules)
+
+
+def marked_only(dscp: int) -> tuple[FilterRule, ...]:
+    """For a port without a firewall: everything passes, what the VM sends is marked."""
+    return (FilterRule("outgoing", accept=True, dscp=dscp),) if dscp >= 0 else ()
+
+
+def _marked(rule: FilterRule, dscp: int) -> FilterRule:
+    return dataclasses.replace(rule, dscp=dscp) if dscp >= 0 and rule.direction == "outgoing" else rule
 
 
 def _always(own: dict[int, tuple[str, ...]]) -> Iterator[FilterRule]:

@@ -7,14 +7,14 @@ cloud's id in it is ever in a plan.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from contrail_vsphere.ml2.tables.groups import NAME_LIMIT, group_name
 from contrail_vsphere.ml2.worker.desired import Segment, Wanted, WantedNetwork, WantedPort
-from contrail_vsphere.ml2.worker.firewall import Policy, filter_of
+from contrail_vsphere.ml2.worker.firewall import Policy, filter_of, marked_only
 from contrail_vsphere.model.ids import DvsId, NetworkId
 from contrail_vsphere.model.inventory import Network
-from contrail_vsphere.model.traffic_filter import FilteredGroupSpec, FilteredPort, FilteredPortEdit
+from contrail_vsphere.model.traffic_filter import CLOSED, FilteredGroupSpec, FilteredPort, FilteredPortEdit
 
 FIXED_PORTS = 16
 """Ports of a new port group whose ports are booked by key."""
@@ -93,6 +93,8 @@ class EditPort:
     why: tuple[str, ...]
     wired: bool
     """Whether the Neutron port is ACTIVE afterwards."""
+    left_out: tuple[str, ...] = ()
+    """Security group rules that a switch cannot carry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +179,14 @@ def group_drift(group: Network, spec: FilteredGroupSpec) -> tuple[str, ...]:
         ("block override", group.block_override, True),
         ("reset at disconnect", group.reset_at_disconnect, not spec.fixed_ports),
         ("auto-expand", group.auto_expand, not spec.fixed_ports),
+        ("filter override", group.filter_override, True),
+        ("shaping override", group.shaping_override, True),
+        ("VLAN override", group.vlan_override, True),
     )
-    return tuple(f"{name} is {found}" for name, found, right in wanted if found != right)
+    why = [f"{name} is {found}" for name, found, right in wanted if found != right]
+    if group.rules != (CLOSED if spec.filtered else ()):
+        why.append("it is not closed by default" if spec.filtered else "it has filter rules")
+    return tuple(why)
 
 
 # -- ports ------------------------------------------------------------------------------------------------------
@@ -207,22 +215,36 @@ def _plan_port(port: WantedPort, seen: FilteredPort | None, rules: Rules) -> Ite
     problem, edit = _edit(port, seen, rules)
     why = port_drift(seen, edit)
     up = not problem and port.admin_up
+    up = up and seen.vm is not None  # one that is booked waits for its card
     if why:
-        yield EditPort(seen.dvs, port.id, edit, why, wired=up)
+        yield EditPort(seen.dvs, port.id, edit, why, wired=up, left_out=port.security.left_out)
     if not why or not up:
         if up and port.status != "ACTIVE":
             yield SetStatus(port.id, up=True, why="its DVPort is as it must be")
         elif not up and port.status == "ACTIVE":
-            yield SetStatus(port.id, up=False, why=problem or "it is administratively down")
+            why_down = "its card is not there" if seen.vm is None else "it is administratively down"
+            yield SetStatus(port.id, up=False, why=problem or why_down)
 
 
 def _edit(port: WantedPort, seen: FilteredPort, rules: Rules) -> tuple[str, FilteredPortEdit]:
-    blocked = None if port.admin_up else True  # up: what the network says
+    edit = FilteredPortEdit(
+        seen.key,
+        seen.version,
+        port.id,
+        # Up: what the network says.
+        blocked=None if port.admin_up and not port.problem else True,
+        # A switch drops what comes from another MAC address unless it is told otherwise.
+        forged_transmits=True if port.security.other_macs or not port.security.enabled else None,
+        from_vm=port.quality.from_vm,
+        to_vm=port.quality.to_vm,
+        trunk=port.trunk,
+        filters=seen.filters,
+    )
     if not rules.filtered:
-        return "", FilteredPortEdit(seen.key, seen.version, port.id, blocked, None, port.security.other_macs or None)
-    made = filter_of(port.security, rules.policy)
-    forged = True if port.security.other_macs or not port.security.enabled else None
-    return made.problem, FilteredPortEdit(seen.key, seen.version, port.id, blocked, made.rules, forged)
+        marked = marked_only(port.quality.dscp) if port.quality.dscp >= 0 else None
+        return port.problem, replace(edit, rules=marked)
+    made = filter_of(port.security, rules.policy, dscp=port.quality.dscp)
+    return port.problem or made.problem, replace(edit, rules=made.rules)
 
 
 def port_drift(seen: FilteredPort, edit: FilteredPortEdit) -> tuple[str, ...]:
@@ -236,11 +258,16 @@ def port_drift(seen: FilteredPort, edit: FilteredPortEdit) -> tuple[str, ...]:
         why.append("filter rules differ" if seen.rules is not None else "no filter rules of its own")
     if seen.forged_transmits != edit.forged_transmits:
         why.append(f"forged transmits is {seen.forged_transmits}")
+    if (seen.from_vm, seen.to_vm) != (edit.from_vm, edit.to_vm):
+        why.append("bandwidth limits differ")
+    if seen.trunk != edit.trunk:
+        why.append("trunk VLANs differ")
     return tuple(why)
 
 
 def _has_own(port: FilteredPort) -> bool:
-    return bool(port.name) or (port.blocked, port.rules, port.forged_transmits) != (None, None, None)
+    settings = (port.blocked, port.rules, port.forged_transmits, port.from_vm, port.to_vm, port.trunk)
+    return bool(port.name or port.filters) or any(each is not None for each in settings)
 
 
 def _close(port: FilteredPort) -> ClosePort:

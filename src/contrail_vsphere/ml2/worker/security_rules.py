@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -20,30 +21,35 @@ def port_security(port: Mapping[str, Any], info: Mapping[str, Any]) -> PortSecur
     pairs = port.get("allowed_address_pairs") or ()
     addresses = [each["ip_address"] for each in (*port["fixed_ips"], *pairs)]
     macs = {each["mac_address"].lower() for each in pairs}
-    rules = tuple(
-        rule
-        for group in sorted(port.get("security_groups") or ())
-        for described in info["security_groups"].get(group, ())
-        if (rule := _rule(described, info["sg_member_ips"], frozenset(addresses))) is not None
-    )
+    rules: list[Rule] = []
+    left_out: list[str] = []
+    for group in sorted(port.get("security_groups") or ()):
+        for described in info["security_groups"].get(group, ()):
+            try:
+                rules.append(_rule(described, info["sg_member_ips"], frozenset(addresses)))
+            except (KeyError, ValueError) as error:
+                # What Neutron took and we cannot read allows nothing; the other rules hold.
+                left_out.append(f"a rule of security group {group}: {error}")
     return PortSecurity(
         enabled=True,
         addresses=tuple(addresses),
         other_macs=bool(macs - {port["mac_address"].lower()}),
-        rules=rules,
+        rules=tuple(rules),
+        left_out=tuple(left_out),
     )
 
 
-def _rule(described: Mapping[str, Any], members: Mapping[str, Any], own: frozenset[str]) -> Rule | None:
+def _rule(described: Mapping[str, Any], members: Mapping[str, Any], own: frozenset[str]) -> Rule:
     ingress = described["direction"] == "ingress"
     version = 4 if described["ethertype"] == constants.IPv4 else 6
     protocol = _protocol(described.get("protocol"), version)
     low, high = described.get("port_range_min"), described.get("port_range_max")
     is_icmp = protocol in ICMPS
+    remotes = _remotes(described, members, ingress=ingress, own=own)
     return Rule(
         ingress=ingress,
         version=version,
-        remotes=tuple(_remotes(described, members, ingress=ingress, own=own)),
+        remotes=tuple(str(ipaddress.ip_network(each, strict=False)) for each in remotes),
         protocol=protocol,
         ports=(0, 65535) if is_icmp or low is None else (int(low), int(high if high is not None else low)),
         icmp_type=int(low) if is_icmp and low is not None else None,

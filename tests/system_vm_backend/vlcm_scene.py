@@ -18,19 +18,21 @@ class VlcmScene(RolloutScene):
     def __init__(self, directory, *, images=True, backend="auto", account=True, **options):
         super().__init__(directory, **{"profile": "vc90", **options})
         self.clusters = options.get("clusters", 1)
+        self._plain = self.text
         self.text = self._text = self.with_backend(backend)
         self._images, self._account = images, account
+        self.login = None
 
     def with_backend(self, backend) -> str:
-        return self.text.replace("[deployment.dc1]\n", f'[deployment.dc1]\nbackend = "{backend}"\n', 1)
+        return self._plain.replace("[deployment.dc1]\n", f'[deployment.dc1]\nbackend = "{backend}"\n', 1)
 
     def open_system_vms(self):
         if self._images:
             self.manage_by_image()
         if not self._account:
             return None
-        login = PasswordLogin(self.vcenter.ready["username"], self.vcenter.ready["password"])
-        self.rest = RestSession(self._endpoint, login)
+        administrator = PasswordLogin(self.vcenter.ready["username"], self.vcenter.ready["password"])
+        self.rest = RestSession(self._endpoint, self.login or administrator)
         return system_vm_client(self.rest, self.client, KEY)
 
     def manage_by_image(self, *names) -> None:
@@ -52,6 +54,15 @@ class VlcmScene(RolloutScene):
             each.host.name: "vLCM" if isinstance(each.agency, SystemVmSolution) else "EAM"
             for each in self.vcenter.world.of_type(EsxAgent)
         }
+
+    def machines(self) -> dict:
+        """Host -> its running ContrailVM."""
+        return {vm.host.name: vm for vm in self.contrailvms() if vm.power_state == "poweredOn"}
+
+    def key(self):
+        """Of the one cluster."""
+        (found,) = self.manager.notebook.desired
+        return found
 
     def rest_calls(self, name) -> int:
         return self.rest.calls[name]

@@ -54,6 +54,8 @@ class PluginStand:
         self._switches = switches or {}
         self._start = datetime.now(UTC)
         self.failures: list[str] = []
+        self.told: list[str] = []
+        """What happened, for whoever reads of a failure."""
         self.carrier_vms: list[VirtualMachine] = []
         """The ContrailVMs, once ``carry`` was called."""
 

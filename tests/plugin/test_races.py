@@ -6,36 +6,11 @@ import asyncio
 
 import pytest
 from plugin_stand import PluginStand
+from plugin_worlds import connected, placed
 
 from contrail_vsphere.wire.soap.types import vim
 
 pytestmark = pytest.mark.looptime
-
-
-async def placed(stand, *names, network="blue"):
-    if network not in stand.groups():
-        stand.network(network)
-        await stand.until(lambda: network in stand.groups())
-    vms = [await stand.vm(name, network, host=number % 2) for number, name in enumerate(names)]
-    await stand.settle()
-    return vms
-
-
-def connected(stand, vm):
-    """The one plug of a VM with one card, which must be where the VM is."""
-    plugs = {
-        (host.moid, uuid): port
-        for host in stand.vcenter.scenario.hosts()
-        for uuid, port in stand.plugged(host).items()
-        if port.vm == vm.instance_uuid
-    }
-    assert len(plugs) == 1, plugs
-    ((host, _), port) = next(iter(plugs.items()))
-    assert host == vm.host.moid
-    assert stand.is_open(stand.port(vm))
-    assert port.rx_vlan == stand.vlan(stand.port(vm))
-    assert port.link_up
-    return port
 
 
 async def test_r1_contrail_is_away_when_the_vm_comes(tmp_path):

@@ -32,7 +32,6 @@ class PluginSite(PluginStand):
         )  # fmt: skip
         self.alive = False
         self.scarce = scarce
-        self.told: list[str] = []
         self._doing: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> PluginSite:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -95,6 +96,7 @@ class PluginTruth:
     def _say(self, text: str) -> None:
         if text not in self.broken:
             self.broken.append(text)
+            self.stand.told.append(f"  {asyncio.get_running_loop().time():8.2f} WRONG: {text}")
 
     def strangers(self) -> None:
         """No frame may pass between cards of different networks."""

@@ -99,6 +99,10 @@ class Claim(Action):
     key: str
     host: HostId
     prefer: int | None
+    keep: bool = False
+    """Take ``prefer`` wherever it is free on this host: the port is in it now."""
+    ahead: HostId | None = None
+    """The VM is still on that host: if the VLAN must be another one, it is changed there before the VM leaves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -209,7 +209,12 @@ class Applier:
         match action:
             case Claim():
                 vlan = self._vlans.allocate(
-                    action.port, action.host, domain=self._domain(action.host), prefer=action.prefer, at=self._clock()
+                    action.port,
+                    action.host,
+                    domain=self._domain(action.host),
+                    prefer=action.prefer,
+                    keep=action.keep,
+                    at=self._clock(),
                 )
                 record = self._ledger.get(action.port)
                 place = (action.vmi, action.dvs, action.key)
@@ -218,13 +223,22 @@ class Applier:
                     record = PortRecord(action.port, action.vmi, action.dvs, action.key, plugs)
                 if record.plugs:
                     self.tally.moves += 1
-                self._ledger.put(record.with_plug(Plug(action.host, vlan)))
+                self._ledger.put(self._renumbered(record, action.ahead, vlan).with_plug(Plug(action.host, vlan)))
             case Release():
                 self._release(action.port, action.host)
             case ForgetPort():
                 for host in tuple(self._vlans.of(action.port)):
                     self._vlans.free(action.port, host, at=self._clock())
                 self._ledger.drop(action.port)
+
+    def _renumbered(self, record: PortRecord, host: HostId | None, vlan: int) -> PortRecord:
+        """With that VLAN on a host that the VM is about to leave: it must not arrive in somebody else's."""
+        plug = record.plug(host) if host is not None else None
+        if plug is None or plug.vlan == vlan:
+            return record
+        if not self._vlans.renumber(record.id, plug.host, vlan, at=self._clock()):
+            return record
+        return record.with_plug(replace(plug, vlan=vlan, digest="", attempted=True))
 
     def _release(self, port: PortId, host: HostId) -> None:
         record = self._ledger.get(port)
@@ -249,7 +263,7 @@ class Applier:
                     self._update(action, attempted=True, digest="")
                     send = self._agents.replace if action.replace else self._agents.add
                     await send(action.address, action.values)
-                    self._update(action, digest=action.digest, up=True)
+                    self._update(action, digest=action.digest, up=action.values.enabled)
                 case SetLink():
                     await self._set_link(action)
                 case Unplug():

@@ -26,6 +26,7 @@ from contrail_vsphere.vcenter_plugin.desired import (
 from contrail_vsphere.vcenter_plugin.doors import ContrailView, VSphereView
 from contrail_vsphere.vcenter_plugin.identity import Identity, PortId, is_ours
 from contrail_vsphere.vcenter_plugin.ledger import Ledger
+from contrail_vsphere.vcenter_plugin.moves import Moves
 from contrail_vsphere.vcenter_plugin.plan_networks import NetworkSight, names_of
 from contrail_vsphere.vcenter_plugin.port_book import PortBook
 from contrail_vsphere.vcenter_plugin.sights import HostSight, MachineSight, PortSight
@@ -116,6 +117,7 @@ class Observed:
         self.index = Index(selection.network_of)
         self._host = host
         self._clock = clock
+        self.moves = Moves(clock)
         self._missing_since: dict[PortId | UUID, float] = {}
         self._parting: set[UUID] = set()
         """VMs that were ours when last seen: if they are gone, it is we who clear up."""
@@ -235,6 +237,7 @@ class Observed:
             self._seen(instance)
             return None
         ports = tuple(self._ports(instance, wanted, missing, elsewhere))
+        destination, destination_for = self._destination(vm) if wanted else (None, 0.0)
         contrail_vm = self.contrail.vms.get(self.identity.vm(instance))
         vmis = self.index.vmis_of.get(VirtualMachineId(instance), set())
         if contrail_vm is not None and not self.is_mine(contrail_vm) and not ports:
@@ -251,10 +254,12 @@ class Observed:
             ports=ports,
             contrail_vm=contrail_vm,
             other_vmis=bool(vmis - {port.vmi.uuid for port in ports if port.vmi is not None}),
-            hosts=self._hosts(ports),
+            hosts=self._hosts(ports, destination),
             gone_for=0.0 if wanted or missing else self._gone_for(instance),
             blind=self.blind,
             twins=twins,
+            destination=destination,
+            destination_for=destination_for,
             cards=tuple(self._cards(instance)),
         )
 
@@ -379,9 +384,17 @@ class Observed:
     def _network(self, wanted: WantedPort | None) -> VirtualNetwork | None:
         return self.contrail.networks.get(wanted.network) if wanted is not None else None
 
-    def _hosts(self, ports: Iterable[PortSight]) -> dict[HostId, HostSight]:
+    def _destination(self, vm: VirtualMachine | None) -> tuple[HostId | None, float]:
+        """Where the VM goes, if its ports are ours there too, and how long that is believed."""
+        going = self.moves.destination(vm.id, vm.host) if vm is not None else None
+        if going is None or not self.scope.serves(self.vsphere.hosts.get(going[0])):
+            return None, 0.0
+        return going
+
+    def _hosts(self, ports: Iterable[PortSight], destination: HostId | None) -> dict[HostId, HostSight]:
         ids = {port.wanted.host for port in ports if port.wanted is not None and port.wanted.host is not None}
         ids |= {plug.host for port in ports if port.record is not None for plug in port.record.plugs}
+        ids |= {destination} if destination is not None else set()
         return {host: sight for host in ids if (sight := self._host(host)) is not None}
 
     def is_mine(self, value: ContrailVm | Vmi) -> bool:

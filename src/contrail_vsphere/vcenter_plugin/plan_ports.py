@@ -9,13 +9,12 @@ cannot go on yet says what it waits for.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from contrail_vsphere.contrail.vrouter_agent import VRouterPort
-from contrail_vsphere.model.contrail import Address, ContrailVm, Vmi
+from contrail_vsphere.model.contrail import ContrailVm
 from contrail_vsphere.model.dvport import DvPort
-from contrail_vsphere.model.errors import InvalidArgument
 from contrail_vsphere.model.ids import VirtualMachineId
 from contrail_vsphere.vcenter_plugin import plan_contrail
 from contrail_vsphere.vcenter_plugin.actions import (
@@ -35,6 +34,7 @@ from contrail_vsphere.vcenter_plugin.actions import (
 )
 from contrail_vsphere.vcenter_plugin.desired import WantedPort
 from contrail_vsphere.vcenter_plugin.identity import PREDECESSORS, PortId, is_ours, may_touch
+from contrail_vsphere.vcenter_plugin.plug_values import digest_of, values_for
 from contrail_vsphere.vcenter_plugin.records import Plug
 from contrail_vsphere.vcenter_plugin.sights import HostSight, MachineSight, PortPolicy, PortSight, vmi_id
 from contrail_vsphere.vcenter_plugin.vlans import HIGHEST, LOWEST
@@ -122,6 +122,7 @@ def _keep(port: PortSight, wanted: WantedPort, sight: MachineSight, policy: Port
         return
     yield from _serve(port, wanted, host, sight=sight, plug=plug)
     yield from _leave_others(port, wanted, sight)
+    yield from _prepare(port, wanted, sight, policy)
 
 
 def _serve(
@@ -168,33 +169,45 @@ def _plug(port: PortSight, wanted: WantedPort, host: HostSight, *, name: str, pl
             )
         yield Wait(state="ACTIVE_OFF", port=port.id, reason="the VM is off")
         return
-    if vmi is None or vmi.network != wanted.network or wanted.mac not in vmi.macs:
-        yield Wait(state="PROVISIONING", port=port.id, reason="Contrail does not have the interface yet")
+    values = values_for(port, wanted, vlan=plug.vlan, name=name)
+    if vmi is None or isinstance(values, Wait):
+        yield from (values,) if isinstance(values, Wait) else ()
         return
-    lacking = plan_contrail.lacking_address(port, wanted)
-    if lacking:
-        yield Wait(state="PROVISIONING", port=port.id, reason=lacking)
-        return
-    values = agent_port(port, wanted, vmi, vlan=plug.vlan, name=name)
-    if isinstance(values, str):
-        yield Wait(state="ERROR", port=port.id, reason=values)
-        return
-    digest = digest_of(values)
-    if digest != plug.digest:
-        yield PlugPort(
-            port=port.id,
-            host=host.id,
-            address=host.address,
-            values=values,
-            digest=digest,
-            replace=plug.attempted or bool(plug.digest) or vmi.creator in PREDECESSORS,
-            reason=f"to be plugged at {host.name}" if not plug.digest else f"{host.name} has other values of it",
-        )
+    if digest_of(values) != plug.digest:
+        reason = f"to be plugged at {host.name}" if not plug.digest else f"{host.name} has other values of it"
+        yield _plug_at(host, port, values, plug=plug, reason=reason)
     elif not plug.up:
         yield SetLink(port=port.id, host=host.id, address=host.address, vmi=vmi.uuid, up=True, reason="the VM is on")
     elif port.rivals:
         reason = f"its MAC address is also that of interface {port.rivals[0]} in this network"
         yield Wait(state="ACTIVE", port=port.id, reason=reason)
+
+
+def _plug_at(host: HostSight, port: PortSight, values: VRouterPort, *, plug: Plug, reason: str) -> PlugPort:
+    return PlugPort(
+        port=port.id,
+        host=host.id,
+        address=host.address,
+        values=values,
+        digest=digest_of(values),
+        replace=plug.attempted or bool(plug.digest) or (port.vmi is not None and port.vmi.creator in PREDECESSORS),
+        reason=reason,
+    )
+
+
+def _prepare(port: PortSight, wanted: WantedPort, sight: MachineSight, policy: PortPolicy) -> Iterator[Action]:
+    """Plug a port of a running VM, link down, where the VM is on its way to."""
+    there = sight.hosts.get(sight.destination) if sight.destination is not None else None
+    if there is None or not wanted.on or not there.address or not there.forwards or there.id == wanted.host:
+        return
+    plug = port.record.plug(there.id) if port.record is not None else None
+    if plug is None:
+        yield replace(_claim(port, wanted, there, policy), ahead=wanted.host)
+        return
+    values = values_for(port, wanted, vlan=plug.vlan, name=sight.name, enabled=False) if plug.vlan else None
+    if isinstance(values, VRouterPort) and not plug.digest and not plug.attempted:
+        yield _plug_at(there, port, values, plug=plug, reason=f"the VM is on its way to {there.name}")
+    yield Wait(state="ACTIVE", port=port.id, seconds=sight.destination_for, reason=f"on its way to {there.name}")
 
 
 def _claim(port: PortSight, wanted: WantedPort, host: HostSight, policy: PortPolicy) -> Claim:
@@ -206,6 +219,7 @@ def _claim(port: PortSight, wanted: WantedPort, host: HostSight, policy: PortPol
         dvs=wanted.dvs,
         key=wanted.key,
         host=host.id,
+        keep=elsewhere is not None or wanted.on,
         prefer=own or elsewhere or (_place_of(port.id) if policy.spread else None),
         reason=f"a VLAN on {host.name}",
     )
@@ -220,7 +234,7 @@ def _place_of(port: PortId) -> int:
 def _leave_others(port: PortSight, wanted: WantedPort, sight: MachineSight) -> Iterator[Action]:
     """The VM is not where the port was plugged before."""
     for plug in port.record.plugs if port.record is not None else ():
-        if plug.host == wanted.host:
+        if plug.host == wanted.host or (plug.host == sight.destination and wanted.on):
             continue
         if wanted.on and port.dv is not None and port.dv.host == plug.host:
             reason = f"the port is still at {plug.host}"
@@ -371,38 +385,6 @@ def _farewell(sight: MachineSight, policy: PortPolicy) -> Iterator[Action]:
             yield Wait(state="DRAINING", seconds=policy.linger - sight.gone_for, reason="the VM may come back")
         else:
             yield DeleteVm(vm=VirtualMachineId(sight.id), reason="the VM has no card in a network of Contrail")
-
-
-# -- values ---------------------------------------------------------------------------------------------------------
-
-
-def agent_port(port: PortSight, wanted: WantedPort, vmi: Vmi, *, vlan: int, name: str) -> VRouterPort | str:
-    """What the VRouterAgent is told, or why it must not be."""
-    first: dict[str, Address] = {}
-    for iip in sorted(port.iips, key=lambda each: str(each.uuid)):
-        if iip.address is not None and not iip.service and not iip.secondary:
-            first.setdefault("v4" if iip.address.version == 4 else "v6", iip.address)
-    v4, v6 = first.get("v4"), first.get("v6")
-    try:
-        return VRouterPort(
-            id=vmi.uuid,
-            vm=port.id.vm,
-            network=wanted.network,
-            project=wanted.project,
-            name=name,
-            mac=wanted.mac,
-            vlan=vlan,
-            ip=v4 if v4 is not None and v4.version == 4 else None,
-            ip6=v6 if v6 is not None and v6.version == 6 else None,
-        )
-    except InvalidArgument as error:
-        return str(error)
-
-
-def digest_of(values: VRouterPort) -> str:
-    """Of everything that needs a new plug when it changes; a name does not."""
-    body = {key: value for key, value in values.body().items() if key not in ("display-name", "link-state")}
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _no_host(wanted: WantedPort, host: HostSight | None) -> str:

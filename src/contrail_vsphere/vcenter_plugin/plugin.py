@@ -51,8 +51,9 @@ from contrail_vsphere.vsphere.vcenter import VCenter
 EVENTS = (
     "DvsPortReconfiguredEvent", "DvsPortConnectedEvent", "DvsPortDisconnectedEvent", "DvsPortBlockedEvent",
     "DvsPortUnblockedEvent", "DvsPortDeletedEvent", "DvsPortLeavePortgroupEvent", "DvsPortJoinPortgroupEvent",
+    *BEGINS, *FAILS,
 )  # fmt: skip
-"""Events after which the ports they name are read again."""
+"""Events after which the ports they name are read again, and those that tell of moves."""
 ROLE_BLOB = "net.juniper.contrail.role"
 """On the ContrailVMs' own trunk, whose range is everybody's."""
 SWEEP = 300.0
@@ -244,7 +245,6 @@ class VCenterPlugin:
         """Read the ports of all port groups of ours, and of others whose ports may have VLANs of their own."""
         await self._read_ports()
 
-    async def _read_ports(self) -> None:
     async def adopt(self, networks: Collection[str] = ()) -> Migration:
         """Take over what predecessors left for these networks (none: all selected); returns what that was.
 
@@ -262,6 +262,7 @@ class VCenterPlugin:
         self.controller.mark_all()
         return found
 
+    async def _read_ports(self) -> None:
         scope, inventory = self.options.scope, self.vcenter.inventory
         hosts = {host.id for host in inventory.hosts.values() if scope.serves(host)} if not scope.whole else set()
         if not scope.whole and not hosts:
@@ -289,6 +290,11 @@ class VCenterPlugin:
                 self.book.doubt(event.dvs, key)
                 port = self.book.get(event.dvs, key)
                 self.controller.port_changed(port, port)
+        moving = self.observed.moves.hear(event)
+        vm = self.vcenter.inventory.vms.get(moving) if moving is not None else None
+        instance = instance_of(vm) if vm is not None else None
+        if instance is not None:
+            self.controller.machines.mark(instance)
 
     def _port_changed(self, before: DvPort | None, after: DvPort | None) -> None:
         """Keep the VLAN table true to what switches show, then look at the VMs."""

@@ -70,6 +70,10 @@ class MachineSight:
     gone_for: float = 0.0
     blind: str = ""
     """Why absence proves nothing now; empty when all that is missing is really gone."""
+    destination: HostId | None = None
+    """Where it is on its way to."""
+    destination_for: float = 0.0
+    """Seconds for which that is believed."""
     cards: tuple[tuple[VmId, frozenset[tuple[int, NetworkId]]], ...] = ()
     """Every VM that vCenter shows with this instance UUID, with its cards on switches (device key, port group)."""
     twins: tuple[str, ...] = ()

@@ -120,26 +120,37 @@ class VlanTable:
         return True
 
     def allocate(
-        self, port: PortId, host: HostId, *, domain: Collection[HostId] = (), prefer: int | None = None, at: float
+        self,
+        port: PortId,
+        host: HostId,
+        *,
+        domain: Collection[HostId] = (),
+        prefer: int | None = None,
+        keep: bool = False,
+        at: float,
     ) -> int:
         """The port's VLAN on the host: the one it holds, else ``prefer``, else a new one.
 
-        ``domain``: hosts it may move to; a VLAN that is free on all of them is chosen first. OutOfResources when the
-        host has none left.
+        ``domain``: hosts it may move to; a VLAN that is free on all of them is chosen first, then one that is free
+        wherever the port holds another. ``keep``: ``prefer`` is taken although another host of the domain uses it,
+        because a change would interrupt the port. OutOfResources when the host has none left.
         """
         held = self._held.get(port, {}).get(host)
         if held is not None:
             return held
         place = self._place(host, at)
-        if prefer is not None and self._is_free(place, prefer):
+        elsewhere = [self._place(each, at) for each in domain if each != host and each in self._places]
+        alone = keep or all(prefer not in each.owners or each.owners[prefer] == port for each in elsewhere)
+        if prefer is not None and alone and self._is_free(place, prefer):
             self._claim(port, host, prefer)
             return prefer
         taken = self._reserved | place.taken
-        widely = taken
-        for each in domain:
-            if each in self._places:
-                widely |= self._place(each, at).taken
-        for forbidden in (widely, taken):
+        widely, nearby = taken, taken
+        for other in elsewhere:
+            widely |= other.taken
+        for each in self._held.get(port, {}):
+            nearby |= self._place(each, at).taken
+        for forbidden in (widely, nearby, taken):
             free = _ALL & ~forbidden
             if free:
                 lowest = (free & -free).bit_length() - 1
@@ -149,6 +160,13 @@ class VlanTable:
             f"no VLAN is left on {host}: {len(place.owners)} in use, {len(place.resting)} resting",
             hint="move VMs to other hosts, or release reserved VLANs in [plugin]",
         )
+
+    def renumber(self, port: PortId, host: HostId, vlan: int, *, at: float) -> bool:
+        """Exchange what the port holds on the host for this VLAN; False if that is not free there."""
+        if not self._is_free(self._place(host, at), vlan) or self.free(port, host, at=at) is None:
+            return False
+        self._claim(port, host, vlan)
+        return True
 
     def free(self, port: PortId, host: HostId, *, at: float) -> int | None:
         """The port gives its VLAN on the host up, and it rests; returns it, None if it held none."""

@@ -46,7 +46,7 @@ from contrail_vsphere.engine.health import HealthBook
 from contrail_vsphere.engine.journal import RecordStore
 from contrail_vsphere.engine.leader import AlwaysLeader, Leader
 from contrail_vsphere.model.eam import EAM_KEY, Agency, EamFeatures
-from contrail_vsphere.model.errors import ContrailVsphereError, NotFound
+from contrail_vsphere.model.errors import Conflict, ContrailVsphereError, NotFound
 from contrail_vsphere.model.ids import AgencyId, HostId, VmId
 from contrail_vsphere.model.inventory import Change, VirtualMachine
 from contrail_vsphere.model.protocols import HostEntry, ReadinessState
@@ -283,7 +283,12 @@ class ContrailVmManager:
 
         Raises Conflict when another process leads, Unreachable when nobody can tell.
         """
-        await self._journal.durable()
+        try:
+            await self._journal.durable()
+        except Conflict:
+            # The journal knows of a new reign before the leader does: let it hear, so that ours ends.
+            await self._fence.confirm()
+            raise
         await self._fence.confirm()
 
     # -- life ---------------------------------------------------------------------------------------------------

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random as random_module
-import uuid
 from typing import Final, Self
 
 from contrail_vsphere.engine.backoff import Backoff
@@ -40,7 +39,9 @@ class ZooKeeperLeader:
         self._path, self._epoch_path = path.rstrip("/"), f"{path.rstrip('/')}.epoch"
         self._name = name
         self._random = random or random_module.Random()
-        self._mark = f"_c_{uuid.uuid4()}-latch-"
+        # The client's, not this candidacy's: a node that an earlier one could not delete, because ZooKeeper was away,
+        # lives as long as the session, and we would stand behind it for ever.
+        self._mark = f"_c_{zookeeper.identity}-latch-"
         self._epoch = 0
         self._leads, self._over = asyncio.Event(), asyncio.Event()
         self._over.set()

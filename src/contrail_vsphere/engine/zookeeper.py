@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,8 @@ class ZooKeeper:
 
     def __init__(self, servers: ZooKeeperServers, *, deadline: float = 15.0) -> None:
         self.servers = servers
+        self.identity = str(uuid.uuid4())
+        """Of this client, whatever sessions it has one after the other."""
         self._deadline = deadline
         self._client: Any = None
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -118,5 +118,9 @@ class TwoManagers(Scene):
         return max(leaders or [self.a], key=lambda each: each.reigns.epoch).reigns.acting
 
     def describe(self) -> str:
-        members = [f"{m.name}: leads={m.reigns.leads} {m.reigns.not_ready()} {m.calls}" for m in vars(self).values() if isinstance(m, Member)]
+        members = [
+            f"{m.name}: leads={m.reigns.leads} {m.reigns.not_ready()} {m.calls}"
+            for m in vars(self).values()
+            if isinstance(m, Member)
+        ]
         return "\n".join([*members, *self.vcenter_lines()])

@@ -346,9 +346,9 @@ def _publish_identity(
 
 
 def _hosts(listen: Address, advertised: str) -> list[str]:
-    """The names a listener's certificate bears: the advertised one first."""
-    named = urlsplit(advertised).hostname
-    return list(dict.fromkeys(name for name in (named, listen.host) if name and name not in ("0.0.0.0", "::")))  # noqa: S104
+    """The name a listener's certificate bears: the advertised one alone, which several managers may share."""
+    named = urlsplit(advertised).hostname or listen.host
+    return [named] if named not in ("0.0.0.0", "::") else []  # noqa: S104
 
 
 async def _start_listener(start: Callable[[], Any], key: str, listen: Address) -> None:

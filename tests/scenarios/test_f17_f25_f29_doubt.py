@@ -49,6 +49,15 @@ async def test_f17_the_overlay_port_group_that_somebody_deleted_is_made_again(sc
         assert boots == {vm: vm.boot_time for vm in boots} and lab.resolves() == 0, "while they run"
 
 
+async def test_f17_a_host_that_vcenter_does_not_reach_for_a_while_is_not_put_on_hold(scene):
+    async with scene(hosts=2, deploy=False) as lab:
+        before = lab.vcenter.calls["ReconfigVM_Task"]
+        lab.fault(method="ReconfigVM_Task", fault="HostCommunication", times=12)
+        lab.apply(lab._text)
+        await lab.heals(seconds=3600)
+        assert lab.vcenter.calls["ReconfigVM_Task"] - before >= 12
+
+
 def administrator(lab):
     return VCenter(lab._endpoint, PasswordLogin(lab.vcenter.ready["username"], lab.vcenter.ready["password"]))
 

@@ -51,6 +51,7 @@ from contrail_vsphere.contrailvm.vm_spec import (
     POOL_READ,
     READ,
     pool_spec,
+    product_version,
     reconfigure_spec,
     same_allocations,
     trunk_spec,
@@ -293,13 +294,16 @@ class Applier:
         if action.hook is not None:
             work = HookWork(vm=action.vm, hook=action.hook, at=self.now())
             record = replace(self.notebook.host(key, action.host), prepared=work)
-            build = self._build_of(key)
+            build = self._build_of(key, version=product_version(config))
             if action.hook == "provisioned" and build is not None:
                 record = record.with_built(action.vm, build)
             self.notebook.put_host(key, action.host, record)
 
-    def _build_of(self, key: Key) -> Build | None:
-        """What EAM makes ContrailVMs from now, by its own configuration; None where that is neither old nor new."""
+    def _build_of(self, key: Key, *, version: str) -> Build | None:
+        """What a ContrailVM in its hook was made from, else what EAM makes them from now; None where it is neither.
+
+        ``version`` is what the VM itself says: EAM may have begun it before it was given another package.
+        """
         desired, offer = self.notebook.desired.get(key), self.notebook.offers.get(key)
         marked = marked_agencies(self.readings.by_id.values(), solution_id=self.solution_id, key=key)
         entry = marked[0].agency.config.agents[0] if marked and marked[0].agency.config.agents else None
@@ -307,6 +311,10 @@ class Applier:
             return None
         wanted, rollout = build_of(desired), self.notebook.rollouts.get(key.deployment)
         before = rollout.build_before(key) if rollout is not None and rollout.active else None
+        if before is not None and before.package.version != wanted.package.version:
+            said = [each for each in (wanted, before) if each.package.version == version]
+            if said:
+                return said[0]
         is_wanted = offer is not None and offer.digest == wanted.package.digest and offer.url == entry.ovf_url
         if before is None or before.package.digest != wanted.package.digest:
             return wanted if is_wanted else before
@@ -359,13 +367,21 @@ class Applier:
 
     @contextmanager
     def _attempt(self, key: Key, host: HostId, kind: AttemptKind, what: str) -> Iterator[None]:
-        """In the journal before the action, and again at its end: a death in between leaves it open, and uncounted."""
+        """In the journal before the action, and again at its end.
+
+        A death in between leaves it open, and uncounted; and so does what passes (vCenter or a host is away, another
+        task holds the VM): it says nothing of the ContrailVM.
+        """
         attempt = Attempt(kind=kind, what=what, at=self.now(), open=True)
         self.notebook.put_host(key, host, self.notebook.host(key, host).with_attempt(attempt))
         try:
             yield
-        finally:
+        except TransientError:
+            raise
+        except BaseException:
             self._ended(key, host, attempt)
+            raise
+        self._ended(key, host, attempt)
 
     def _ended(self, key: Key, host: HostId, attempt: Attempt) -> None:
         record = self.notebook.host(key, host)

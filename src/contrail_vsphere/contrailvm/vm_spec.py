@@ -15,10 +15,22 @@ from contrail_vsphere.model.ids import DvsId, NetworkId
 from contrail_vsphere.model.inventory import Dvs, Network
 from contrail_vsphere.wire.soap.types import vim
 
-READ = ("config.hardware.device", "config.vAppConfig.property", "config.changeVersion", "config.instanceUuid")
-"""Property paths that ``reconfigure_spec`` needs."""
+READ = (
+    "config.hardware.device",
+    "config.vAppConfig.property",
+    "config.vAppConfig.product",
+    "config.changeVersion",
+    "config.instanceUuid",
+)
+"""Property paths that ``reconfigure_spec`` and ``product_version`` need."""
 POOL_READ = ("config.cpuAllocation", "config.memoryAllocation")
 """Property paths that ``same_allocations`` needs."""
+
+
+def product_version(config: Mapping[str, Any]) -> str:
+    """``ProductSection/Version`` of the OVF package that the VM was deployed from; empty where it says none."""
+    products = config.get("config.vAppConfig.product") or ()
+    return next((str(each.version) for each in products if each.version), "")
 
 
 def reconfigure_spec(

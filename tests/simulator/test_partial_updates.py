@@ -2,6 +2,7 @@
 
 import pytest
 from foreign import connect, run
+from pyVim.task import WaitForTask
 from pyVmomi import vim, vmodl
 
 PC = vmodl.query.PropertyCollector
@@ -50,5 +51,59 @@ async def test_nested_changes_are_named(vcenter):
             "config.hardware.device"
         }
         assert task.info.entity == vm
+
+    await run(work)
+
+
+def card(operation, key, network):
+    backing = vim.vm.device.VirtualEthernetCard.NetworkBackingInfo(deviceName=network)
+    device = vim.vm.device.VirtualVmxnet3(key=key, backing=backing)
+    return vim.vm.ConfigSpec(deviceChange=[vim.vm.device.VirtualDeviceSpec(operation=operation, device=device)])
+
+
+async def test_elements_of_arrays_are_named_by_their_keys(vcenter):
+    def work():
+        service = connect(vcenter.ready)
+        content = service.content
+        collector = content.propertyCollector.CreatePropertyCollector()
+        vm = content.searchIndex.FindByInventoryPath("DC0/vm/vm-0000")
+        paths = ["config.hardware.device", "config.extraConfig", "config.hardware.device[4001].macAddress"]
+        spec = PC.FilterSpec(
+            propSet=[PC.PropertySpec(type=vim.VirtualMachine, pathSet=paths)], objectSet=[PC.ObjectSpec(obj=vm)]
+        )
+        collector.CreateFilter(spec, True)
+        version = collector.WaitForUpdatesEx("", PC.WaitOptions(maxWaitSeconds=5)).version
+
+        def told(change, at):
+            """Name, operation and value of what a change brings, all of it."""
+            WaitForTask(vm.Reconfigure(change))
+            found, latest = [], at
+            while update := collector.WaitForUpdatesEx(latest, PC.WaitOptions(maxWaitSeconds=0)):
+                found += update.filterSet[0].objectSet[0].changeSet
+                latest = update.version
+            return latest, {(item.name, item.op): item.val for item in found}
+
+        version, news = told(card("add", -1, "VM Network"), version)
+        mac = news["config.hardware.device[4001].macAddress", "assign"]
+        added = news["config.hardware.device[4001]", "add"]
+        assert (added.macAddress, added.backing.deviceName) == (mac, "VM Network")
+        controller = news["config.hardware.device[100]", "assign"]
+        assert 4001 in controller.device
+        assert len(news) == 3
+        before = version
+        version, news = told(card("edit", 4001, "mgmt"), version)
+        assert news["config.hardware.device[4001]", "assign"].backing.deviceName == "mgmt"
+        extra = vim.vm.ConfigSpec(extraConfig=[vim.option.OptionValue(key="guestinfo.a", value="1")])
+        version, news = told(extra, version)
+        assert [item.value for item in news["config.extraConfig", "assign"]] == ["1"], "there was none before"
+        extra.extraConfig[0].value = "2"
+        version, news = told(extra, version)
+        assert news['config.extraConfig["guestinfo.a"]', "assign"].value == "2"
+        version, news = told(card("remove", 4001, "mgmt"), version)
+        assert news["config.hardware.device[4001]", "remove"] is None
+        # Who comes back with an older version, because answers were lost, is told all of the array.
+        _, news = told(vim.vm.ConfigSpec(annotation="x"), before)
+        assert 4001 not in {device.key for device in news["config.hardware.device", "assign"]}
+        assert 4000 in {device.key for device in news["config.hardware.device", "assign"]}
 
     await run(work)

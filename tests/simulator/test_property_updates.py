@@ -1,8 +1,10 @@
 """What a client makes of its updates equals what it would read afresh, whatever happens and however it asks."""
 
 import asyncio
+import copy
 import random
 import re
+import xml.etree.ElementTree as ElementTree
 from types import SimpleNamespace
 
 import pytest
@@ -54,7 +56,8 @@ PATHS = {
 class Client:
     """Keeps what the updates told: object -> path -> text of the value."""
 
-    def __init__(self, simulator):
+    def __init__(self, simulator, *, partial=False):
+        self.partial = partial
         self.simulator, self.world = simulator, simulator.world
         now = self.world.clock.now()
         self.session = Session(
@@ -71,7 +74,7 @@ class Client:
             objectSet=[PC.ObjectSpec(obj=root, skip=skip, selectSet=list(steps))],
         )
         self.spec = spec
-        return self.collector.create_filter(self.call, spec=spec, partialUpdates=False)
+        return self.collector.create_filter(self.call, spec=spec, partialUpdates=self.partial)
 
     def view(self, kinds, container="group-d1", recursive=True):
         manager = self.world.get("ViewManager")
@@ -98,11 +101,27 @@ class Client:
             if item.kind == "enter":
                 self.known[moid] = {}
             for change in item.changeSet:
-                name, value = re.fullmatch(
-                    r"<changeSet><name>(.*?)</name><op>assign</op>(.*)</changeSet>", change, re.DOTALL
+                name, operation, value = re.fullmatch(
+                    r"<changeSet><name>(.*?)</name><op>(.*?)</op>(.*)</changeSet>", change, re.DOTALL
                 ).groups()
-                self.known[moid][name] = value
+                if operation == "assign" and not name.endswith("]"):
+                    self.known[moid][name] = value
+                else:
+                    self.element(self.known[moid], name, operation, value)
         return update
+
+    @staticmethod
+    def element(known, name, operation, value):
+        """An element of an array came, changed or went."""
+        path, _, key = name.rpartition("[")
+        array = elements(known[path])
+        assert (f"[{key}" in array) is (operation != "add")
+        array.pop(f"[{key}", None)
+        if operation != "remove":
+            ((given, found),) = elements(f"<val>{value}</val>").items()
+            array[given] = found
+            assert given == f"[{key}"
+        known[path] = array
 
     async def settle(self, most=None):
         while await self.poll(most):
@@ -119,6 +138,24 @@ class Client:
 
     def believed(self):
         return {moid: {k: v for k, v in values.items() if v} for moid, values in self.known.items()}
+
+
+def elements(array):
+    """An array as XML: its elements by their keys."""
+    if isinstance(array, dict):
+        return array
+    bound = array.replace("<val", '<val xmlns:xsi="x" xmlns:xsd="y"', 1)
+    found = {}
+    for item in ElementTree.fromstring(bound):
+        key = item.findtext("key")
+        found[f"[{key}]" if key.lstrip("-").isdigit() else f'["{key}"]'] = plain(item)
+    return found
+
+
+def plain(item):
+    """An element without its own name, which is another one in an array than alone."""
+    kind = item.get("{x}type") or item.tag
+    return (kind, item.text or "", [(child.tag, plain(child)) for child in item])
 
 
 async def prepared(**options):
@@ -173,6 +210,7 @@ async def step(simulator, action, choice):
         "regroup": lambda: regroup(world, choice),
         "ungroup": lambda: call(chosen_group(world, choice), "Destroy_Task"),
         "ports": lambda: write_port(world, choice),
+        "card": lambda: cards(vm, choice),
     }
     try:
         await asyncio.wait_for(verbs[action](), 5)
@@ -201,6 +239,17 @@ async def plug(world, vm, choice):
         key=4000, backing=vim.vm.device.VirtualEthernetCard.DistributedVirtualPortBackingInfo(port=port)
     )
     change = vim.vm.device.VirtualDeviceSpec(operation="edit", device=card)
+    await call(vm, "ReconfigVM_Task", spec=vim.vm.ConfigSpec(deviceChange=[change]))
+
+
+async def cards(vm, choice):
+    """A card more, or the last one less."""
+    kind = vim.vm.device
+    if choice % 2 and len(vm.nics) > 1:
+        change = kind.VirtualDeviceSpec(operation="remove", device=kind.VirtualVmxnet3(key=vm.nics[-1].key))
+    else:
+        backing = kind.VirtualEthernetCard.NetworkBackingInfo(deviceName="VM Network")
+        change = kind.VirtualDeviceSpec(operation="add", device=kind.VirtualVmxnet3(key=-1, backing=backing))
     await call(vm, "ReconfigVM_Task", spec=vim.vm.ConfigSpec(deviceChange=[change]))
 
 
@@ -239,7 +288,7 @@ def check_ports(world):
         assert (port.vm, port.nic_key, port.cookie) == (vm, nic.key, nic.connection_cookie)
 
 
-OF_VMS = ["on", "off", "suspend", "rename", "delete", "move", "snapshot", "revert", "forget", "plug"]
+OF_VMS = ["on", "off", "suspend", "rename", "delete", "move", "snapshot", "revert", "forget", "plug", "card"]
 OF_GROUPS = ["group", "regroup", "ungroup", "ports"]
 ACTIONS = [
     *OF_VMS,
@@ -275,6 +324,47 @@ async def test_random_walk_leaves_every_client_with_what_a_fresh_read_shows(seed
         for client in (by_view, by_type, by_walk):
             await client.settle(most=3)
             assert client.believed() == client.fresh()
+        assert not simulator.world.defects
+    finally:
+        await simulator.stop()
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("seed", range(6))
+async def test_a_client_with_partial_updates_puts_its_arrays_together(seed):
+    chance = random.Random(seed)
+    simulator = await prepared(seed=seed)
+    paths = {vim.VirtualMachine: ["name", "config.hardware.device", "config.extraConfig", "runtime.host"]}
+    names = 0
+    try:
+        client = Client(simulator, partial=True)
+        client.over_view(client.view([vim.VirtualMachine]), paths)
+        earlier = []
+        for _ in range(60):
+            await step(simulator, chance.choice([*OF_VMS, *OF_GROUPS, "create", "plug", "card"]), chance.randrange(100))
+            if chance.random() < 0.2:
+                earlier.append((client.version, copy.deepcopy(client.known)))
+            if earlier and chance.random() < 0.2:  # the answers since then were lost
+                client.version, client.known = earlier.pop()
+            while chance.random() < 0.7:
+                update = await client.poll(most=chance.choice([None, 1, 2]))
+                if update is False:
+                    break
+                names += sum(
+                    "[" in change for part in update.filterSet for item in part.objectSet for change in item.changeSet
+                )
+                if update.truncated:
+                    await client.settle()
+        await client.settle()
+        fresh = client.fresh()
+        for moid, values in client.believed().items():
+            for path, value in values.items():
+                if path in ("config.hardware.device", "config.extraConfig"):
+                    assert elements(value) == elements(fresh[moid][path])
+                else:
+                    assert value == fresh[moid][path]
+        assert client.known.keys() == fresh.keys()
+        assert names
         assert not simulator.world.defects
     finally:
         await simulator.stop()

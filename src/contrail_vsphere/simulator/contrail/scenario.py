@@ -75,7 +75,7 @@ class Scenario:
     def create_network(
         self, name: str, prefix: str = "", *, project: str = PROJECT, external_ipam: bool = False, **fields: Any
     ) -> ApiObject:
-        """A network with at most one subnet (``10.1.0.0/16``), in a project that is made if it is not there."""
+        """A network, in a project that is made if it is not there; ``prefix``: its subnets, between commas."""
         try:
             owner = self.find("project", project)
         except LookupError:
@@ -190,11 +190,14 @@ class Scenario:
         raise LookupError(f"there is no parent {joined(parent)} for a {type_name}")
 
     def _subnet(self, project: ApiObject, prefix: str) -> Mapping[str, Any]:
-        address, _, length = prefix.partition("/")
         ipams = self._store.children(project.uuid, "network-ipam")
         ipam = ipams[0] if ipams else self.create("network-ipam", (*project.fq_name, f"{project.name}-ipam"))
-        subnet = {"subnet": {"ip_prefix": address, "ip_prefix_len": int(length)}, "addr_from_start": True}
-        return {"to": list(ipam.fq_name), "attr": {"ipam_subnets": [subnet]}}
+        parts = [each.strip().partition("/") for each in prefix.split(",")]
+        subnets = [
+            {"subnet": {"ip_prefix": address, "ip_prefix_len": int(length)}, "addr_from_start": True}
+            for address, _, length in parts
+        ]
+        return {"to": list(ipam.fq_name), "attr": {"ipam_subnets": subnets}}
 
 
 def _default_rules(project: ApiObject) -> dict[str, Any]:

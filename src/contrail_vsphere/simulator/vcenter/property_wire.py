@@ -33,10 +33,15 @@ def changes(entity: Entity, paths: Iterable[str], version: str, *, unset_too: bo
     for path in paths:
         value, failed = _value(entity, path, version)
         if value or (unset_too and failed is None):
-            changed.append(Raw(f"<changeSet><name>{_escape(path)}</name><op>assign</op>{value}</changeSet>"))
+            changed.append(change(path, "assign", value))
         elif failed is not None:
             missing.append(failed)
     return changed, missing
+
+
+def change(path: str, operation: str, value: str) -> Raw:
+    """A PropertyChange with that ``<val>`` element, or none."""
+    return Raw(f"<changeSet><name>{_escape(path)}</name><op>{operation}</op>{value}</changeSet>")
 
 
 def _escape(path: str) -> str:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from contrail_vsphere.simulator.core.entity import Entity
 from contrail_vsphere.simulator.core.paths import overlapping, within
 from contrail_vsphere.simulator.core.world import Committed, JournalLostError, World
+from contrail_vsphere.simulator.vcenter.array_changes import ToldArrays
 from contrail_vsphere.simulator.vcenter.property_filter import PropertyFilter
 from contrail_vsphere.simulator.vcenter.property_wire import changes
 from contrail_vsphere.wire.soap.fault import SoapFault
@@ -60,11 +61,12 @@ class UpdateStream:
     filters: dict[str, PropertyFilter] = field(default_factory=dict)
     _last: int = 0
     _marks: OrderedDict[str, Mark] = field(default_factory=OrderedDict)
-    _rest: tuple[str, Mark, list[Delta]] | None = None
-    """Version, final mark and remaining news of a truncated answer."""
+    _rest: tuple[str, Mark, list[Delta], int] | None = None
+    """Version, final mark and remaining news of a truncated answer, and the version that it began at."""
     _index: dict[tuple[type[Entity], str], tuple[tuple[PropertyFilter, tuple[str, ...]], ...]] = field(
         default_factory=dict
     )
+    _arrays: ToldArrays = field(default_factory=ToldArrays)
     _wake: set[asyncio.Event] = field(default_factory=set)
     _cancelled: int = 0
 
@@ -78,6 +80,7 @@ class UpdateStream:
     def forget(self, gone: PropertyFilter) -> None:
         """The filter's session object went."""
         if self.filters.pop(gone.moid, None) is not None:
+            self._arrays.forget(gone.moid)
             self._changed()
 
     def cancel(self) -> None:
@@ -97,10 +100,10 @@ class UpdateStream:
 
         ``most`` objects at a time, None for the page size; 0 for all at once, as the methods without pages answer.
         """
-        mark, rest = self._resume(version)
+        mark, rest, base = self._resume(version)
         most = self.page if most is None else min(most, self.page or most)
         if rest:
-            return self._answer(mark, rest, most, api)
+            return self._answer(mark, rest, most, api, base=base)
         cancelled = self._cancelled
         woken = asyncio.Event()
         stop = self.world.observe(lambda done: woken.set() if self._concerns(done) else None)
@@ -111,7 +114,7 @@ class UpdateStream:
                     woken.clear()
                     news = self._news(mark)
                     if news:
-                        return self._answer(self._mark_now(mark), news, most, api)
+                        return self._answer(self._mark_now(mark), news, most, api, base=base)
                     if seconds is not None and seconds <= 0:
                         return None
                     mark = self._mark_now(mark)
@@ -124,25 +127,26 @@ class UpdateStream:
             self._wake.discard(woken)
             stop()
 
-    def _resume(self, version: str) -> tuple[Mark, list[Delta]]:
+    def _resume(self, version: str) -> tuple[Mark, list[Delta], int]:
         rest, self._rest = self._rest, None
         if not version:
-            return Mark(), []
+            return Mark(), [], 0
         if rest is not None and rest[0] == version:
-            return rest[1], rest[2]
+            return rest[1:]
         mark = self._marks.get(version)
         if mark is None:
             raise _invalid_version(version)
-        return mark, []
+        return mark, [], int(version)
 
-    def _answer(self, mark: Mark, news: list[Delta], most: int | None, api: str) -> Any:
-        """A page of the news, read now; what is left is kept for the next call."""
+    def _answer(self, mark: Mark, news: list[Delta], most: int | None, api: str, *, base: int) -> Any:
+        """A page of the news since version ``base``, read now; what is left is kept for the next call."""
         most = most or len(news)
         page, rest = news[:most], news[most:]
         by_filter: dict[str, list[Any]] = {}
         unseen = set(mark.unseen)
+        self._last += 1
         for delta in page:
-            written = self._write(delta, api)
+            written = self._write(delta, api, base)
             if written is None:
                 if delta.kind == "enter":
                     unseen.add((delta.filter.moid, delta.entity.moid))
@@ -150,10 +154,9 @@ class UpdateStream:
                 unseen.discard((delta.filter.moid, delta.entity.moid))
                 by_filter.setdefault(delta.filter.moid, []).append(written)
         mark = Mark(mark.seq, mark.filters, frozenset(unseen))
-        self._last += 1
         version = str(self._last)
         if rest:
-            self._rest = (version, mark, rest)
+            self._rest = (version, mark, rest, base)
         else:
             self._marks[version] = mark
             while len(self._marks) > KEPT_VERSIONS:
@@ -166,14 +169,35 @@ class UpdateStream:
         ]
         return build(kind.UpdateSet, version=version, filterSet=sets, truncated=bool(rest))
 
-    def _write(self, delta: Delta, api: str) -> Any:
+    def _write(self, delta: Delta, api: str, base: int) -> Any:
         kind = vmodl.query.PropertyCollector.ObjectUpdate
         if delta.kind == "leave":
             return build(kind, kind="leave", obj=delta.entity)
         if delta.entity.moid not in delta.filter.members:
             return None
-        changed, missing = changes(delta.entity, delta.paths, api, unset_too=delta.kind == "modify")
-        return build(kind, kind=delta.kind, obj=delta.entity, changeSet=changed, missingSet=missing)
+        inside: list[Any] = []
+        whole = delta.paths
+        if delta.filter.partial_updates:
+            inside, whole = self._within_arrays(delta, api, base)
+        changed, missing = changes(delta.entity, whole, api, unset_too=delta.kind == "modify")
+        if delta.kind == "modify" and not (inside or changed or missing):
+            return None
+        return build(kind, kind=delta.kind, obj=delta.entity, changeSet=[*inside, *changed], missingSet=missing)
+
+    def _within_arrays(self, delta: Delta, api: str, base: int) -> tuple[list[Any], tuple[str, ...]]:
+        """Changes of single elements, and the paths that are told whole."""
+        moid, entity = delta.filter.moid, delta.entity
+        if delta.kind == "enter":
+            self._arrays.entered(moid, entity, delta.paths, version=self._last, api=api)
+            return [], delta.paths
+        inside, whole = [], []
+        for path in delta.paths:
+            told = self._arrays.changed(moid, entity, path, base=base, version=self._last, api=api)
+            if told is None:
+                whole.append(path)
+            else:
+                inside += told
+        return inside, tuple(whole)
 
     # -- news ---------------------------------------------------------------------------------------------------
 
@@ -196,12 +220,7 @@ class UpdateStream:
                 came, back, went = moved[moid]
                 news.extend(_entering(item, came))
                 news.extend(Delta(item, entity, "modify", item.paths(entity)) for entity in back.values())
-                news.extend(
-                    Delta(
-                        item, item.members[key], "modify", _outermost(paths) if item.partial_updates else tuple(paths)
-                    )
-                    for key, paths in modified[moid].items()
-                )
+                news.extend(_modifying(item, modified[moid]))
                 news.extend(Delta(item, entity, "leave") for entity in went.values())
         return news
 
@@ -251,10 +270,19 @@ def _told(item: PropertyFilter, wanted: tuple[str, ...], changed: str) -> tuple[
     return tuple(dict.fromkeys(changed if len(changed) > len(path) else path for path in seen))
 
 
-def _outermost(paths: Iterable[str]) -> tuple[str, ...]:
-    """Without paths that lie within others of them."""
-    found = list(paths)
-    return tuple(path for path in found if not any(path != other and within(path, other) for other in found))
+def _modifying(item: PropertyFilter, modified: Mapping[str, Iterable[str]]) -> list[Delta]:
+    """With partial updates, what lies within something else that changed is told with it, unless it was asked for."""
+    if not item.partial_updates:
+        return [Delta(item, item.members[moid], "modify", tuple(paths)) for moid, paths in modified.items()]
+    found = []
+    for moid, paths in modified.items():
+        entity, told = item.members[moid], list(paths)
+        asked = item.paths(entity)
+        kept = [
+            path for path in told if path in asked or not any(path != other and within(path, other) for other in told)
+        ]
+        found.append(Delta(item, entity, "modify", tuple(kept)))
+    return found
 
 
 def _entering(item: PropertyFilter, members: Mapping[str, Entity]) -> list[Delta]:

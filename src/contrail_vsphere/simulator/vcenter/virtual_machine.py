@@ -102,6 +102,7 @@ class VirtualMachine(Snapshotted):
         "tools_running": ("guest", "summary.guest"),
         "heartbeat": ("guestHeartbeatStatus", "summary.quickStats.guestHeartbeatStatus"),
         "guest_ip": ("guest.ipAddress", "guest.net", "summary.guest.ipAddress"),
+        "guest_addresses": ("guest.net",),
         "guest_hostname": ("guest.hostName", "summary.guest.hostName"),
     }
 
@@ -156,6 +157,8 @@ class VirtualMachine(Snapshotted):
     tools_running: bool = False
     heartbeat: str = "gray"
     guest_ip: str = ""
+    guest_addresses: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    """Addresses of cards, by device key, where the guest has others than ``guest_ip`` on its first one."""
     guest_hostname: str = ""
 
     esx_agent: bool = False

@@ -196,7 +196,7 @@ def guest(vm: VirtualMachine) -> Any:
 
 
 def _guest_nics(vm: VirtualMachine) -> list[Any]:
-    """The address that Tools report is that of the first card."""
+    """What Tools report: of the first card ``guest_ip``, unless more was said of each card."""
     return [
         data_object(
             vim.vm.GuestInfo.NicInfo,
@@ -204,7 +204,7 @@ def _guest_nics(vm: VirtualMachine) -> list[Any]:
             macAddress=nic.mac,
             connected=nic.connected,
             deviceConfigId=nic.key,
-            ipAddress=[vm.guest_ip] if index == 0 and vm.guest_ip else [],
+            ipAddress=list(vm.guest_addresses.get(nic.key, (vm.guest_ip,) if index == 0 and vm.guest_ip else ())),
         )
         for index, nic in enumerate(vm.nics)
     ]

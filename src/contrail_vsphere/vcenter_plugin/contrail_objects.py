@@ -12,7 +12,7 @@ from contrail_vsphere.contrail.config_api import ConfigApi
 from contrail_vsphere.contrail.inventory import ContrailInventory
 from contrail_vsphere.contrail.writer import ContrailWriter
 from contrail_vsphere.model.contrail import ContrailVm, InstanceIp, VirtualNetwork, Vmi
-from contrail_vsphere.model.errors import InvalidState, NotFound
+from contrail_vsphere.model.errors import AlreadyExists, InvalidState, NotFound
 from contrail_vsphere.model.ids import IipId, VirtualMachineId, VmiId, VnId
 from contrail_vsphere.vcenter_plugin.actions import AdoptVmi, CreateIip, CreateVmi, EnsureVm
 from contrail_vsphere.vcenter_plugin.identity import CREATOR, PREDECESSORS
@@ -82,20 +82,28 @@ class MachineObjects:
         await self._writer.set_macs(self._vmi(vmi), (mac,))
 
     async def create_iip(self, action: CreateIip) -> None:
-        """Make it and read which address it got. OutOfResources when the network has none left."""
+        """Make it and read which address it got.
+
+        AlreadyExists when somebody else has the address, OutOfResources when the network has none left.
+        """
         self._network(action.network)
         self._vmi(action.vmi)
-        made = await self._writer.create_instance_ip(
-            InstanceIp(
-                uuid=action.iip,
-                name=str(action.iip),
-                address=action.address,
-                family=action.family,
-                network=action.network,
-                vmis=(action.vmi,),
-                display_name=action.name,
-            )
+        wanted = InstanceIp(
+            uuid=action.iip,
+            name=str(action.iip),
+            address=action.address,
+            family=action.family,
+            network=action.network,
+            vmis=(action.vmi,),
+            display_name=action.name,
         )
+        try:
+            made = await self._writer.create_instance_ip(wanted)
+        except AlreadyExists as error:
+            hint = "give the guest another address, or delete the instance IP that has it"
+            raise AlreadyExists(
+                f"{action.address or 'its address'} cannot be had: {error.message}", hint=hint
+            ) from error
         if made.vmis != (action.vmi,):
             raise InvalidState(f"instance IP {action.iip} is not of interface {action.vmi}")
 

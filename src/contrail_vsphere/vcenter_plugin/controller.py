@@ -217,6 +217,7 @@ class PluginController:
             if sight is None:
                 self._states.pop(machine, None)
                 return Done()
+            self._follow_guest(sight)
             actions = plan_machine(sight, self.port_policy)
             self._note(sight, actions)
             work = [each for each in actions if not isinstance(each, Wait) and each.track not in failed]
@@ -233,6 +234,13 @@ class PluginController:
             self._note_plugs(work, failed)
         _raise_first(failed)
         return RequeueAfter(0.1, reason="there is more to do")
+
+    def _follow_guest(self, sight: MachineSight) -> None:
+        """Ask for the addresses of a guest as long as it has a card in a network whose guests bring their own."""
+        cards = [port for port in sight.ports if port.wanted is not None]
+        brings = any(port.network is not None and port.network.external_ipam for port in cards)
+        for vm in {port.wanted.vm for port in cards if port.wanted is not None}:
+            self.observed.guests.follow(vm, wanted=brings)
 
     def _doubt_moving(self, sight: MachineSight, actions: Sequence[Action]) -> None:
         """Nothing tells that a port has followed its VM: ask again at the next look."""

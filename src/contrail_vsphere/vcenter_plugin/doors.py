@@ -10,7 +10,7 @@ from typing import Protocol
 from uuid import UUID
 
 from contrail_vsphere.contrail.vrouter_agent import VRouterPort
-from contrail_vsphere.model.contrail import ContrailVm, InstanceIp, VirtualNetwork, Vmi
+from contrail_vsphere.model.contrail import Address, ContrailVm, InstanceIp, VirtualNetwork, Vmi
 from contrail_vsphere.model.dvport import DvPort, DvPortEdit
 from contrail_vsphere.model.errors import ContrailVsphereError
 from contrail_vsphere.model.ids import (
@@ -175,6 +175,18 @@ class GroupDoor(Protocol):
 
     async def mark_of(self, group: NetworkId) -> UUID | None:
         """Read now what it stands for."""
+        ...
+
+
+class GuestDoor(Protocol):
+    """``vsphere.guest_addresses.GuestAddresses``."""
+
+    def of(self, vm: VmId) -> Mapping[int, tuple[Address, ...]]:
+        """What the guest has given itself, by device key of the card."""
+        ...
+
+    def follow(self, vm: VmId, *, wanted: bool) -> None:
+        """From now on, or no more."""
         ...
 
 

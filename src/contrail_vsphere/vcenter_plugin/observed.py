@@ -7,6 +7,7 @@ been seen. No I/O.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import TypeVar
 from uuid import UUID
 
@@ -23,7 +24,7 @@ from contrail_vsphere.vcenter_plugin.desired import (
     instance_of,
     wanted_ports,
 )
-from contrail_vsphere.vcenter_plugin.doors import ContrailView, VSphereView
+from contrail_vsphere.vcenter_plugin.doors import ContrailView, GuestDoor, VSphereView
 from contrail_vsphere.vcenter_plugin.identity import Identity, PortId, is_ours
 from contrail_vsphere.vcenter_plugin.ledger import Ledger
 from contrail_vsphere.vcenter_plugin.moves import Moves
@@ -99,6 +100,7 @@ class Observed:
         *,
         vsphere: VSphereView,
         contrail: ContrailView,
+        guests: GuestDoor,
         book: PortBook,
         ledger: Ledger,
         selection: Selection,
@@ -110,6 +112,7 @@ class Observed:
         self.scope = scope
         self.vsphere = vsphere
         self.contrail = contrail
+        self.guests = guests
         self.book = book
         self.ledger = ledger
         self.selection = selection
@@ -286,7 +289,14 @@ class Observed:
             switches=self.switches(),
             selection=self.selection,
         )
-        return {port.id: port for port in wanted}, missing
+        return {port.id: self._with_addresses(port) for port in wanted}, missing
+
+    def _with_addresses(self, port: WantedPort) -> WantedPort:
+        """Where guests bring their own addresses, with those that this one has."""
+        network = self.contrail.networks.get(port.network)
+        if network is None or not network.external_ipam:
+            return port
+        return replace(port, addresses=self.guests.of(port.vm).get(port.id.nic, ()))
 
     def _elsewhere(self, vm: VirtualMachine | None, here: Collection[PortId]) -> dict[PortId, WantedPort]:
         """Cards that are in networks of Contrail, but another plugin's."""

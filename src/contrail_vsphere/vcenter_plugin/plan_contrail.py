@@ -73,8 +73,11 @@ def keep(port: PortSight, wanted: WantedPort, sight: MachineSight, policy: PortP
             name=f"ip-{name}",
             reason="the interface has no address" if address is None else f"the guest has {address}",
         )
-    for iip in own if network.external_ipam and wanted.addresses else ():
-        if iip.address is not None and iip.address not in wanted.addresses and may_touch(iip.creator, adopted=True):
+    told = {address.version for address in wanted.addresses} if network.external_ipam else set()
+    for iip in own:
+        # A family of which the guest says nothing at all is one that VMware Tools have forgotten for the moment.
+        stale = iip.address is not None and iip.address not in wanted.addresses and iip.address.version in told
+        if stale and may_touch(iip.creator, adopted=True):
             yield DeleteIip(iip=iip.uuid, reason=f"the guest has {iip.address} no more")
 
 

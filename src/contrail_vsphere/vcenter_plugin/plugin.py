@@ -23,7 +23,7 @@ from contrail_vsphere.engine.journal import RecordStore
 from contrail_vsphere.engine.leader import Leader
 from contrail_vsphere.model.dvport import DvPort
 from contrail_vsphere.model.errors import ContrailVsphereError, InvalidState, NotReadyYet
-from contrail_vsphere.model.ids import DvsId, HostId, NetworkId
+from contrail_vsphere.model.ids import DvsId, HostId, NetworkId, VmId
 from contrail_vsphere.model.inventory import Change, Network
 from contrail_vsphere.model.protocols import HostEntry, ReadinessState
 from contrail_vsphere.vcenter_plugin.agent_audit import AgentAudit
@@ -128,6 +128,7 @@ class VCenterPlugin:
         self.observed = Observed(
             vsphere=inventory,
             contrail=contrail,
+            guests=vcenter.guests,
             book=self.book,
             ledger=self.ledger,
             selection=replace(options.selection, by_name=options.mode == "vcenter-as-compute"),
@@ -191,6 +192,7 @@ class VCenterPlugin:
         ]
         self.observed.rebuild()
         self.book.on_change = self._port_changed
+        self.vcenter.guests.on_change = self._guest_changed
         self.hosts.on_change = self.controller.host_changed
         await self.hosts.first_answers()
         self._reserve()
@@ -293,6 +295,12 @@ class VCenterPlugin:
         moving = self.observed.moves.hear(event)
         vm = self.vcenter.inventory.vms.get(moving) if moving is not None else None
         instance = instance_of(vm) if vm is not None else None
+        if instance is not None:
+            self.controller.machines.mark(instance)
+
+    def _guest_changed(self, vm: VmId) -> None:
+        value = self.vcenter.inventory.vms.get(vm)
+        instance = instance_of(value) if value is not None else None
         if instance is not None:
             self.controller.machines.mark(instance)
 

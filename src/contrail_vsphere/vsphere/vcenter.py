@@ -14,6 +14,7 @@ from contrail_vsphere.engine.breaker import CircuitBreaker, Health
 from contrail_vsphere.vsphere.eam.client import EamClient
 from contrail_vsphere.vsphere.endpoint import Credentials, Endpoint, ExtensionLogin, PasswordLogin
 from contrail_vsphere.vsphere.events import EventTail
+from contrail_vsphere.vsphere.guest_addresses import GuestAddresses
 from contrail_vsphere.vsphere.inventory import Inventory
 from contrail_vsphere.vsphere.reader import PropertyReader, read_properties
 from contrail_vsphere.vsphere.session import DEADLINE, Session
@@ -47,6 +48,7 @@ class VCenter:
         self.tasks = TaskWaiter(self.session, random=chance)
         self.inventory = Inventory(self.session, random=chance)
         self.events = EventTail(self.session, random=chance)
+        self.guests = GuestAddresses(self.session, random=chance)
         self.eam = EamClient(self, solution_id=credentials.key if isinstance(credentials, ExtensionLogin) else "")
         self._slots = asyncio.Semaphore(concurrency)
 
@@ -68,6 +70,7 @@ class VCenter:
         try:
             await self.inventory.stop()
             await self.events.stop()
+            await self.guests.stop()
             await self.eam.cache.stop()
             await self.tasks.close()
             await self.session.close()

@@ -5,10 +5,14 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from ansible_double import AnsibleDouble
 from sm_stand import free_port, missing, now, wait_for
 
 from contrail_vsphere.servermanager.catalogue import catalogue
 from contrail_vsphere.servermanager.objects import Objects
+from contrail_vsphere.servermanager.planner import Planner
+from contrail_vsphere.servermanager.provision import Provisioner
+from contrail_vsphere.servermanager.runs import RegistryToPull
 from contrail_vsphere.servermanager.store import Store
 from contrail_vsphere.servermanager.vault import Vault
 
@@ -86,3 +90,14 @@ def vault(tmp_path):
 @pytest.fixture
 def objects(vault):
     return Objects(catalogue=catalogue(), vault=vault)
+
+
+@pytest.fixture
+def ansible():
+    return AnsibleDouble()
+
+
+@pytest.fixture
+def provisioner(store, vault, ansible):
+    planner = Planner(catalogue=catalogue(), vault=vault, config_dir="/etc/contrail")
+    return Provisioner(store, planner=planner, ansible=ansible, registry=RegistryToPull(address="reg:5100"))

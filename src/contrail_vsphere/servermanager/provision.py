@@ -22,6 +22,7 @@ from contrail_vsphere.model.errors import (
     NotFound,
     TransientError,
 )
+from contrail_vsphere.servermanager import drift
 from contrail_vsphere.servermanager.objects import found
 from contrail_vsphere.servermanager.plan import deployed_document
 from contrail_vsphere.servermanager.planner import Order, Planner, Prepared
@@ -29,6 +30,7 @@ from contrail_vsphere.servermanager.records import SYSTEM, Actor, audit, born, m
 from contrail_vsphere.servermanager.runs import (
     AnsibleServer,
     HostReport,
+    HostToRun,
     RegistryToPull,
     RunReport,
     RunRequest,
@@ -40,8 +42,11 @@ from contrail_vsphere.servermanager.tables import Plan as PlanRow
 
 _LOG = logging.getLogger(__name__)
 
-POLL: Final = 1.0
-"""Seconds between two looks at a run that is under way; none are taken while nothing runs."""
+POLL: Final = 0.3
+"""Seconds between two looks at a run that is under way, so that who watches is less than one behind."""
+PROVISION: Final = "provision"
+DRIFT: Final = "drift"
+UNFINISHED: Final = (RunState.QUEUED, RunState.RUNNING)
 LOST_AFTER: Final = 120.0
 """Seconds without an answer of the Ansible server after which a run counts as interrupted."""
 
@@ -73,19 +78,31 @@ class Provisioner:
 
         The Ansible server must take it now: if it does not answer, the run ends as failed, and the caller hears why.
         """
-        run_id, prepared = await asyncio.to_thread(self._begin, actor, order, plan_hash)
-        request = RunRequest(
-            id=run_id, cluster=prepared.plan.cluster, plan=prepared.document["hash"], hosts=prepared.request_hosts,
-            registry=self._registry,
-        )  # fmt: skip
+        return await self._start(await asyncio.to_thread(self._begin, actor, order, plan_hash))
+
+    async def look_for_drift(self, actor: Actor, order: Order) -> str:
+        """Start a run that changes nothing and tells what is not as it was put there; returns its id."""
+        return await self._start(await asyncio.to_thread(self._begin_look, actor, order))
+
+    async def _start(self, request: RunRequest) -> str:
         try:
             report = await self._ansible.run(request)
         except ContrailVsphereError as error:
-            await asyncio.to_thread(self._end, run_id, RunState.FAILED, str(error))
-            raise
-        await asyncio.to_thread(self._take, run_id, report)
-        self._follow(run_id)
-        return run_id
+            taken = await self._taken_after_all(request.id) if isinstance(error, TransientError) else None
+            if taken is None:
+                await asyncio.to_thread(self._end, request.id, RunState.FAILED, str(error))
+                raise
+            report = taken
+        await asyncio.to_thread(self._take, request.id, report)
+        self._follow(request.id)
+        return request.id
+
+    async def _taken_after_all(self, run_id: str) -> RunReport | None:
+        """The Ansible server may have the run though its answer was lost."""
+        try:
+            return await self._ansible.report(run_id)
+        except ContrailVsphereError:
+            return None
 
     async def cancel(self, actor: Actor, run_id: str) -> None:
         """Ask the Ansible server to end a run."""
@@ -105,6 +122,8 @@ class Provisioner:
                 raise NotFound(f"no run {run_id!r}", hint="server-manager status provision")
             if not RunState(run.state).final:
                 raise InvalidState(f"run {run_id} is {run.state}", hint="wait for its end, or cancel it")
+            if run.kind == DRIFT:
+                raise InvalidState(f"run {run_id} only looked for drift", hint="provision repairs what it found")
             left = [each for each in run.servers if run.hosts.get(each, {}).get("state") != "completed"]
             if not left:
                 raise InvalidState(f"run {run_id} left nothing to do")
@@ -138,12 +157,14 @@ class Provisioner:
     async def _to_its_end(self, run_id: str) -> None:
         loop = asyncio.get_running_loop()
         heard = loop.time()
+        last: RunReport | None = None
         while True:
             try:
                 report = await self._ansible.report(run_id)
                 heard = loop.time()
-                if await asyncio.to_thread(self._take, run_id, report):
+                if report != last and await asyncio.to_thread(self._take, run_id, report):
                     return
+                last = report
             except NotFound:
                 await asyncio.to_thread(self._end, run_id, RunState.INTERRUPTED, "the Ansible server lost the run")
                 return
@@ -170,30 +191,56 @@ class Provisioner:
             session.flush()
         return document
 
-    def _begin(self, actor: Actor, order: Order, plan_hash: str) -> tuple[str, Prepared]:
+    def _begin(self, actor: Actor, order: Order, plan_hash: str) -> RunRequest:
         with self._store.writing() as session:
             prepared = self._planner.prepare(session, order)
             if plan_hash and plan_hash != prepared.document["hash"]:
                 raise Conflict("the plan is not what would be done now", hint="plan again, look, then provision")
-            document = self._stored(session, actor, prepared)
-            run = Run(
-                id=f"run-{uuid4().hex[:16]}", cluster_id=document["cluster"], plan_hash=document["hash"], remote_id="",
-                servers=sorted(prepared.request_hosts), state=RunState.QUEUED, reason="asked for", since=actor.at,
-                started=actor.at, hosts={}, who=actor.name,
-            )  # fmt: skip
-            session.add(run)
-            born(session, actor, run, reason="asked for")
+            run = self._new_run(session, actor, prepared, servers=sorted(prepared.request_hosts))
             for server_id in run.servers:
                 server = found(session, Server, server_id)
-                if server.state == ServerState.PROVISIONING:
-                    raise Conflict(f"server {server_id} is in another run", hint="wait for its end, or cancel it")
                 move(session, actor, server, ServerState.PROVISIONING, reason=run.id)
                 server.progress = dict.fromkeys(
                     (step.role for step in prepared.request_hosts[server_id].roles), "pending"
                 )
             audit(session, actor, "provision", kind="cluster", object_id=run.cluster_id, detail={"run": run.id,
                   "plan": run.plan_hash, "servers": run.servers})  # fmt: skip
-            return run.id, prepared
+            return self._request(run, prepared.request_hosts)
+
+    def _begin_look(self, actor: Actor, order: Order) -> RunRequest:
+        with self._store.writing() as session:
+            prepared = self._planner.prepare(session, order)
+            wanted = drift.to_look_at(prepared.document, prepared.request_hosts)
+            if not wanted.hosts:
+                raise InvalidState("nothing runs there as it is planned now", hint="provision it first")
+            run = self._new_run(session, actor, prepared, servers=sorted(wanted.hosts), kind=DRIFT)
+            if wanted.pending:
+                run.reason = f"left out, since changes are planned: {', '.join(wanted.pending)}"
+            audit(session, actor, "look for drift", kind="cluster", object_id=run.cluster_id, detail={"run": run.id,
+                  "servers": run.servers})  # fmt: skip
+            return self._request(run, wanted.hosts, check=True)
+
+    def _new_run(
+        self, session: Session, actor: Actor, prepared: Prepared, *, servers: list[str], kind: str = PROVISION
+    ) -> Run:
+        """The row; ``Conflict`` if one of the servers is in a run that is not over."""
+        for other in session.scalars(select(Run).where(Run.state.in_(UNFINISHED))):
+            if shared := sorted(set(servers) & set(other.servers)):
+                raise Conflict(f"{', '.join(shared)}: in run {other.id}", hint="wait for its end, or cancel it")
+        document = self._stored(session, actor, prepared)
+        run = Run(
+            id=f"run-{uuid4().hex[:16]}", kind=kind, cluster_id=document["cluster"], plan_hash=document["hash"],
+            remote_id="", servers=servers, state=RunState.QUEUED, reason="asked for", since=actor.at,
+            started=actor.at, hosts={}, who=actor.name,
+        )  # fmt: skip
+        session.add(run)
+        born(session, actor, run, reason="asked for")
+        return run
+
+    def _request(self, run: Run, hosts: dict[str, HostToRun], *, check: bool = False) -> RunRequest:
+        return RunRequest(
+            id=run.id, cluster=run.cluster_id, plan=run.plan_hash, hosts=hosts, registry=self._registry, check=check
+        )
 
     def _note_cancel(self, actor: Actor, run_id: str) -> None:
         with self._store.writing() as session:
@@ -206,7 +253,7 @@ class Provisioner:
 
     def _unfinished(self) -> list[str]:
         with self._store.reading() as session:
-            return list(session.scalars(select(Run.id).where(Run.state.in_([RunState.QUEUED, RunState.RUNNING]))))
+            return list(session.scalars(select(Run.id).where(Run.state.in_(UNFINISHED))))
 
     def _take(self, run_id: str, report: RunReport) -> bool:
         """Write what a report says; True when the run is over."""
@@ -221,13 +268,25 @@ class Provisioner:
                 run.hosts = {**run.hosts, **hosts}
             plan_row = session.get_one(PlanRow, run.plan_hash)
             for name, host in report.hosts.items():
-                if name in run.servers:
+                if name in run.servers and run.kind == DRIFT:
+                    self._take_look(session, actor, name=name, host=host)
+                elif name in run.servers:
                     self._take_host(session, actor, run=run, plan_row=plan_row, name=name, host=host)
             if report.state != run.state:
                 move(session, actor, run, report.state, reason=report.reason or report.state)
             if report.state.final:
                 self._close(session, actor, run, plan_row)
             return report.state.final
+
+    def _take_look(self, session: Session, actor: Actor, *, name: str, host: HostReport) -> None:
+        server = session.get(Server, name)
+        verdict = drift.verdict(ServerState(server.state), host) if server is not None else None
+        if server is not None and verdict is not None and verdict != (server.state, server.reason):
+            state, reason = verdict
+            if state == server.state:
+                server.reason = reason
+            else:
+                move(session, actor, server, state, reason=reason)
 
     def _take_host(
         self, session: Session, actor: Actor, *, run: Run, plan_row: PlanRow, name: str, host: HostReport
@@ -263,7 +322,11 @@ class Provisioner:
             if server is not None and server.state == ServerState.PROVISIONING and server.reason == run.id:
                 move(session, actor, server, ServerState.FAILED, reason=f"{run.id} {run.state}: {run.reason}")
         ended = [session.get(Server, name) for name in run.servers]
-        if run.state == RunState.SUCCEEDED and all(s is not None and s.state == ServerState.PROVISIONED for s in ended):
+        if (
+            run.kind == PROVISION
+            and run.state == RunState.SUCCEEDED
+            and all(s is not None and s.state == ServerState.PROVISIONED for s in ended)
+        ):
             cluster = session.get(Cluster, run.cluster_id)
             if cluster is not None:
                 cluster.provisioned_id = plan_row.image_id

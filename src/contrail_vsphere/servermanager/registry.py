@@ -133,6 +133,22 @@ class Registry:
             return False
 
     async def _push_blob(self, name: str, blob: Blob, progress: Progress) -> None:
+        place, broke = await self._send(name, blob, progress)
+        try:
+            await self._commit(name, place, blob)
+        except InvalidArgument:
+            if not broke:
+                raise
+            # The registry said how far it was while it was still writing what came before the line broke.
+            place, _ = await self._send(name, blob, lambda _count, _wire: None)
+            await self._commit(name, place, blob)
+
+    async def _commit(self, name: str, place: URL, blob: Blob) -> None:
+        async with self._call("PUT", place.update_query(digest=blob.digest), scope=name):
+            pass
+
+    async def _send(self, name: str, blob: Blob, progress: Progress) -> tuple[URL, bool]:
+        """Every byte, in pieces; where the upload stands, and whether the line broke on the way."""
         place = await self._begin(name)
         done = 0
         failures = 0
@@ -155,8 +171,7 @@ class Registry:
             if reached > done:
                 progress(reached - done, True)
             done = reached
-        async with self._call("PUT", place.update_query(digest=blob.digest), scope=name):
-            pass
+        return place, failures > 0
 
     async def _begin(self, name: str) -> URL:
         async with self._call("POST", self._base / f"v2/{name}/blobs/uploads/", scope=name) as answer:

@@ -212,11 +212,13 @@ class Plan(Base):
 
 
 class Run(Base):
-    """One provisioning of a plan by the Ansible server."""
+    """One run of a plan by the Ansible server: a provisioning, or a drift check."""
 
     __tablename__ = "run"
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20), server_default="provision")
+    """``provision`` or ``drift``."""
     cluster_id: Mapped[str] = mapped_column(String(200), index=True)
     plan_hash: Mapped[str] = mapped_column(ForeignKey("plan.hash"))
     remote_id: Mapped[str] = mapped_column(String(100), default="")

@@ -39,9 +39,10 @@ def inventory(request: RunRequest, *, keys: Mapping[str, str], known_hosts: str)
     children: dict[str, Any] = {
         f"stage_{stage}": {"hosts": dict.fromkeys(servers)} for stage, servers in stages.items()
     }
+    # Groups, since how many servers a play takes at once is decided before any server's variables are there.
+    children |= {f"rolling_{stage}": {"hosts": dict.fromkeys(stages[stage])} for stage in rolling_stages(request)}
     variables = {
         "contrail_registry": request.registry.model_dump(),
-        "contrail_rolling": rolling_stages(request),
         "ansible_python_interpreter": "/usr/bin/python3",
         "ansible_ssh_common_args": f"-o UserKnownHostsFile={known_hosts} -o GlobalKnownHostsFile=/dev/null",
     }

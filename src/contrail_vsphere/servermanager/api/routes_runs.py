@@ -14,6 +14,7 @@ from contrail_vsphere.servermanager.access import Caller
 from contrail_vsphere.servermanager.api.answers import PageDocument, clean, errors, tagged
 from contrail_vsphere.servermanager.api.routes_objects import OBJECT, After, Limit, ObjectId, actor, page
 from contrail_vsphere.servermanager.planner import Order
+from contrail_vsphere.servermanager.provision import PROVISION
 from contrail_vsphere.servermanager.records import history
 from contrail_vsphere.servermanager.service import ServerManager
 from contrail_vsphere.servermanager.tables import Plan, Run
@@ -45,8 +46,9 @@ class ProvisionDocument(OrderDocument):
 def shown_run(row: Run) -> dict[str, Any]:
     """A run as the API shows it."""
     return {
-        "id": row.id, "cluster": row.cluster_id, "plan": row.plan_hash, "servers": row.servers, "state": row.state,
-        "reason": row.reason, "since": row.since, "started": row.started, "hosts": row.hosts, "who": row.who,
+        "id": row.id, "kind": row.kind, "cluster": row.cluster_id, "plan": row.plan_hash, "servers": row.servers,
+        "state": row.state, "reason": row.reason, "since": row.since, "started": row.started,
+        "hosts": row.hosts, "who": row.who,
     }  # fmt: skip
 
 
@@ -76,6 +78,12 @@ def router(service: ServerManager, require: Any) -> APIRouter:
         run_id = await service.provisioner.provision(actor(service, caller), order, plan_hash=wanted.plan)
         return {"id": run_id, "state": "queued"}
 
+    @made.post("/drift", tags=["runs"], status_code=202, responses=errors(404, 409, 502, 503))
+    async def look_for_drift(wanted: OrderDocument, caller: Caller = operator) -> dict[str, str]:
+        """Begin a run that changes nothing and tells, per server, what is not as it was put there."""
+        run_id = await service.provisioner.look_for_drift(actor(service, caller), wanted.order())
+        return {"id": run_id, "state": "queued"}
+
     @made.get("/runs", tags=["runs"], response_model=PageDocument, responses=errors(), dependencies=[viewer])
     def runs(request: Request, limit: Limit = 200, after: After = "", cluster: After = "") -> Response:
         """All runs, or those of a cluster, in the order of their ids."""
@@ -85,9 +93,10 @@ def router(service: ServerManager, require: Any) -> APIRouter:
 
     @made.get("/clusters/{id}/last-run", tags=["runs"], responses=errors(404) | OBJECT, dependencies=[viewer])
     def last_run(request: Request, id: ObjectId) -> Response:
-        """The run of a cluster that began last."""
+        """The provisioning of a cluster that began last."""
         with service.store.reading() as session:
-            row = session.scalar(select(Run).where(Run.cluster_id == id).order_by(Run.started.desc()).limit(1))
+            mine = select(Run).where(Run.cluster_id == id, Run.kind == PROVISION)
+            row = session.scalar(mine.order_by(Run.started.desc()).limit(1))
             if row is None:
                 raise NotFound(f"nothing was provisioned in cluster {id!r}")
             return tagged(request, shown_run(row))

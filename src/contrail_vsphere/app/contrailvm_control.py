@@ -98,6 +98,20 @@ class ContrailVmControl:
         diff = operator.apply_deployments(application.document, allow_removal=application.allow_removal, by=by)
         return schema.Outcome(changes=_diff(diff))
 
+    def adoptable(self) -> schema.AdoptableDocument:
+        """What waits for a person."""
+        manager = self._manager
+        return schema.AdoptableDocument(
+            detached=manager.detached,
+            unclaimed=tuple(each.config.name for each in manager.unclaimed()),
+            draft=manager.draft(),
+        )
+
+    @_kept
+    async def reattach(self, *, by: str) -> schema.Outcome:
+        """Make again what went with our extension."""
+        return schema.Outcome(changes=await self._manager.reattach())
+
     @_kept
     async def remove(self, deployment: str, *, by: str) -> schema.Outcome:
         """Take a deployment off its clusters."""

@@ -114,6 +114,10 @@ def _readings(target: ControlTarget, tokens: TokenFile, health: HealthBook, metr
     async def reign() -> schema.ReignDocument:
         return target.reign()
 
+    @router.get("/v1/adoptable", summary="What waits for a person to take it over")
+    async def adoptable() -> schema.AdoptableDocument:
+        return target.adoptable()
+
     @router.get("/v1/status", summary="Every deployment and host: state, issues, what will be done")
     async def status() -> schema.StatusDocument:
         return target.status()
@@ -190,6 +194,10 @@ def _commands(target: ControlTarget, tokens: TokenFile) -> APIRouter:
     @router.post("/approve", summary="Allow repairs that cost a maintenance mode or a reboot, once")
     async def approve(approval: schema.Approval, caller: operator) -> schema.Outcome:
         return _told(caller, "approve", await target.approve(approval, by=caller.name))
+
+    @router.post("/reattach", summary="Make again what went with the extension that somebody unregistered")
+    async def reattach(caller: operator) -> schema.Outcome:
+        return _told(caller, "reattach", await target.reattach(by=caller.name))
 
     @router.post("/brakes/{name}/release", summary="Approve the deletions a brake refused")
     async def release(name: str, release: schema.Release, caller: operator) -> schema.Outcome:

@@ -215,6 +215,17 @@ class ReignDocument(Document):
     missing: tuple[str, ...] = ()
 
 
+class AdoptableDocument(Document):
+    """What waits for a person to take it over."""
+
+    detached: str = ""
+    """Why nothing is made any more: somebody unregistered our extension. Empty while it stands."""
+    unclaimed: tuple[str, ...] = ()
+    """Agencies with our mark that no deployment names."""
+    draft: str = ""
+    """A deployments file (TOML) for them, as they are."""
+
+
 class Selection(Document):
     """Whom a command concerns; empty parts select all."""
 
@@ -306,6 +317,14 @@ class ControlTarget(HostDirectory, Readiness, Protocol):
 
     def reign(self) -> ReignDocument:
         """Whether this process acts."""
+        ...
+
+    def adoptable(self) -> AdoptableDocument:
+        """From the caches; no outside call."""
+        ...
+
+    async def reattach(self, *, by: str) -> Outcome:
+        """Make again what went with our extension."""
         ...
 
     def status(self) -> StatusDocument:

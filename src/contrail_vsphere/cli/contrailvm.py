@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from contrail_vsphere.cli import packages
+from contrail_vsphere.cli import adopt, packages
 from contrail_vsphere.cli.config import DEFAULT_FILE, ConfigFile
 from contrail_vsphere.cli.output import print_json, print_table, say
 from contrail_vsphere.model.errors import NotReadyYet, UsageError
@@ -332,6 +332,7 @@ def release_brake(
     _change(config, f"/v1/brakes/{name}/release", {"reason": reason}, as_json=as_json)
 
 
+app.command()(adopt.adopt)
 app.add_typer(packages.app, name="package")
 
 

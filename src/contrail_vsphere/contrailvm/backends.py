@@ -130,8 +130,8 @@ class Caches:
 
     @property
     def whole_reads(self) -> int:
-        """How often everything was read."""
-        return min(each.whole_reads for each in self._all)
+        """How often everything that EAM keeps was read; a vLCM that is away delays nothing."""
+        return self._eam.whole_reads
 
     @property
     def agencies(self) -> Mapping[AgencyId, Agency]:

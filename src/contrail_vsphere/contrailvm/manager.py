@@ -11,6 +11,7 @@ from random import Random
 from typing import Protocol
 
 from contrail_vsphere.contrailvm.actions import Action, Alarm, changes_world
+from contrail_vsphere.contrailvm.adoption import draft
 from contrail_vsphere.contrailvm.announce import Announcer
 from contrail_vsphere.contrailvm.apply import Applier, resolve_batcher
 from contrail_vsphere.contrailvm.backends import Backends, Caches
@@ -55,6 +56,7 @@ from contrail_vsphere.pki.tokens import TokenStore
 
 HEARTBEAT = 120.0
 """Seconds between two heartbeats of our extension."""
+REATTACH = "register it, then `contrailvm adopt --extension` if they are to be made again"
 EAM_EVENTS = "com.vmware.vim.eam."
 AGENCY_EVENTS = frozenset(f"{EAM_EVENTS}agency.{name}" for name in ("create", "destroyed", "goalstate", "updated"))
 """After these an agency may be another one; the others tell of EsxAgents."""
@@ -165,6 +167,7 @@ class ContrailVmManager:
         self._agencies = caches = Caches(agencies, system_vms.cache if system_vms is not None else None)
         self._now = now
         self._journal = journal
+        self._shelf = shelf
         self._fence = Fence(leader or AlwaysLeader())
         vcenter, eam = FencedVCenter(vcenter, self.leave), FencedEam(eam, self.leave)
         backends = Backends(eam, system_vms, leave=self.leave)
@@ -176,8 +179,9 @@ class ContrailVmManager:
         self._events = events
         self._registration = registration
         self._pulse: asyncio.Task[None] | None = None
-        self.detached = ""
-        """Why nothing may be done any more: somebody unregistered our extension. A person must register it again."""
+        self.detached = self.notebook.detached
+        """Why nothing may be done any more: somebody unregistered our extension. A person must say that all is meant to
+        be made again (``reattach``), also after a restart."""
         self._resolves = resolve_batcher(backends, caches.fold)
         self.office = EnrolmentOffice(
             tokens=tokens,
@@ -356,9 +360,37 @@ class ContrailVmManager:
         except NotFound as gone:
             if not self.detached:
                 _LOG.error("detached: %s", gone)
-            self.detached = str(gone)
+                self.detached = f"{gone}; its agencies and ContrailVMs are gone with it: {REATTACH}"
+                self.notebook.put_detached(self.detached)
             raise
+
+    def unclaimed(self) -> tuple[Agency, ...]:
+        """Agencies with our mark that no deployment names."""
+        found = (each.agency for each in self.readings.by_id.values())
+        keyed = ((key_of_agency(self.solution_id, each.config.name), each) for each in found)
+        return tuple(each for key, each in keyed if key is not None and key not in self.notebook.desired)
+
+    def draft(self) -> str:
+        """A deployments file for what is unclaimed, as it is."""
+        packages = self._shelf.by_url()
+        return draft(
+            self.unclaimed(),
+            solution_id=self.solution_id,
+            inventory=self._inventory,
+            version_at={url: each.version for url, each in packages.items()},
+            roles_at={url: tuple(role for role, _ in each.nic_roles) for url, each in packages.items()},
+        )
+
+    async def reattach(self) -> tuple[str, ...]:
+        """A person wants what went with our extension made again. NotFound while it is not registered."""
+        if not self.detached:
+            return ()
+        await self._check_registration()
         self.detached = ""
+        self.notebook.put_detached("")
+        self._agencies.nudge()
+        self.controller.mark_all()
+        return tuple(f"{key}: its agency and ContrailVMs are made again" for key in sorted(self.notebook.desired))
 
     async def _beat(self) -> None:
         """Keep the extension's heartbeat fresh."""

@@ -22,6 +22,7 @@ KEYS = "contrailvm-key"
 HOSTS = "contrailvm-host"
 ROLLOUTS = "contrailvm-rollout"
 ALARMS = "contrailvm-alarm"
+DETACHED = "contrailvm-detached"
 
 
 class Notebook:
@@ -172,6 +173,19 @@ class Notebook:
         else:
             self._journal.delete(ALARMS, str(key))
             self._alarms.pop(key, None)
+
+    @property
+    def detached(self) -> str:
+        """Why nothing may be made until a person says so; empty while our extension stands."""
+        record = self._journal.get(DETACHED, "extension")
+        return str(record.value["reason"]) if record is not None else ""
+
+    def put_detached(self, reason: str) -> None:
+        """Somebody unregistered our extension; with an empty reason: a person wants all of it again."""
+        if reason:
+            self._journal.put(DETACHED, "extension", {"reason": reason})
+        else:
+            self._journal.delete(DETACHED, "extension")
 
     async def durable(self) -> None:
         """Return once everything written so far would survive this process."""

@@ -6,7 +6,7 @@ depends on time is a fact with its own time stamp (seconds since the epoch), and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -179,6 +179,8 @@ class Observed:
     agency_issues: tuple[SeenIssue, ...] = ()
     hosts: tuple[HostView, ...] = ()
     """By name."""
+    leftovers: tuple[str, ...] = ()
+    """Running ContrailVMs of another tool on the cluster's hosts; looked for while there is no agency of ours."""
     strays: tuple[EsxAgent, ...] = ()
     """EsxAgents of hosts that are not in the cluster (any more)."""
     networks: Mapping[NetworkId, Network] = field(default_factory=dict)
@@ -266,6 +268,7 @@ def observe(
         read_at=keeper.read_at if keeper else 0.0,
         agency_issues=_agency_issues(keeper) if keeper else (),
         hosts=views,
+        leftovers=_leftovers(readings.values(), inventory, known) if keeper is None else (),
         strays=tuple(agent for agent in (keeper.agency.agents if keeper else ()) if agent.host not in known),
         networks=inventory.networks,
         datastores=inventory.datastores,
@@ -291,6 +294,22 @@ def marked_agencies(readings: Iterable[Reading], *, solution_id: str, key: Key) 
             each.agency.backend == "eam",
             each.agency.id,
         ),
+    )
+
+
+def is_contrailvm(name: str) -> bool:
+    """By the beginning of its name, as Contrail's own tools know a ContrailVM, whoever made it."""
+    return name.casefold().startswith("contrailvm")
+
+
+def _leftovers(readings: Iterable[Reading], inventory: InventoryView, hosts: Collection[HostId]) -> tuple[str, ...]:
+    ours = {agent.vm for each in readings for agent in each.agency.agents}
+    return tuple(
+        sorted(
+            vm.name
+            for vm in inventory.vms.values()
+            if vm.host in hosts and vm.id not in ours and vm.power == "poweredOn" and is_contrailvm(vm.name)
+        )
     )
 
 

@@ -126,6 +126,8 @@ def plan_agency(desired: Desired, observed: Observed) -> tuple[Action, ...]:
         # Two agencies on one cluster would put two ContrailVMs on every host.
         reason = f"{', '.join(observed.rivals)} must be gone from {desired.cluster_name} first"
         return (Wait(reason=reason, until=observed.now + RIVAL_PAUSE),)
+    if observed.agency is None and observed.leftovers and not observed.record.created_at:
+        return (_leftovers(desired, observed),)
     if observed.agency is None:
         backend = choose_backend(desired, observed)
         if isinstance(backend, Alarm | Wait):
@@ -136,6 +138,16 @@ def plan_agency(desired: Desired, observed: Observed) -> tuple[Action, ...]:
         reason = f"{desired.cluster_name} has no agency of deployment {desired.key.deployment}"
         return (CreateAgency(config=wanted, url=offer.url, backend=backend, reason=reason),)
     return _update(desired, observed, observed.agency, wanted)
+
+
+def _leftovers(desired: Desired, observed: Observed) -> Alarm:
+    """A second vRouter on a host would forward beside the first: what another tool left must go before ours come."""
+    names = ", ".join(observed.leftovers[:3]) + (" ..." if len(observed.leftovers) > 3 else "")
+    reason = (
+        f"{len(observed.leftovers)} ContrailVMs of another tool run on {desired.cluster_name} ({names});"
+        " take its agency away there with `contrailvm adopt`, or power them off"
+    )
+    return Alarm(cause="leftovers", reason=reason)
 
 
 def _cannot_configure(desired: Desired, observed: Observed) -> tuple[Action, ...]:

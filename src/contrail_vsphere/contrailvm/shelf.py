@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from contrail_vsphere.contrailvm.desired import Desired, PackageFacts, PackageRef, agency_name
 from contrail_vsphere.contrailvm.observed import PackageOffer
@@ -45,6 +45,10 @@ class Shelf:
             hardware=package.descriptor.virtual_system_types,
             url=self._publisher.url(package.digest),
         )
+
+    def by_url(self) -> Mapping[str, Package]:
+        """All, by the address of their descriptor."""
+        return {self._publisher.url(each.digest): each for each in self.packages}
 
     def version_at(self, url: str) -> str:
         """The version of the package whose descriptor is at ``url``; empty for a URL that is not ours."""

@@ -67,6 +67,8 @@ def test_the_whole_story(start, tmp_path):
     assert 0 < summary["first_green_seconds"] < summary["seconds"]
     assert summary["vcenter_calls"] > 50
     assert (summary["networks"], summary["ports_active"], summary["vlan_conflicts"]) == (3, 8, 0)
+    assert (summary["upgraded_to"], summary["rolled_back"]) == ("1.1.0", "1.2.0")
+    assert 1 <= summary["most_dark"] <= 2
     assert summary["moves"] >= 4
     assert summary["contrail_calls"] > 8 * 4
     assert summary["vrouter_calls"] >= 8

@@ -118,6 +118,11 @@ class RolloutScene(Scene):
         """The journal's newest rollout of the deployment."""
         return self.manager.notebook.rollouts.get("dc1")
 
+    def turns_open(self) -> set[str]:
+        """Hosts that have a turn now."""
+        names = {each.moid: each.name for each in self.in_service()}
+        return {names[turn.host] for turn in self.rollout().turns}
+
     def over(self) -> bool:
         rollout = self.rollout()
         return rollout is not None and not rollout.active and self.converged()

@@ -88,3 +88,15 @@ async def test_f14_when_the_controllers_are_down_the_package_is_not_to_blame(sce
             await lab.pass_time(900)
             assert (lab.rollout().kind, lab.rollout().state) == ("upgrade", "running")
             assert len(set(lab.turns)) <= 1
+
+
+async def test_f14_a_bad_package_is_found_out_without_canaries_too(scene):
+    """Most hosts fail at once, which looks like controllers that are down, but only those in turn do."""
+    async with scene(hosts=4, rollout="gate = 20\ncanary = 0\nconcurrency = 3") as lab:
+        lab.break_package("1.1.0")
+        lab.begin_watch()
+        await lab.upgrade("1.1.0")
+        await lab.until(lambda: lab.rollout().kind == "rollback", seconds=1800)
+        await lab.until(lab.over, seconds=3600)
+        assert lab.all_on("1.0.0")
+        assert lab.most_dark == 3 and "esx-03" not in lab.dark

@@ -20,7 +20,8 @@ def demo(
 ) -> None:
     """See the ContrailVM Manager serve a simulated vCenter.
 
-    ESXi hosts get their ContrailVM, lose it and get it back; a host joins, another passes through maintenance.
+    ESXi hosts get their ContrailVM, lose it and get it back; a host joins, another passes through maintenance; all are
+    upgraded, and an upgrade to a broken package is stopped and taken back.
     Everything runs in child processes on loopback, which end with the demo.
     """
     from contrail_vsphere.demo.contrailvm_story import tell

@@ -334,6 +334,10 @@ class ContrailVmManager:
         value = change.after or change.before
         if isinstance(value, VirtualMachine) and (value.managed_by == EAM_KEY or value.id in self.readings.host_of):
             self.watch.look()
+            host = self.readings.host_of.get(value.id)
+            if host is not None and _took_a_step(change):
+                # EAM goes on from here, perhaps into a hook in which tenants wait for us; it does not tell.
+                self._agencies.hint(host)
 
     def _vm_of(self, key: Key, host: HostId) -> VmId | None:
         """The ContrailVM that EAM has on a host."""
@@ -541,6 +545,14 @@ class ContrailVmManager:
         blind = self.blind()
         eam = HealthNode("eam", "vSphere ESX Agent Manager", "yellow" if blind else "green")
         return HealthNode(self.solution_id, "ContrailVM Manager", children=(*parts, eam))
+
+
+def _took_a_step(change: Change) -> bool:
+    """A VM came, went, or was powered on or off."""
+    before, after = change.before, change.after
+    if not isinstance(before, VirtualMachine) or not isinstance(after, VirtualMachine):
+        return True
+    return before.power != after.power
 
 
 def is_ready(view: HostView, vm: VirtualMachine) -> bool:

@@ -24,7 +24,8 @@ from contrail_vsphere.contrailvm.rollout_view import is_current, is_serving, is_
 LOOK_AGAIN = 30.0
 """Seconds between two looks at a rollout that waits for something nobody tells of (a window, another cluster)."""
 SETTLED = 60.0
-"""Other vRouters must have forwarded that long before a host's own failure is held against the package."""
+"""Other vRouters must have forwarded that long, but no longer than a host is given, before a host's own failure is held
+against the package."""
 PACKAGE_ISSUES = frozenset({"InvalidConfig"})
 """Besides those that block: vCenter cannot power on what was made from the package."""
 
@@ -142,18 +143,26 @@ def _failed_turn(desired: Desired, observed: Observed, view: RolloutView, host: 
         return ""
     # A night without manager must not count: what happened then was not seen.
     began = max(turn.since, observed.watching_since)
-    if observed.now < began + rollout.policy.deadline or _others_are_down(observed, host):
+    if observed.now < began + rollout.policy.deadline or _others_are_down(observed, view, host):
         return ""
     missing = host.vrouter.reason if host.vrouter is not None and host.vrouter.reason else "no word from its vRouter"
     return f"{host.host.name} is not well {int(observed.now - began)} s after its turn began: {missing}"
 
 
-def _others_are_down(observed: Observed, host: HostView) -> bool:
-    """Most vRouters of the cluster do not forward, or have just come back: the cause lies elsewhere."""
-    others = [each for each in observed.hosts if each.host.id != host.host.id and each.reachable and each.vrouter]
+def _others_are_down(observed: Observed, view: RolloutView, host: HostView) -> bool:
+    """Most vRouters not in turn do not forward, or have just come back: the cause lies elsewhere."""
+    settled = min(SETTLED, view.rollout.policy.deadline)
+    others = [
+        each
+        for each in observed.hosts
+        if each.host.id != host.host.id
+        and each.reachable
+        and each.vrouter
+        and view.rollout.turn_of(observed.key, each.host.id) is None
+    ]
     unwell = [
         each
         for each in others
-        if each.vrouter and not (is_serving(each) and observed.now >= each.vrouter.since + SETTLED)
+        if each.vrouter and not (is_serving(each) and observed.now >= each.vrouter.since + settled)
     ]
     return len(others) > 1 and 2 * len(unwell) > len(others)

@@ -1,5 +1,5 @@
 """The ContrailVM Manager's story: packages published, hosts served, a VM powered off, one deleted, a host that joins,
-one that passes through maintenance.
+one that passes through maintenance, an upgrade that goes well and one that is taken back.
 
 Everything is done with the product's own commands and the simulator's control port; what is told is read from the two
 APIs, never assumed.
@@ -27,6 +27,7 @@ from contrail_vsphere.config.load import load
 from contrail_vsphere.demo.plugin_story import PluginStory
 from contrail_vsphere.demo.processes import Child, Children
 from contrail_vsphere.demo.screen import Screen, Stopwatch
+from contrail_vsphere.demo.upgrade_story import ROLLOUT, UpgradeStory
 from contrail_vsphere.model.errors import ContrailVsphereError, NotConverged
 
 CLUSTER = "C0"
@@ -108,10 +109,15 @@ class _Teller:
                 await plugin.replugged()
                 await self.join(hosts)
                 await self.maintenance()
+                upgrades = UpgradeStory(self)
+                await upgrades.packages()
+                await upgrades.upgrade()
+                await upgrades.broken()
+                await plugin.replugged()
                 await plugin.vmotion()
                 await plugin.passing()
                 await self.until("everything has converged", lambda status: bool(status["converged"]))
-                return await self.summary(hosts, plugin)
+                return await self.summary(hosts, plugin, upgrades)
 
     async def set_up(self, hosts: int, vms: int) -> None:
         """Simulator, package, registration, manager."""
@@ -171,7 +177,7 @@ class _Teller:
             await self.do("POST", f"/v1/hosts/{unit['host']}/exit-maintenance")
             await self.until(f"{name} is served again", lambda status: _is_green(_unit(status, unit["host"])))
 
-    async def summary(self, hosts: int, plugin: PluginStory) -> dict[str, Any]:
+    async def summary(self, hosts: int, plugin: PluginStory, upgrades: UpgradeStory) -> dict[str, Any]:
         """What was reached, counted by the other side where it can be."""
         status, stats = await self.status(), await self.do("GET", "/v1/stats")
         units = _units(status)
@@ -184,6 +190,7 @@ class _Teller:
             "seconds": self.tale.watch.seconds(),
             "first_green_seconds": self.tale.first_green,
             "vcenter_calls": sum(calls.values()) - plugin.visitor,
+            **upgrades.summary(),
             **await plugin.summary(),
             "steps": self.tale.steps,
         }
@@ -192,6 +199,10 @@ class _Teller:
         self.screen.say(
             f"{found['agents_green']} of {found['agents_total']} ContrailVMs green, {found['healed']} healed, "
             f"{found['vcenter_calls']} calls to vCenter, {found['seconds']} s"
+        )
+        self.screen.say(
+            f"upgraded to {found['upgraded_to']} and back from {found['rolled_back']}, never more than "
+            f"{found['most_dark']} hosts at a time without a forwarding vRouter"
         )
         self.screen.say(
             f"{found['networks']} networks, {found['ports_active']} ports active, {found['vlan_conflicts']} VLAN "
@@ -362,4 +373,4 @@ overlay = {{ switch = "dvs0" }}
 
 [deployment.demo.guest]
 controllers = ["127.0.0.1"]
-"""
+{ROLLOUT}"""

@@ -30,6 +30,7 @@ servers = "{contrail}"
 listen = "127.0.0.1:0"
 hosts_file = "../hosts.map"
 linger = 1.0
+{plugin}
 [zookeeper]
 servers = "{zookeeper}"
 path = "{path}"
@@ -54,9 +55,9 @@ class StandbyRig(PluginStand):
     async def crash(self) -> None:
         await self.children.__aexit__(None, None, None)
 
-    async def start(self, name: str) -> Child:
-        """A member; it serves when this returns, but need not lead."""
-        config = self._configure(name)
+    async def start(self, name: str, plugin: str = "") -> Child:
+        """A member, with lines for [plugin]; it serves when this returns, but need not lead."""
+        config = self._configure(name, plugin)
         async with asyncio.timeout(60):
             child = await self.children.start(name, "run", "--config", str(config), "--role", "plugin")
         self.members[name] = child
@@ -111,7 +112,7 @@ class StandbyRig(PluginStand):
     def describe(self) -> str:
         return "\n".join(f"{name}: {child.last_words()}" for name, child in self.members.items())
 
-    def _configure(self, name: str) -> Path:
+    def _configure(self, name: str, plugin: str) -> Path:
         ready = self.vcenter.ready
         host, _, port = ready["url"].removeprefix("https://").removesuffix("/sdk").rpartition(":")
         home = self.directory / name
@@ -124,6 +125,7 @@ class StandbyRig(PluginStand):
             SETTINGS.format(
                 host=host, port=port, username=ready["username"], thumbprint=ready["thumbprint"], name=name,
                 contrail=self.contrail.ready["url"], zookeeper=self._zookeeper, path=self._path, session=SESSION,
+                plugin=plugin,
             )
         )  # fmt: skip
         return file

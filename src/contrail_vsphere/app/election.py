@@ -13,6 +13,7 @@ from contrail_vsphere.app.reign import Acts, Reigns
 from contrail_vsphere.config.settings import ZooKeeperSettings
 from contrail_vsphere.engine.journal import RecordStore
 from contrail_vsphere.engine.journal_zookeeper import ZooKeeperJournal
+from contrail_vsphere.engine.latch_zookeeper import LatchedLeader
 from contrail_vsphere.engine.leader import AlwaysLeader, Leader
 from contrail_vsphere.engine.leader_zookeeper import ZooKeeperLeader
 from contrail_vsphere.engine.zookeeper import ZooKeeper, ZooKeeperServers
@@ -47,7 +48,10 @@ def alone(
 
 
 class Electorate:
-    """One election at ZooKeeper and the journal that its leaders hand on; an async context manager."""
+    """One election at ZooKeeper and the journal that its leaders hand on; an async context manager.
+
+    ``beside``: path at which a predecessor of ours elects its leader, while which leads none of ours does.
+    """
 
     def __init__(
         self,
@@ -57,9 +61,11 @@ class Electorate:
         journal_path: str,
         now: Callable[[], datetime],
         random: Random,
+        beside: str = "",
     ) -> None:
         self._settings = settings
         self._path = path
+        self._beside = beside
         self._journal_path = journal_path
         self._now = now
         self._random = random
@@ -96,7 +102,10 @@ class Electorate:
             journal.fence(f"{self._path}.epoch", epoch)
             return await make(leader, journal)
 
-        def stand() -> ZooKeeperLeader:
-            return ZooKeeperLeader(self.zookeeper, path=self._path, name=name, random=self._random)
+        def stand() -> ZooKeeperLeader | LatchedLeader:
+            leader = ZooKeeperLeader(self.zookeeper, path=self._path, name=name, random=self._random)
+            if not self._beside:
+                return leader
+            return LatchedLeader(leader, self.zookeeper, path=self._beside, name=name)
 
         return Reigns(stand=stand, make=over_zookeeper, ended=ended, random=self._random, what=what)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -78,7 +79,8 @@ class PluginService:
 
     async def _start(self, stack: AsyncExitStack) -> None:
         settings, now = self.settings, self._now
-        data = DataDirectory(settings.manager.data_dir / "plugin", now=now)
+        share = share_of_work(settings.plugin, self.vcenter_name)
+        data = DataDirectory(settings.manager.data_dir / "plugin" / share, now=now)
         http = await stack.enter_async_context(aiohttp.ClientSession())
         login = self._login(http)
         stack.enter_context(data.held())
@@ -117,13 +119,15 @@ class PluginService:
             return made
 
         if settings.zookeeper.servers:
-            path = settings.zookeeper.path
+            share = share_of_work(settings.plugin, vcenter.about.instanceUuid)
+            path = f"{settings.zookeeper.path}.elections/{share}"
             electorate = Electorate(
                 settings.zookeeper,
                 path=path,
-                journal_path=f"{path}.journal/{vcenter.about.instanceUuid}",
+                journal_path=f"{path}.journal",
                 now=now,
                 random=self._random,
+                beside=settings.zookeeper.path,
             )
             await stack.enter_async_context(electorate)
             self.reigns = electorate.reigns(plugin, ended=self._forget, what="plugin")
@@ -218,6 +222,15 @@ class PluginService:
         if not self.reigns.leads:
             return {}
         return {(host.name,): float(self.plugin.capacity(host.id).free) for host in self.plugin.hosts.sights()}
+
+
+def share_of_work(settings: PluginSettings, vcenter: str) -> str:
+    """What a plugin acts for, as a name: those who would do the same have the same one, and one of them acts.
+
+    Plugins whose shares differ act side by side.
+    """
+    limits = [settings.own_switches if settings.own_switches != "*" else "", settings.hosts]
+    return ".".join((vcenter, settings.part, *(sha256(each.encode()).hexdigest()[:12] for each in limits if each)))
 
 
 def options(settings: PluginSettings) -> PluginOptions:

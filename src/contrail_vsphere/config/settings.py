@@ -57,6 +57,7 @@ def _base_url(value: str) -> str:
     return value.rstrip("/")
 
 
+_THUMBPRINT = r"(([0-9A-Fa-f]{2}:?){20}|([0-9A-Fa-f]{2}:?){32})"
 Listen = Annotated[Address, BeforeValidator(_address), PlainSerializer(str)]
 BaseUrl = Annotated[str, BeforeValidator(_base_url)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -93,10 +94,11 @@ class VCenterSettings(Table):
     """CA certificates (PEM) that sign vCenter's certificate; without it and without `thumbprint` the system's apply."""
     thumbprint: str = Field(
         default="",
-        pattern=r"^(([0-9A-Fa-f]{2}:?){20}|([0-9A-Fa-f]{2}:?){32})?$",
+        pattern=rf"^({_THUMBPRINT}(\s*,\s*{_THUMBPRINT})*)?$",
         examples=["AB:CD:EF:01:23:45:67:89:AB:CD:EF:01:23:45:67:89:AB:CD:EF:01"],
     )
-    """SHA-1 or SHA-256 thumbprint of vCenter's own certificate, instead of `ca_file`."""
+    """SHA-1 or SHA-256 thumbprint of vCenter's own certificate, instead of `ca_file`. With commas between them several:
+    add the next one before vCenter's certificate is replaced."""
     tunnel_host: str = Field(default="", examples=["vcenter.example.com"])
     """Proxy through which the extension logs in by certificate (sdkTunnel:8089); empty: `host`."""
     tunnel_port: Port = 80
@@ -285,12 +287,14 @@ class PluginSettings(Table):
 
 class ZooKeeperSettings(Table):
     """ZooKeeper, where several plugins, or ContrailVM Managers, of one vCenter elect the one that acts. Without servers
-    each acts alone."""
+    each acts alone.
+    """
 
     servers: str = Field(default="", examples=["10.0.0.11:2181,10.0.0.12:2181,10.0.0.13:2181"])
     """HOST:PORT of the servers, with commas between them."""
     path: str = Field(default="/vcenter-plugin", pattern=r"^(/[A-Za-z0-9._-]+)+$")
-    """Where plugins meet: the old Java plugin's path, so that it and we never act at once. One for each vCenter."""
+    """The old Java plugin's path: while it leads there no plugin of ours acts, and the other way round. Ours meet at
+    `PATH.elections`, apart by vCenter, `part`, `own_switches` and `hosts`."""
     manager_path: str = Field(default="", pattern=r"^((/[A-Za-z0-9._-]+)+)?$", examples=["/contrailvm-manager"])
     """Where ContrailVM Managers meet and hand on their journal, one for each vCenter; empty: the manager acts alone."""
     name: str = ""

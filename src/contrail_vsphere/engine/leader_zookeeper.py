@@ -103,7 +103,7 @@ class ZooKeeperLeader:
     async def members(self) -> tuple[str, ...]:
         """Who stands for election, the leader first, by the names they gave."""
         found = []
-        for node in _ordered(await self._zookeeper.children(self._path)):
+        for node in ordered(await self._zookeeper.children(self._path)):
             try:
                 value, _ = await self._zookeeper.get(f"{self._path}/{node}")
             except NotFound:
@@ -151,16 +151,16 @@ class ZooKeeperLeader:
 
     async def _mine(self) -> list[str]:
         """Our nodes: one, unless the answer to a create was lost."""
-        return [node for node in _ordered(await self._zookeeper.children(self._path)) if self._mark in node]
+        return [node for node in ordered(await self._zookeeper.children(self._path)) if self._mark in node]
 
     async def _first(self) -> bool:
-        ordered = _ordered(await self._zookeeper.children(self._path))
-        return bool(ordered) and self._mark in ordered[0]
+        members = ordered(await self._zookeeper.children(self._path))
+        return bool(members) and self._mark in members[0]
 
     async def _predecessor(self) -> str | None:
         """The last member before us that is not us."""
         before = None
-        for node in _ordered(await self._zookeeper.children(self._path)):
+        for node in ordered(await self._zookeeper.children(self._path)):
             if self._mark in node:
                 break
             before = node
@@ -202,8 +202,8 @@ class ZooKeeperLeader:
             self._end(f"the ZooKeeper session is {state}")
 
 
-def _ordered(nodes: list[str]) -> list[str]:
-    """By sequence number; nodes without one are none of an election."""
+def ordered(nodes: list[str]) -> list[str]:
+    """Members by sequence number; nodes without one are none of an election."""
     return sorted((node for node in nodes if node[-_DIGITS:].isdigit()), key=lambda node: node[-_DIGITS:])
 
 

@@ -119,7 +119,7 @@ async def test_f5_a_host_in_maintenance_is_left_alone_for_hours(scene):
         before = lab.on("esx-00")
         await lab.scenario.enter_maintenance("esx-00")
         assert tenant.host.name != "esx-00" and tenant.power_state == "poweredOn"
-        await lab.pass_time(4 * 3600)
+        await lab.pass_time(2 * 3600)
         assert lab.host("esx-00").in_maintenance and before.power_state == "poweredOff"
         assert lab.resolves() == 0
         state = lab.manager.status().deployments[0]
@@ -146,7 +146,7 @@ async def test_f5_a_host_that_dpm_put_to_sleep_is_left_asleep(scene):
     async with scene() as lab:
         before = lab.on("esx-00")
         await lab.scenario.standby_host("esx-00")
-        await lab.pass_time(4 * 3600)
+        await lab.pass_time(2 * 3600)
         assert lab.host("esx-00").power_state == "standBy" and before.power_state == "poweredOff"
         assert lab.resolves() == 0 and not lab.writes_planned()
         assert all(lab.told(f"esx-0{n}").state == "healthy" for n in (1, 2, 3))

@@ -33,6 +33,8 @@ overlay = {{ switch = "dvs0" }}
 controllers = ["127.0.0.1"]
 """
 CLUSTERS = ("C0", "C1")
+BACK = ("rollback", "manager")
+"""Kind and author of a rollout that nobody asked for."""
 VISIT = 1800.0
 """Virtual seconds between two visits of the operator, who releases what is on hold."""
 REST = 5400.0
@@ -183,6 +185,7 @@ class WalkSite:
             if loop.time() >= visit:
                 await self._mend()  # an evacuation begun long ago may have ended in standby since
                 await self.rig.do(self._release)
+                await self._insist()
                 visit = loop.time() + VISIT
             await asyncio.sleep(15)
             self.neighbours.mend()
@@ -197,6 +200,20 @@ class WalkSite:
             manager.operator.release()
         if manager.brake.state.engaged:
             manager.operator.release_brake(manager.brake.name, by="operator", reason="meant")
+
+    async def _insist(self) -> None:
+        """An upgrade that faults made fail was rolled back by the manager; the operator asks for it again."""
+        rolled_back: list[str] = []
+
+        def look(manager: Any) -> None:
+            mine = {key for key, rollout in manager.notebook.rollouts.items() if (rollout.kind, rollout.by) == BACK}
+            rolled_back.extend(mine & {owner for owner, _ in self.wanted.values()})
+
+        await self.rig.do(look)
+        for name in rolled_back:
+            wanted = {cluster: version for cluster, (owner, version) in self.wanted.items() if owner == name}
+            self.told.append(f"  the operator asks {name} again for {wanted}")
+            await self._apply(name, wanted)
 
     async def _mend(self) -> None:
         scenario = self.vcenter.scenario

@@ -98,6 +98,21 @@ async def test_what_a_switch_refuses(lab, case):
     assert lab.dvs.config_version == version
 
 
+async def test_health_checks_are_kept_by_kind(lab):
+    shown = [(type(item), item.enable) for item in lab.dvs.read("config.healthCheckConfig")]
+    assert shown == [(VMWARE.VlanMtuHealthCheckConfig, False), (VMWARE.TeamingHealthCheckConfig, False)]
+    before = int(lab.dvs.read("config.configVersion"))
+    teaming = VMWARE.TeamingHealthCheckConfig(enable=True, interval=3)
+    await lab.run(lab.dvs, "UpdateDVSHealthCheckConfig_Task", healthCheckConfig=[teaming])
+    vlan, kept = lab.dvs.read("config.healthCheckConfig")
+    assert (vlan.enable, kept.enable, kept.interval) == (False, True, 3)
+    assert int(lab.dvs.read("config.configVersion")) == before + 1
+    assert lab.names()[-1] == "DvsReconfigured"
+    wrong = vim.DistributedVirtualSwitch.HealthCheckConfig(enable=True, interval=1)
+    fault = await lab.refused(lab.dvs, "UpdateDVSHealthCheckConfig_Task", healthCheckConfig=[wrong])
+    assert fault.invalidProperty == "healthCheckConfig"
+
+
 async def test_hosts_join_change_and_leave(lab):
     dvs = await create(lab)
     host = lab.hosts[0]

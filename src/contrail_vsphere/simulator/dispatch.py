@@ -30,6 +30,7 @@ from contrail_vsphere.wire.soap.decode import Request
 from contrail_vsphere.wire.soap.encode import encode_fault, encode_response
 from contrail_vsphere.wire.soap.fault import SoapFault
 from contrail_vsphere.wire.soap.metadata import EAM, VIM, method_of
+from contrail_vsphere.wire.soap.shapes import ManagedObject
 from contrail_vsphere.wire.soap.types import eam, managed_class, vmodl
 from contrail_vsphere.wire.soap.values import build
 from contrail_vsphere.wire.soap.versions import version_of
@@ -230,6 +231,12 @@ class Dispatcher:
         return found, lambda: operation.function(found, call, **decoded.args)
 
     def _entity(self, call: Call, decoded: Request) -> Entity | None:
+        """The object of a call; an id with a type that the API does not have is nobody's."""
+        if (
+            decoded.this_type != "ManagedObject"
+            and managed_class(decoded.this_type, decoded.namespace) is ManagedObject
+        ):
+            return None
         session = call.session
         found: Entity | None = session.objects.get(decoded.this_id) if session is not None else None
         found = found or self.world.get(decoded.this_id)

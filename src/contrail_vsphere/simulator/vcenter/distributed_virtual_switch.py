@@ -69,6 +69,7 @@ class DistributedVirtualSwitch(ManagedEntity):
         "ip_address": ("config.switchIpAddress",),
         "discovery": ("config.linkDiscoveryProtocolConfig",),
         "ipfix": ("config.ipfixConfig",),
+        "health": ("config.healthCheckConfig",),
         "lacp_version": ("config.lacpApiVersion",),
         "multicast": ("config.multicastFilteringMode",),
         "default_proxy_ports": ("config.defaultProxySwitchMaxNumPorts",),
@@ -106,6 +107,8 @@ class DistributedVirtualSwitch(ManagedEntity):
     """LinkDiscoveryProtocolConfig."""
     ipfix: Any = field(default_factory=dvs_projection.default_ipfix)
     """VMwareIpfixConfig."""
+    health: tuple[Any, ...] = field(default_factory=dvs_projection.default_health)
+    """DVSHealthCheckConfig, one of each kind."""
     lacp_version: str = "multipleLag"
     multicast: str = "legacyFiltering"
     default_proxy_ports: int = 512
@@ -230,6 +233,18 @@ class DistributedVirtualSwitch(ManagedEntity):
             call,
             "rectifyHost",
             lambda handle: dvs_members.rectify(self.world, [self], wanted, user=handle.user, chain=handle.chain),
+        )
+
+    @operation("UpdateDVSHealthCheckConfig_Task", privilege="DVSwitch.Modify", note="Kept; nothing is ever unhealthy.")
+    def UpdateDVSHealthCheckConfig_Task(self, call: Any, healthCheckConfig: list[Any]) -> Any:
+        from contrail_vsphere.simulator.vcenter import dvs_life
+
+        return self.start_task(
+            call,
+            "updateHealthCheckConfig",
+            lambda handle: dvs_life.set_health_checks(
+                self.world, self, healthCheckConfig, user=handle.user, chain=handle.chain
+            ),
         )
 
     @operation("MergeDvs_Task", privilege="DVSwitch.Modify", note="Refused, as vCenter has since 6.0.")

@@ -173,6 +173,28 @@ async def reconfigure(
         raise dvs_members.bulk_fault(away)
 
 
+async def set_health_checks(
+    world: World, dvs: DistributedVirtualSwitch, configs: list[Any], *, user: str = "", chain: int | None = None
+) -> None:
+    """UpdateDVSHealthCheckConfig_Task: kinds that are not named stay as they are."""
+    kinds = (_VMWARE.VlanMtuHealthCheckConfig, _VMWARE.TeamingHealthCheckConfig)
+    path = "healthCheckConfig"
+    for item in configs:
+        if not isinstance(item, kinds) or item.enable is None or (item.interval or 0) < 0:
+            message = f"A specified parameter was not correct: {path}"
+            raise fault(vmodl.fault.InvalidArgument, message, invalidProperty=path)
+    await world.clock.sleep(world.service(Timing).dvs)
+    new = {type(item): data_object(type(item), enable=item.enable, interval=item.interval or 1) for item in configs}
+    with world.commit(user, chain=chain) as tx:
+        tx.set(
+            dvs,
+            health=tuple(new.get(type(item), item) for item in dvs.health),
+            config_version=dvs.config_version + 1,
+        )
+        spec = data_object(_VMWARE.ConfigSpec)
+        tx.event(inventory_event(vim.event.DvsReconfiguredEvent, dvs, configSpec=spec, configChanges=changes(path)))
+
+
 def _check_version(spec: Any, version: int) -> None:
     if spec.configVersion and spec.configVersion != str(version):
         raise fault(vim.fault.ConcurrentAccess, STALE)

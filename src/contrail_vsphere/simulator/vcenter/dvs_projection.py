@@ -81,6 +81,12 @@ def default_setting(uplinks: tuple[str, ...]) -> Any:
     )
 
 
+def default_health() -> tuple[Any, ...]:
+    """Health checks of VLAN, MTU and teaming: off, as a new switch has them."""
+    kinds = (_VMWARE.VlanMtuHealthCheckConfig, _VMWARE.TeamingHealthCheckConfig)
+    return tuple(data_object(kind, enable=False, interval=0) for kind in kinds)
+
+
 def default_ipfix() -> Any:
     """VMwareIpfixConfig of a new switch: no collector, seconds and rate of the API reference."""
     return data_object(
@@ -162,6 +168,7 @@ def switch_config(dvs: DistributedVirtualSwitch) -> Any:
         extensionKey=dvs.extension_key or None,
         switchIpAddress=dvs.ip_address or None,
         ipfixConfig=dvs.ipfix,
+        healthCheckConfig=list(dvs.health),
         defaultProxySwitchMaxNumPorts=dvs.default_proxy_ports,
     )
 

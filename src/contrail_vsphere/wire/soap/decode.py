@@ -130,6 +130,7 @@ _REQUEST = Table(
     }
 )
 
+_SOAP = "http://schemas.xmlsoap.org/soap/envelope/ "
 _THIS = Field("_this", shape_of(ManagedObject))
 _FETCH = Table({"_this": _THIS, "prop": Field("prop", TEXT)})
 
@@ -149,6 +150,8 @@ class RequestDecoder(_Document):
         self._args: dict[str, Any] | None = None
 
     def _enter(self, name: str, tag: str) -> None:
+        if name == "Envelope" and not tag.startswith(_SOAP):
+            raise ProtocolError("the document is no SOAP 1.1 envelope")
         if name != "call":
             return
         if self._args is not None:

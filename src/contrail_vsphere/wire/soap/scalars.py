@@ -136,6 +136,10 @@ _WRITERS: tuple[tuple[Any, Callable[[Any], str]], ...] = (
 # -- from the wire ----------------------------------------------------------------------------------------------------
 
 
+_LEAST, _MOST = -(2**63), 2**63 - 1
+"""No type of the API is longer; peers are trusted to know which of their numbers have 32 bits."""
+
+
 def _read_boolean(text: str) -> Any:
     word = text.strip().lower()
     if word in ("true", "1"):
@@ -153,9 +157,10 @@ def _empty(text: str, kind: str) -> None:
 
 def _read_integer(text: str) -> Any:
     try:
-        return int(text)
+        number = int(text)
     except ValueError:
         return _empty(text, "number")
+    return number if _LEAST <= number <= _MOST else _empty(text, "number of 64 bits")
 
 
 def _read_real(text: str) -> Any:

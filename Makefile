@@ -8,7 +8,7 @@ ARGS   ?=
 # Tests run on both cores; each worker has its own loopback addresses.
 WORKERS ?= 2
 
-.PHONY: demo demo-neutron test tools parts soak check format bench docs clean help
+.PHONY: demo demo-neutron demo-servers test tools parts soak check format bench docs clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,6 +18,10 @@ demo: $(VENV)/.base  ## the story, live: hosts get their ContrailVM, lose it, ge
 
 demo-neutron: $(VENV)/.neutron  ## Neutron and two simulated vCenters: three tiers, a rule change, a worker that dies
 	@$(BIN)/contrail-vsphere demo-neutron $(ARGS)
+
+demo-servers: $(VENV)/.servers  ## Server Manager puts five roles on three servers; as root on Debian
+	@test "$$(id -u)" != 0 || tests/real_parts/install.sh docker-registry podman runc openssh-server openssh-client iproute2 busybox-static
+	@$(BIN)/contrail-vsphere demo-servers $(ARGS)
 
 test: $(VENV)/.dev tools parts  ## everything in its short form
 	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term $(ARGS)
@@ -64,6 +68,11 @@ $(VENV)/.base: $(VENV)/bin/python requirements/base.txt pyproject.toml
 $(VENV)/.neutron: $(VENV)/.base requirements/dev.txt
 	@echo "installing Neutron (about 400 MB, once)" >&2
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements/dev.txt -r requirements/neutron.in >&2
+	@touch $@
+
+$(VENV)/.servers: $(VENV)/.base requirements/servermanager.in
+	@echo "installing what Server Manager needs (about 80 MB, once)" >&2
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements/dev.txt -r requirements/servermanager.in >&2
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.base requirements/dev.txt

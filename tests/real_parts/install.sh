@@ -1,8 +1,8 @@
 #!/bin/sh
-# Installs the packages of packages.txt that are not there, as root on Debian and its kin; starts none of their services.
+# Installs the packages of packages.txt, or those it is given, as root on Debian and its kin; starts no service of theirs.
 # Tests that miss a part skip and say so, therefore nothing that goes wrong here ends the run.
 cd "$(dirname "$0")" || exit 0
-wanted=$(sed 's/#.*//' packages.txt | awk 'NF { print $1 }')
+wanted=${*:-$(sed 's/#.*//' packages.txt | awk 'NF { print $1 }')}
 missing=""
 for package in $wanted; do
     state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)

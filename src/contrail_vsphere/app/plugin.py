@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -113,7 +114,7 @@ class PluginService:
                 health=self.health,
                 now=now,
                 random=self._random,
-                options=options(settings.plugin),
+                options=replace(options(settings.plugin), extension_key=settings.manager.extension_key),
             )
             self._watch(made)
             return made

@@ -154,6 +154,7 @@ def status_of(plugin: VCenterPlugin, health: HealthBook) -> dict[str, Any]:
         "done": dict(tally.done),
         "moves": tally.moves,
         "plug_ms": _percentiles(tally.plug_seconds),
+        "troubles": [each.text for each in plugin.troubles()],
         "missing": list(plugin.not_ready()),
     }
 

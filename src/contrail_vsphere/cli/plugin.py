@@ -47,8 +47,8 @@ def status(config: ConfigFile = DEFAULT_FILE, as_json: AsJson = False) -> None:
     )
     if document["brake"]["engaged"]:
         say(f"the deletion brake is engaged: {document['brake']['reason']}")
-    for problem in document["problems"]:
-        say(problem)
+    for trouble in document["troubles"]:
+        say(trouble)
 
 
 @app.command()

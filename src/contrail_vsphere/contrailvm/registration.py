@@ -18,8 +18,10 @@ from contrail_vsphere.contrailvm.doors import EamDoor, VCenterDoor
 from contrail_vsphere.model.errors import InvalidState, NotFound
 from contrail_vsphere.wire.soap.types import vim
 
-EVENTS = ("repaired", "held", "degraded", "healthy", "rolloutBegan", "rolloutStopped", "rolledBack", "rolloutEnded")
-WARNINGS = ("held", "degraded", "rolloutStopped", "rolledBack")
+EVENTS = ("repaired", "held", "degraded", "healthy", "rolloutBegan", "rolloutStopped", "rolledBack", "rolloutEnded",
+          "pluginDegraded", "pluginHealthy")  # fmt: skip
+"""The last two are the vCenter plugin's."""
+WARNINGS = ("held", "degraded", "rolloutStopped", "rolledBack", "pluginDegraded")
 """Those of them that tell of trouble."""
 TASKS = ("rollout", "repair")
 FAULTS = ("notReady",)
@@ -36,6 +38,8 @@ _LABELS = {
         "rolloutStopped": "Rollout of ContrailVMs stopped",
         "rolledBack": "ContrailVMs go back to what they were",
         "rolloutEnded": "Rollout of ContrailVMs is over",
+        "pluginDegraded": "Contrail networking needs attention",
+        "pluginHealthy": "Contrail networking is well again",
     },
     "fault": {"notReady": "The vRouter is not ready"},
     "auth": {"Operate": "Operate ContrailVMs", "View": "View ContrailVMs"},

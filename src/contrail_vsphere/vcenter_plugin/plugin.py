@@ -32,6 +32,7 @@ from contrail_vsphere.vcenter_plugin.contrail_objects import MachineObjects
 from contrail_vsphere.vcenter_plugin.controller import PluginController
 from contrail_vsphere.vcenter_plugin.desired import Scope, Selection, instance_of
 from contrail_vsphere.vcenter_plugin.doors import AgentDoor, IntrospectDoor
+from contrail_vsphere.vcenter_plugin.herald import Herald
 from contrail_vsphere.vcenter_plugin.hosts import HostBook
 from contrail_vsphere.vcenter_plugin.identity import Identity, PortId, Scheme
 from contrail_vsphere.vcenter_plugin.ledger import Ledger
@@ -41,10 +42,12 @@ from contrail_vsphere.vcenter_plugin.observed import Observed
 from contrail_vsphere.vcenter_plugin.plan_networks import NetworkPolicy
 from contrail_vsphere.vcenter_plugin.port_book import PortBook
 from contrail_vsphere.vcenter_plugin.sights import PortPolicy
+from contrail_vsphere.vcenter_plugin.troubles import Trouble, troubles
 from contrail_vsphere.vcenter_plugin.vlans import QUARANTINE, Capacity, VlanTable
 from contrail_vsphere.vsphere.dvports import DvPorts
 from contrail_vsphere.vsphere.events import Event
 from contrail_vsphere.vsphere.machine_search import MachineSearch
+from contrail_vsphere.vsphere.own_events import EventPoster
 from contrail_vsphere.vsphere.port_groups import PortGroups
 from contrail_vsphere.vsphere.vcenter import VCenter
 
@@ -82,6 +85,8 @@ class PluginOptions:
     brake_absolute: int = 10
     brake_fraction: float = 0.1
     scope: Scope = field(default_factory=Scope)
+    extension_key: str = ""
+    """Of our extension, whose events tell vCenter what an operator must act on; empty: vCenter is told nothing."""
 
 
 class VCenterPlugin:
@@ -172,6 +177,11 @@ class VCenterPlugin:
             random=random,
             now=now,
         )
+        self._herald = Herald(
+            EventPoster(vcenter.call), key=options.extension_key, look=self.troubles, observed=self.observed, now=now
+        )
+        self._capacities: tuple[float, dict[HostId, Capacity]] = (0.0, {})
+        self._health = health
         self._unsubscribe: list[Callable[[], None]] = []
         self._task: asyncio.Task[None] | None = None
         self.started = False
@@ -211,6 +221,8 @@ class VCenterPlugin:
         self.hosts.start()
         self.controller.start()
         self.started = True
+        if self.options.extension_key:
+            self._herald.start()
         self._task = asyncio.create_task(self._resync(), name="plugin-resync")
 
     async def stop(self, deadline: float = 10.0) -> None:
@@ -222,6 +234,7 @@ class VCenterPlugin:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+        await self._herald.stop()
         await self.controller.stop(deadline)
         await self.applier.close()
         await self.hosts.stop()
@@ -361,6 +374,21 @@ class VCenterPlugin:
     def capacity(self, host: HostId) -> Capacity:
         """VLANs of a host."""
         return self.vlans.capacity(host, at=self._clock())
+
+    def troubles(self) -> tuple[Trouble, ...]:
+        """What an operator has to act on."""
+        at, capacities = self._capacities
+        if not capacities or self._clock() >= at + self.options.resync:
+            busy = {host for port in self.controller.ports() if (host := port.host) is not None}
+            self._capacities = self._clock(), {host: self.capacity(host) for host in busy}
+        return troubles(
+            ports=self.controller.ports(),
+            hosts=self.hosts.sights(),
+            capacity=self._capacities[1],
+            pending=self.controller.pending_deletes,
+            brake=self.brake.state,
+            bad=self._health.bad(),
+        )
 
     def not_ready(self) -> tuple[str, ...]:
         """Why it does not do its work; empty when it does."""

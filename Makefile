@@ -29,6 +29,7 @@ test: $(VENV)/.dev tools parts  ## everything in its short form
 tools: $(VENV)/.dev  ## govc, vcsim and Ansible's collections for the conformance tests; what cannot be had skips
 	@tests/conformance/referees/build.sh .tools/bin
 	@tests/conformance/ansible/fetch.sh .tools/collections $(BIN)/python
+	@tests/fuel_plugin/builder.sh .tools/fpb $(BIN)/python
 
 parts:  ## RabbitMQ, ZooKeeper and others for the tests, as root on Debian; tests of what is missing skip
 	@tests/real_parts/install.sh

@@ -47,6 +47,15 @@ DRIVER_OPTIONS = [
     ),
     cfg.IntOpt("rules_per_port", default=512, min=16, help="A port that needs more filter rules is closed instead."),
     cfg.StrOpt(
+        "mtu_policy",
+        default="warn",
+        choices=[
+            ("warn", "say so in the log and in `neutron status`"),
+            ("refuse", "make no port group for such a network"),
+        ],
+        help="What becomes of a network whose MTU is larger than its switch's.",
+    ),
+    cfg.StrOpt(
         "ephemeral_ports",
         default="32768-65535",
         help="Source ports of those who begin a connection; answers to other ports do not pass a stateless filter.",
@@ -57,6 +66,12 @@ VCENTER_OPTIONS = [
     cfg.DictOpt("host_map", default={}, help="Neutron host (nova's [DEFAULT] host) to cluster: host:cluster, ..."),
     cfg.ListOpt("switch_map", default=[], help="physnet:switch, or cluster/physnet:switch, ..."),
     cfg.BoolOpt("several_switches", default=False, help="Allow a cluster several switches."),
+    cfg.StrOpt(
+        "firewall",
+        default="default",
+        choices=[("default", "as [vmware_dvs] says"), ("on", "filter rules"), ("off", "none, everything passes")],
+        help="Security groups on this vCenter: switches in network offload mode, and some versions, cannot filter.",
+    ),
 ]
 
 WORKER_OPTIONS = [
@@ -70,6 +85,12 @@ WORKER_OPTIONS = [
     cfg.StrOpt("thumbprint", default="", help="SHA-256 of vCenter's certificate, instead of a CA."),
     cfg.IntOpt("lease_seconds", default=15, min=3, help="A worker that is not heard for so long is replaced."),
     cfg.IntOpt("reconcile_interval", default=600, min=10, help="Seconds between comparisons of everything."),
+    cfg.IntOpt(
+        "orphan_seconds",
+        default=3600,
+        min=0,
+        help="Seconds that a port group of ours is kept whose network Neutron does not know, and did not delete.",
+    ),
     cfg.IntOpt("free_ports", default=8, min=1, help="Booked ports kept free in each port group (binding_mode = key)."),
 ]
 
@@ -81,10 +102,16 @@ class DriverSettings:
     placement: Placement
     cloud_id: str = "openstack"
     binding_mode: str = "portgroup"
-    firewall: bool = True
     icmp_policy: str = "widen"
     rules_per_port: int = 512
+    mtu_policy: str = "warn"
+    unfiltered: frozenset[str] = frozenset()
+    """vCenters without a firewall."""
     ephemeral: tuple[int, int] = (32768, 65535)
+
+    def filtered(self, vcenter: str) -> bool:
+        """Whether security groups become filter rules there."""
+        return vcenter not in self.unfiltered
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +128,7 @@ class WorkerSettings:
     lease_seconds: int = 15
     reconcile_interval: int = 600
     free_ports: int = 8
+    orphan_seconds: int = 3600
 
 
 def group_of(vcenter: str) -> str:
@@ -118,6 +146,7 @@ def driver_settings(conf: Any) -> DriverSettings:
     conf.register_opts(DRIVER_OPTIONS, group=GROUP)
     ours = conf[GROUP]
     maps = []
+    unfiltered = set()
     for name in ours.vcenters:
         conf.register_opts(VCENTER_OPTIONS, group=group_of(name))
         each = conf[group_of(name)]
@@ -126,13 +155,16 @@ def driver_settings(conf: Any) -> DriverSettings:
         if not each.switch_map:
             raise SettingsError(f"[{group_of(name)}] has no switch_map", hint="switch_map = physnet:switch")
         maps.append(VCenterMaps(name, each.host_map, each.switch_map, each.several_switches))
+        if each.firewall == "off" or (each.firewall == "default" and not ours.firewall):
+            unfiltered.add(name)
     return DriverSettings(
         placement=placement(maps),
         cloud_id=ours.cloud_id,
         binding_mode=ours.binding_mode,
-        firewall=ours.firewall,
         icmp_policy=ours.icmp_policy,
         rules_per_port=ours.rules_per_port,
+        mtu_policy=ours.mtu_policy,
+        unfiltered=frozenset(unfiltered),
         ephemeral=_range(ours.ephemeral_ports),
     )
 
@@ -161,7 +193,20 @@ def worker_settings(conf: Any) -> WorkerSettings:
         lease_seconds=ours.lease_seconds,
         reconcile_interval=ours.reconcile_interval,
         free_ports=ours.free_ports,
+        orphan_seconds=ours.orphan_seconds,
     )
+
+
+def worker_vcenter() -> str:
+    """Which vCenter a worker's file is for; SettingsError when it names none."""
+    cfg.CONF.register_opts(WORKER_OPTIONS, group=LOGIN_GROUP)
+    name = str(cfg.CONF[LOGIN_GROUP].vcenter)
+    if name not in cfg.CONF[GROUP].vcenters:
+        raise SettingsError(
+            f"[{LOGIN_GROUP}] vcenter is '{name}', which [{GROUP}] vcenters does not name",
+            hint="pass the vCenter's own --config-file",
+        )
+    return name
 
 
 def _password(ours: Any) -> str:

@@ -57,6 +57,22 @@ class FilteredPorts:
         config.configVersion = group.config_version or None
         await self._vcenter.run_task(reference(_GROUP, group.id), "ReconfigureDVPortgroup_Task", spec=config)
 
+    async def mark(self, group: Network, mark: str) -> None:
+        """Say whose a port group is, and nothing else of it."""
+        blob = build(vim.dvs.KeyedOpaqueBlob, key=MARK, opaqueData=mark)
+        config = build(_GROUP.ConfigSpec, configVersion=group.config_version or None, vendorSpecificConfig=[blob])
+        await self._vcenter.run_task(reference(_GROUP, group.id), "ReconfigureDVPortgroup_Task", spec=config)
+
+    async def grow(self, group: Network, ports: int) -> None:
+        """Let the group have so many ports."""
+        config = build(_GROUP.ConfigSpec, configVersion=group.config_version or None, numPorts=ports)
+        await self._vcenter.run_task(reference(_GROUP, group.id), "ReconfigureDVPortgroup_Task", spec=config)
+
+    async def largest_mtu(self, dvs: DvsId) -> int:
+        """What the switch carries at most; 0 where it does not say."""
+        found = await self._vcenter.read(reference(_DVS, dvs), "config.maxMtu")
+        return int(found.get("config.maxMtu") or 0)
+
     async def destroy(self, group: NetworkId) -> None:
         """Busy (ResourceInUse) while a port of it is connected."""
         await self._vcenter.run_task(reference(_GROUP, group), "Destroy_Task")

@@ -12,6 +12,7 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any
 
 from contrail_vsphere.model.errors import (
@@ -42,6 +43,8 @@ LOGIN_DEADLINE = 30.0
 LOCKED_OUT = 30.0
 """Seconds after a refused login in which no other is tried; doubles up to 15 minutes."""
 PATHS = {VIM: "/sdk", EAM: "/eam/sdk"}
+cause: ContextVar[str] = ContextVar("cause", default="")
+"""Who asked for the calls that follow, such as a request id: begins their operation ids, which vCenter logs."""
 
 
 class Session:
@@ -133,6 +136,8 @@ class Session:
     ) -> Any:
         version = self.versions[method.namespace]
         operation, epoch = next(self._operations), self.epoch
+        if cause.get():
+            operation = f"{cause.get()}-{operation}"
         self.calls[method.name] += 1
         body = encode_request(method, this, args, version=version, operation_id=operation)
         log.debug("%s %s %s", operation, method.name, this._moId)

@@ -20,6 +20,8 @@ from oslo_config import cfg
 
 from contrail_vsphere.ml2.driver.binding import VIF_TYPE_DVS, Choice, choose, vif_details
 from contrail_vsphere.ml2.driver.events import SecurityEvents, request_id
+from contrail_vsphere.ml2.driver.quality import QualityDriver
+from contrail_vsphere.ml2.driver.trunks import TrunkDriver
 from contrail_vsphere.ml2.options import DriverSettings, driver_settings
 from contrail_vsphere.ml2.placement import Site
 from contrail_vsphere.ml2.tables import groups, journal
@@ -39,6 +41,8 @@ class VMwareDVSMechanismDriver(api.MechanismDriver):  # type: ignore[misc] # Neu
         """Read the settings; vCenter need not be there. SettingsError stops Neutron's start."""
         self.settings = driver_settings(cfg.CONF)
         SecurityEvents(self.vcenters).subscribe()
+        self._quality = QualityDriver(self.vcenters)
+        self._trunks = TrunkDriver(self.settings.placement)
         log.info("vmware_dvs serves %s", ", ".join(self.vcenters) or "no vCenter")
 
     @property
@@ -85,6 +89,11 @@ class VMwareDVSMechanismDriver(api.MechanismDriver):  # type: ignore[misc] # Neu
         if context.host != context.original_host:
             self._block_until_wired(context)
         self._note_port(context)
+
+    def update_port_postcommit(self, context: Any) -> None:
+        """Subports of a trunk go where their parent goes."""
+        if context.host != context.original_host and (context.current.get("trunk_details") or {}).get("sub_ports"):
+            self._trunks.follow(context.plugin_context, context.current["trunk_details"], context.host)
 
     def delete_port_precommit(self, context: Any) -> None:
         """What the port had booked is free again; its worker closes what is left of it."""
@@ -146,7 +155,7 @@ class VMwareDVSMechanismDriver(api.MechanismDriver):  # type: ignore[misc] # Neu
             key = None
             if group is not None and self.settings.binding_mode == "key":
                 key = groups.book(session, group, port["id"], context.host)
-        return vif_details(group, fallback=fallback, port_key=key, port_filter=self.settings.firewall)
+        return vif_details(group, fallback=fallback, port_key=key, port_filter=self.settings.filtered(site.vcenter))
 
     # -- what schedulers ask ------------------------------------------------------------------------------------
 

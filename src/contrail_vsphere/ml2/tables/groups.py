@@ -117,6 +117,47 @@ def free(session: Session, group: KnownGroup) -> int:
     )
 
 
+def bookings(session: Session, vcenter: str) -> dict[tuple[str, str], tuple[str, str]]:
+    """(Port, host) -> (uuid of the switch, key)."""
+    rows = session.scalars(select(BookingRow).where(BookingRow.vcenter == vcenter, BookingRow.port_id.is_not(None)))
+    return {(row.port_id or "", row.host or ""): (row.dvs_uuid, row.port_key) for row in rows}
+
+
+def free_keys(session: Session, vcenter: str) -> dict[tuple[str, str], set[str]]:
+    """(Uuid of the switch, port group) -> keys that can be booked."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for row in session.scalars(select(BookingRow).where(BookingRow.vcenter == vcenter, BookingRow.port_id.is_(None))):
+        found.setdefault((row.dvs_uuid, row.group_key), set()).add(row.port_key)
+    return found
+
+
+def withdraw(session: Session, dvs_uuid: str, keys: Collection[str]) -> None:
+    """These are not there to be booked."""
+    session.execute(
+        delete(BookingRow).where(
+            BookingRow.dvs_uuid == dvs_uuid, BookingRow.port_key.in_(sorted(keys)), BookingRow.port_id.is_(None)
+        )
+    )
+
+
+def rebook(session: Session, group: KnownGroup, port_id: str, host: str, key: str) -> None:
+    """The port is on this DVPort now, whatever it had booked."""
+    release(session, port_id, host)
+    session.flush()
+    row = session.get(BookingRow, (group.dvs_uuid, key))
+    if row is None:
+        row = BookingRow(dvs_uuid=group.dvs_uuid, port_key=key, vcenter=group.vcenter, group_key=group.group_key)
+        session.add(row)
+    row.port_id, row.host = port_id, host
+
+
+def release(session: Session, port_id: str, host: str) -> None:
+    """Give back what a port had booked on a host."""
+    session.execute(
+        update(BookingRow).where(BookingRow.port_id == port_id, BookingRow.host == host).values(port_id=None, host=None)
+    )
+
+
 def unbook(session: Session, port_id: str, *, keep_host: str = "") -> None:
     """Give back what a port had booked, except on ``keep_host``."""
     session.execute(

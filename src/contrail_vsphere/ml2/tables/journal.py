@@ -12,15 +12,18 @@ from sqlalchemy.orm import Session
 from contrail_vsphere.ml2.tables.clock import utc_in, utc_now
 from contrail_vsphere.ml2.tables.schema import DEAD, PENDING, JournalRow
 
-NETWORK, PORT, SECURITY_GROUP, GROUP_MEMBERS, ADDRESS_GROUP, EVERYTHING = (
+NETWORK, PORT, SECURITY_GROUP, GROUP_MEMBERS, ADDRESS_GROUP, QUALITY, EVERYTHING = (
     "network",
     "port",
     "security_group",
     "group_members",
     "address_group",
+    "qos_policy",
     "everything",
 )
 """Kinds. ``security_group``: its rules; ``group_members``: the addresses in it, which rules of other groups name."""
+ORPHANS = "orphans"
+"""Object of a row ``everything`` after which port groups go whose networks Neutron does not know, however new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,16 @@ class Entry:
     object_id: str
     request_id: str = ""
     attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DeadEntry:
+    """A row that was given up."""
+
+    kind: str
+    object_id: str
+    request_id: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +112,17 @@ def bury(session: Session, ids: Collection[int], *, reason: str) -> None:
             .where(JournalRow.id.in_(ids))
             .values(attempts=JournalRow.attempts + 1, state=DEAD, reason=reason[:2000])
         )
+
+
+def dead(session: Session, vcenter: str, *, limit: int) -> tuple[DeadEntry, ...]:
+    """Rows that were given up, newest first."""
+    rows = session.scalars(
+        select(JournalRow)
+        .where(JournalRow.vcenter == vcenter, JournalRow.state == DEAD)
+        .order_by(JournalRow.id.desc())
+        .limit(limit)
+    )
+    return tuple(DeadEntry(row.kind, row.object_id, row.request_id, row.reason) for row in rows)
 
 
 def revive(session: Session, vcenter: str) -> int:

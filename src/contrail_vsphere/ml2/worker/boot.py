@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from contrail_vsphere.ml2.options import DriverSettings, WorkerSettings, driver_settings, worker_settings
+from contrail_vsphere.ml2.worker.metrics import exposed
 from contrail_vsphere.ml2.worker.neutron_store import NeutronStore
 from contrail_vsphere.ml2.worker.worker import DvsWorker
 from contrail_vsphere.model.errors import SettingsError
@@ -21,14 +22,25 @@ log = logging.getLogger(__name__)
 
 
 def load(config_files: Sequence[Path]) -> tuple[DriverSettings, WorkerSettings]:
-    """Read Neutron's configuration and load its core plugin. SettingsError for what is missing or wrong."""
+    """Read the settings of one vCenter's worker and load Neutron's core plugin. SettingsError for what is wrong."""
+    settings = load_settings(config_files)
+    from neutron import manager
+    from neutron.api import extensions
+    from neutron_lib.api import attributes
+    from oslo_config import cfg
+
+    own = worker_settings(cfg.CONF)
+    manager.init()
+    extensions.PluginAwareExtensionManager.get_instance().extend_resources("2.0", attributes.RESOURCES)
+    return settings, own
+
+
+def load_settings(config_files: Sequence[Path]) -> DriverSettings:
+    """Read Neutron's configuration, so that its database can be asked. SettingsError for what is missing or wrong."""
     for path in config_files:
         if not path.is_file():
             raise SettingsError(f"{path} is not there", hint="pass Neutron's own files with --config-file")
-    from neutron import manager
-    from neutron.api import extensions
     from neutron.common import config
-    from neutron_lib.api import attributes
     from oslo_config import cfg
     from oslo_service import backend
 
@@ -41,11 +53,7 @@ def load(config_files: Sequence[Path]) -> tuple[DriverSettings, WorkerSettings]:
         raise SettingsError(str(error)) from error
     config.setup_logging()
     config.set_config_defaults()
-    settings = driver_settings(cfg.CONF)
-    own = worker_settings(cfg.CONF)
-    manager.init()
-    extensions.PluginAwareExtensionManager.get_instance().extend_resources("2.0", attributes.RESOURCES)
-    return settings, own
+    return driver_settings(cfg.CONF)
 
 
 def connector(own: WorkerSettings) -> VCenter:
@@ -54,16 +62,26 @@ def connector(own: WorkerSettings) -> VCenter:
     return VCenter(endpoint, PasswordLogin(own.username, own.password))
 
 
-async def serve(settings: DriverSettings, own: WorkerSettings) -> None:
-    """Work until SIGTERM or SIGINT, then give the lease back."""
+async def serve(
+    settings: DriverSettings, own: WorkerSettings, *, heartbeat: Path | None = None, metrics: str = ""
+) -> None:
+    """Work until SIGTERM or SIGINT, then give the lease back. ``metrics``: HOST:PORT to serve them on."""
     store = NeutronStore(settings, own.vcenter)
     holder = f"{socket.gethostname()}:{os.getpid()}"
-    worker = DvsWorker(store, own, holder=holder, connect=lambda: connector(own), now=lambda: datetime.now(UTC))
+    worker = DvsWorker(
+        store,
+        own,
+        holder=holder,
+        connect=lambda: connector(own),
+        now=lambda: datetime.now(UTC),
+        heartbeat=heartbeat,
+    )
     loop = asyncio.get_running_loop()
     task = asyncio.create_task(worker.run(), name="worker")
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)
     try:
-        await task
+        async with exposed(worker, own.vcenter, metrics):
+            await task
     except asyncio.CancelledError:
         log.info("the worker of %s ends", own.vcenter)

@@ -87,6 +87,10 @@ class WantedPort:
     quality: Quality = field(default_factory=Quality)
     trunk: tuple[PortRange, ...] | None = None
     """VLANs that the parent of a trunk carries tagged."""
+    subports: tuple[PortSecurity, ...] = ()
+    """What may pass the parent for its subports' sake."""
+    parent: str = ""
+    """Of a subport: the Neutron port whose card it shares."""
     problem: str = ""
     """Why the port cannot be as it should; it is closed then."""
 

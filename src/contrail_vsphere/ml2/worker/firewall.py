@@ -44,20 +44,23 @@ class Filter:
     problem: str = ""
 
 
-def filter_of(security: PortSecurity, policy: Policy, *, dscp: int = -1) -> Filter:
+def filter_of(
+    security: PortSecurity, policy: Policy, *, dscp: int = -1, subports: tuple[PortSecurity, ...] = ()
+) -> Filter:
     """The whole list for one port. Too long a list closes the port instead.
 
     ``dscp``: what packets of the VM are marked with; a rule that marks also accepts.
     """
-    if not security.enabled:
+    everybody = (security, *subports)
+    if not all(each.enabled for each in everybody):
         return Filter(marked_only(dscp))
-    own = {version: _collapse(security.addresses, version) for version in (4, 6)}
     accepted: set[FilterRule] = set()
-    for rule in security.rules:
-        if rule.icmp_type is not None and policy.icmp_types == "refuse":
-            continue
-        accepted.update(_accept(rule, own[rule.version], policy))
-    needed = tuple(_always(own))
+    for each in everybody:
+        own = _own(each)
+        for rule in each.rules:
+            if rule.icmp_type is None or policy.icmp_types != "refuse":
+                accepted.update(_accept(rule, own[rule.version], policy))
+    needed = tuple(dict.fromkeys(rule for each in everybody for rule in _always(_own(each))))
     passing = (_marked(rule, dscp) for rule in sorted(_without_covered(accepted)))
     rules = (*needed, *passing, PASS_ARP, DROP_IP, DROP_OTHER)
     if len(rules) > policy.most_rules:
@@ -66,6 +69,10 @@ def filter_of(security: PortSecurity, policy: Policy, *, dscp: int = -1) -> Filt
             f"its security groups need {len(rules)} filter rules and rules_per_port is {policy.most_rules}",
         )
     return Filter(rules)
+
+
+def _own(security: PortSecurity) -> dict[int, tuple[str, ...]]:
+    return {version: _collapse(security.addresses, version) for version in (4, 6)}
 
 
 def marked_only(dscp: int) -> tuple[FilterRule, ...]:

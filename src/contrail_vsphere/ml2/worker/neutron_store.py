@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from neutron.db import provisioning_blocks
-from neutron.db.models import securitygroup as sg_models
-from neutron.objects import network as network_objects
-from neutron.objects import ports as port_objects
+from neutron.objects import trunk as trunk_objects
 from neutron.plugins.ml2 import models as ml2_models
 from neutron_lib import constants
 from neutron_lib.callbacks import resources
@@ -27,13 +25,12 @@ from sqlalchemy.orm import Session
 from contrail_vsphere.ml2.options import DriverSettings
 from contrail_vsphere.ml2.tables import groups, journal, leases
 from contrail_vsphere.ml2.tables.groups import KnownGroup
-from contrail_vsphere.ml2.worker.desired import Segment, Wanted, WantedNetwork, WantedPort
-from contrail_vsphere.ml2.worker.security_rules import port_security
+from contrail_vsphere.ml2.worker.desired import WantedPort
+from contrail_vsphere.ml2.worker.neutron_wanted import WantedReader
 from contrail_vsphere.model.errors import Conflict
 
 R = TypeVar("R")
-BATCH = 500
-"""Ids in one query."""
+AGENT_TYPE = "vmware_dvs worker"
 
 
 class LeaseLost(Conflict):
@@ -47,103 +44,13 @@ class NeutronStore:
         self.settings, self.vcenter = settings, vcenter
         self.epoch = 0
         """Of the lease that this worker holds."""
-        self._hosts = sorted(host for host, site in settings.placement.sites.items() if site.vcenter == vcenter)
-        self._physnets = {physnet for owner, _, physnet in settings.placement.switches if owner == vcenter}
+        self.wanted = WantedReader(settings, vcenter)
 
-    # -- what is wanted -----------------------------------------------------------------------------------------
+    # -- the journal --------------------------------------------------------------------------------------------
 
     def due(self, limit: int) -> tuple[journal.Entry, ...]:
         """Open journal rows."""
         return self._read(lambda session: journal.due(session, self.vcenter, limit=limit))
-
-    def everything(self) -> Wanted:
-        """All networks and ports that concern this vCenter."""
-        context = get_admin_context()
-        ports = self._ports(context, {"binding:host_id": self._hosts})
-        return Wanted(self._networks(context, None), {port.id: port for port in ports}, complete=True)
-
-    def objects(self, network_ids: Collection[str], port_ids: Collection[str]) -> Wanted:
-        """These, and the networks of these ports."""
-        context = get_admin_context()
-        found = {port.id: port for port in self._ports_by_id(context, port_ids)}
-        ports: dict[str, WantedPort | None] = dict.fromkeys(port_ids)
-        ports.update(found)
-        wanted_networks = {*network_ids, *(port.network_id for port in found.values())}
-        networks: dict[str, WantedNetwork | None] = dict.fromkeys(wanted_networks)
-        networks.update(self._networks(context, wanted_networks) if wanted_networks else {})
-        return Wanted(networks, ports)
-
-    def ports_concerned(self, entries: Iterable[journal.Entry]) -> set[str]:
-        """Ports on our hosts whose rules depend on what these rows name."""
-        own = {entry.object_id for entry in entries if entry.kind == journal.SECURITY_GROUP}
-        remote = {entry.object_id for entry in entries if entry.kind == journal.GROUP_MEMBERS}
-        addresses = {entry.object_id for entry in entries if entry.kind == journal.ADDRESS_GROUP}
-        return self._read(lambda session: _ports_concerned(session, own, remote, addresses, self._hosts))
-
-    def ports_with_macs(self, macs: Collection[str]) -> tuple[WantedPort, ...]:
-        """Ports on our hosts with these MAC addresses."""
-        filters = {"mac_address": sorted(macs), "binding:host_id": self._hosts}
-        return self._ports(get_admin_context(), filters) if macs else ()
-
-    def _networks(self, context: Any, ids: Collection[str] | None) -> dict[str, WantedNetwork]:
-        filters = {"id": sorted(ids)} if ids is not None else {}
-        plugin = directory.get_plugin()
-        names = {
-            each["id"]: each for each in plugin.get_networks(context, filters, fields=["id", "name", "admin_state_up"])
-        }
-        by_network: dict[str, list[Any]] = {}
-        criteria = {"network_id": sorted(names)} if ids is not None else {}
-        for segment in network_objects.NetworkSegment.get_objects(context, **criteria) if names else ():
-            by_network.setdefault(segment.network_id, []).append(segment)
-        found = {}
-        for network_id, network in names.items():
-            segments = by_network.get(network_id, [])
-            ours = tuple(
-                Segment(each.id, each.physical_network, each.segmentation_id or 0)
-                for each in sorted(segments, key=lambda each: str(each.id))
-                if each.network_type in ("vlan", "flat") and each.physical_network in self._physnets
-            )
-            if ours:
-                found[network_id] = WantedNetwork(
-                    network_id, network["name"], bool(network["admin_state_up"]), ours, several=len(segments) > 1
-                )
-        return found
-
-    def _ports_by_id(self, context: Any, ids: Collection[str]) -> Iterable[WantedPort]:
-        ordered = sorted(ids)
-        for at in range(0, len(ordered), BATCH):
-            yield from self._ports(context, {"id": ordered[at : at + BATCH]})
-
-    def _ports(self, context: Any, filters: Mapping[str, Any]) -> tuple[WantedPort, ...]:
-        plugin = directory.get_plugin()
-        hosts = set(self._hosts)
-        ours = {
-            port["id"]: port
-            for port in plugin.get_ports(context, filters=dict(filters))
-            if port["binding:vif_type"] == "dvs" and port["binding:host_id"] in hosts
-        }
-        if not ours:
-            return ()
-        levels = port_objects.PortBindingLevel.get_objects(context, port_id=sorted(ours))
-        segment_of = {(level.port_id, level.host): level.segment_id for level in levels}
-        devices = {port["id"]: port for port in plugin.get_ports_from_devices(context, sorted(ours))}
-        info = plugin.security_group_info_for_ports(context, devices)
-        return tuple(
-            WantedPort(
-                id=port_id,
-                network_id=port["network_id"],
-                segment_id=segment_of.get((port_id, port["binding:host_id"]), ""),
-                mac=port["mac_address"].lower(),
-                host=port["binding:host_id"],
-                admin_up=bool(port["admin_state_up"]),
-                status=port["status"],
-                security=port_security(port, info),
-                details=port["binding:vif_details"],
-            )
-            for port_id, port in ours.items()
-        )
-
-    # -- what was done ------------------------------------------------------------------------------------------
 
     def settle(self, finished: Collection[int], retry: Mapping[int, tuple[int, str]], dead: Mapping[int, str]) -> None:
         """Journal rows that were followed, that are due again (in so many seconds, why), and that are hopeless."""
@@ -186,6 +93,40 @@ class NeutronStore:
         """Port groups as the driver knows them."""
         return self._read(lambda session: groups.of_vcenter(session, self.vcenter))
 
+    # -- ports that are booked by key ---------------------------------------------------------------------------
+
+    def bookings(self) -> dict[tuple[str, str], tuple[str, str]]:
+        """(Port, host) -> (uuid of the switch, key of the DVPort)."""
+        return self._read(lambda session: groups.bookings(session, self.vcenter))
+
+    def free_keys(self) -> dict[tuple[str, str], set[str]]:
+        """(Uuid of the switch, port group) -> keys that can be booked."""
+        return self._read(lambda session: groups.free_keys(session, self.vcenter))
+
+    def offer(self, group: KnownGroup, keys: Collection[str]) -> None:
+        """DVPorts that exist and nobody uses."""
+        self._write(lambda session: groups.offer(session, group, keys))
+
+    def withdraw(self, dvs_uuid: str, keys: Collection[str]) -> None:
+        """DVPorts that are gone, or that somebody's card has taken."""
+        self._write(lambda session: groups.withdraw(session, dvs_uuid, keys))
+
+    def rebook(self, port: WantedPort, group: KnownGroup, key: str) -> None:
+        """The card of a port is on another DVPort than the booked one: a live migration does that."""
+        self._write(lambda session: groups.rebook(session, group, port.id, port.host, key))
+
+    def unbook(self, port_id: str, host: str) -> None:
+        """A booking that no binding stands for any more: deleting a binding tells no driver."""
+        self._write(lambda session: groups.release(session, port_id, host))
+
+    def bound_hosts(self, port_ids: Collection[str]) -> set[tuple[str, str]]:
+        """(Port, host) of all bindings, active or not."""
+        binding = ml2_models.PortBinding
+        statement = select(binding.port_id, binding.host).where(binding.port_id.in_(sorted(port_ids)))
+        return self._read(lambda session: {(row.port_id, row.host) for row in session.execute(statement)})
+
+    # -- telling Neutron ----------------------------------------------------------------------------------------
+
     def complete_binding(self, port: WantedPort, group: KnownGroup) -> None:
         """Tell nova the keys of a port group that did not exist, or was another, when the port was bound."""
         details = {
@@ -212,6 +153,29 @@ class NeutronStore:
             )
         else:
             directory.get_plugin().update_port_status(context, port_id, constants.PORT_STATUS_DOWN, host)
+
+    def report_agents(self, state: Mapping[str, object], *, started: bool) -> None:
+        """A row for each host in ``network agent list``; alive as long as it is written every minute."""
+        context, plugin = get_admin_context(), directory.get_plugin()
+        self._check()
+        for host in self.wanted.hosts:
+            site = self.settings.placement.site(host)
+            described = {
+                "agent_type": AGENT_TYPE,
+                "binary": "contrail-vsphere-neutron-worker",
+                "host": host,
+                "topic": "N/A",
+                "configurations": {"vcenter": self.vcenter, "cluster": site.cluster if site else "", **state},
+            }
+            plugin.create_or_update_agent(context, described | ({"start_flag": True} if started else {}))
+
+    def trunk_active(self, parent_id: str) -> None:
+        """The parent carries its subports' VLANs."""
+        context = get_admin_context()
+        self._check()
+        trunk = trunk_objects.Trunk.get_object(context, port_id=parent_id)
+        if trunk is not None and trunk.status != "ACTIVE":
+            trunk.update(status="ACTIVE")
 
     def revive(self) -> int:
         """Try again what was given up."""
@@ -255,26 +219,3 @@ class NeutronStore:
             return act(session)
 
         return self._plain(guarded)
-
-
-def _ports_concerned(
-    session: Session, own: set[str], remote: set[str], addresses: set[str], hosts: list[str]
-) -> set[str]:
-    rule = sg_models.SecurityGroupRule
-    concerned = set(own)
-    if remote:
-        concerned |= set(session.scalars(select(rule.security_group_id).where(rule.remote_group_id.in_(remote))))
-    if addresses:
-        concerned |= set(
-            session.scalars(select(rule.security_group_id).where(rule.remote_address_group_id.in_(addresses)))
-        )
-    if not concerned:
-        return set()
-    member, binding = sg_models.SecurityGroupPortBinding, ml2_models.PortBinding
-    return set(
-        session.scalars(
-            select(member.port_id)
-            .join(binding, binding.port_id == member.port_id)
-            .where(member.security_group_id.in_(concerned), binding.host.in_(hosts), binding.vif_type == "dvs")
-        )
-    )

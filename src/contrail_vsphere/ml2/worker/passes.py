@@ -6,29 +6,32 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 from contrail_vsphere.ml2.tables import journal
 from contrail_vsphere.ml2.tables.groups import KnownGroup
 from contrail_vsphere.ml2.worker.apply import Applier, Outcome
+from contrail_vsphere.ml2.worker.care import Care
 from contrail_vsphere.ml2.worker.database import ask
 from contrail_vsphere.ml2.worker.desired import Wanted, WantedPort
 from contrail_vsphere.ml2.worker.firewall import Policy
 from contrail_vsphere.ml2.worker.neutron_store import NeutronStore
 from contrail_vsphere.ml2.worker.plan import (
     CreateGroup,
-    GroupAction,
-    PortAction,
+    GroupSight,
     Rules,
     SetStatus,
     plan_groups,
     plan_ports,
 )
+from contrail_vsphere.ml2.worker.pool import Pool
+from contrail_vsphere.ml2.worker.report import PassReport
 from contrail_vsphere.ml2.worker.sight import Sight
 from contrail_vsphere.model.errors import NotFound
 from contrail_vsphere.model.ids import DvsId
 from contrail_vsphere.model.traffic_filter import FilteredPort
 from contrail_vsphere.vsphere.filtered_ports import FilteredPorts
+from contrail_vsphere.vsphere.session import cause
 from contrail_vsphere.vsphere.vcenter import VCenter
 
 log = logging.getLogger(__name__)
@@ -37,27 +40,34 @@ SEEN_WITHIN = 30.0
 """Seconds in which vCenter's updates show a port group that was made."""
 
 
-@dataclass(slots=True)
-class PassReport:
-    """What a pass found and did."""
-
-    group_actions: tuple[GroupAction, ...] = ()
-    port_actions: tuple[PortAction, ...] = ()
-    outcome: Outcome = field(default_factory=Outcome)
+def _cause(entries: tuple[journal.Entry, ...]) -> str:
+    """The request that a pass is for; several share their vCenter calls, and the first is named."""
+    ids = list(dict.fromkeys(entry.request_id for entry in entries if entry.request_id))
+    return f"{ids[0]}+{len(ids) - 1}" if len(ids) > 1 else (ids[0] if ids else "")
 
 
 class Pass:
     """Bound to one session with vCenter; remembers on which DVPort each Neutron port was last seen."""
 
-    def __init__(self, store: NeutronStore, vcenter: VCenter, *, allowed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        store: NeutronStore,
+        vcenter: VCenter,
+        *,
+        allowed: Callable[[], None],
+        orphan_seconds: float = 3600.0,
+        free_ports: int = 8,
+    ) -> None:
         self._store, self._vcenter = store, vcenter
         self._ports = FilteredPorts(vcenter)
         self._applier = Applier(self._ports, allowed=allowed)
+        self._pool = Pool(store, self._ports, free=free_ports, allowed=allowed)
+        self._care = Care(vcenter, self._ports, mtu_policy=store.settings.mtu_policy, orphan_seconds=orphan_seconds)
         self._where: dict[str, tuple[DvsId, str]] = {}
         settings = store.settings
         self._rules = Rules(
             cloud=settings.cloud_id,
-            filtered=settings.firewall,
+            filtered=settings.filtered(store.vcenter),
             booked=settings.binding_mode == "key",
             policy=Policy(settings.ephemeral, settings.icmp_policy, settings.rules_per_port),
         )
@@ -66,20 +76,37 @@ class Pass:
         self, entries: Iterable[journal.Entry], macs: Collection[str] = (), *, everything: bool, dry: bool = False
     ) -> PassReport:
         """Look, plan, and unless ``dry`` do it. Raises what concerns all objects, such as Unreachable."""
+        rows = tuple(entries)
+        token = cause.set(_cause(rows))
+        try:
+            return await self._run(rows, macs, everything=everything, dry=dry)
+        finally:
+            cause.reset(token)
+
+    async def _run(
+        self, entries: tuple[journal.Entry, ...], macs: Collection[str], *, everything: bool, dry: bool
+    ) -> PassReport:
         report = PassReport()
-        wanted = await self._wanted(tuple(entries), macs, everything=everything)
+        wanted = await self._wanted(entries, macs, everything=everything)
         sight = self._sight()
-        report.group_actions = plan_groups(
-            wanted, self._carriers(sight, report.outcome, wanted), sight.groups, self._rules
-        )
+        carriers = self._carriers(sight, report.outcome, wanted)
+        planned = plan_groups(wanted, carriers, sight.groups, self._rules)
+        planned = await self._care.fitting(planned, wanted, carriers, report, fresh=everything)
+        if wanted.complete:
+            planned = self._care.spared(planned, entries, report, groups=len(sight.groups))
+        report.group_actions = planned
         if not dry:
             await self._applier.groups(report.group_actions, report.outcome)
             sight = await self._with_new(report)
             await self._publish(wanted, sight)
-        seen = await self._fetch(wanted, sight)
-        connected = self._connected(wanted, sight, seen)
+        booked = await self._bookings(wanted, sight, dry=dry)
+        seen = await self._fetch(wanted, sight, booked)
+        connected = self._connected(wanted, sight, seen, booked)
         report.port_actions = plan_ports(wanted, connected, self._strays(wanted, connected, seen), self._rules)
         if not dry:
+            if self._rules.booked:
+                known = self._known(sight)
+                await self._pool.keep((each, known[at]) for each in sight.groups if (at := self._at(each)) in known)
             await self._applier.ports(report.port_actions, report.outcome)
             await self._statuses(wanted, report)
             self._remember(wanted, connected)
@@ -89,12 +116,15 @@ class Pass:
 
     async def _wanted(self, entries: tuple[journal.Entry, ...], macs: Collection[str], *, everything: bool) -> Wanted:
         if everything:
-            return await ask(self._store.everything)
+            wanted = await ask(self._store.wanted.everything)
+            # A network whose row is here and that is not there was deleted: its port group is no orphan.
+            gone = {each.object_id for each in entries if each.kind == journal.NETWORK} - set(wanted.networks)
+            return replace(wanted, networks={**wanted.networks, **dict.fromkeys(gone)})
         networks = {entry.object_id for entry in entries if entry.kind == journal.NETWORK}
         ports = {entry.object_id for entry in entries if entry.kind == journal.PORT}
-        ports |= await ask(self._store.ports_concerned, entries)
-        ports |= {port.id for port in await ask(self._store.ports_with_macs, macs)}
-        return await ask(self._store.objects, networks, ports)
+        ports |= await ask(self._store.wanted.ports_concerned, entries)
+        ports |= {port.id for port in await ask(self._store.wanted.ports_with_macs, macs)}
+        return await ask(self._store.wanted.objects, networks, ports)
 
     def _sight(self) -> Sight:
         inventory = self._vcenter.inventory
@@ -147,7 +177,36 @@ class Pass:
         finally:
             stop()
 
-    async def _fetch(self, wanted: Wanted, sight: Sight) -> Mapping[tuple[DvsId, str], FilteredPort]:
+    async def _bookings(self, wanted: Wanted, sight: Sight, *, dry: bool) -> dict[str, tuple[DvsId, str]]:
+        """Port -> the DVPort that is booked for it on its host; bookings that no binding stands for are given back."""
+        if not self._rules.booked:
+            return {}
+        found = await ask(self._store.bookings)
+        dvs_of = {dvs.uuid: dvs.id for dvs in self._vcenter.inventory.dvss.values()}
+        mine = {at: where for at, where in found.items() if wanted.complete or at[0] in wanted.ports}
+        bound = await ask(self._store.bound_hosts, {port_id for port_id, _ in mine})
+        known = self._known(sight)
+        booked: dict[str, tuple[DvsId, str]] = {}
+        for (port_id, host), (uuid, key) in mine.items():
+            port = wanted.ports.get(port_id)
+            if (port_id, host) not in bound:
+                if not dry:
+                    await ask(self._store.unbook, port_id, host)
+            elif port is not None and port.host == host and uuid in dvs_of:
+                booked[port_id] = (dvs_of[uuid], key)
+        for port_id, port in wanted.ports.items():
+            card = sight.card_of(port) if port is not None else None
+            if port is None or card is None or booked.get(port_id) == (card.dvs, card.port_key):
+                continue
+            group = self._group_of(port, known)
+            if not dry and group is not None and group.group_key == card.group:
+                await ask(self._store.rebook, port, group, card.port_key)
+            booked[port_id] = (card.dvs, card.port_key)
+        return booked
+
+    async def _fetch(
+        self, wanted: Wanted, sight: Sight, booked: Mapping[str, tuple[DvsId, str]]
+    ) -> Mapping[tuple[DvsId, str], FilteredPort]:
         """The DVPorts that these Neutron ports are, or were, on; with everything all of our groups."""
         seen: dict[tuple[DvsId, str], FilteredPort] = {}
         if wanted.complete:
@@ -162,21 +221,26 @@ class Pass:
             card = sight.card_of(port) if port is not None else None
             if card is not None:
                 keys[card.dvs].add(card.port_key)
-            if port_id in self._where:
-                dvs, key = self._where[port_id]
-                keys[dvs].add(key)
+            for where in (self._where.get(port_id), booked.get(port_id)):
+                if where is not None:
+                    keys[where[0]].add(where[1])
         for dvs, wanted_keys in keys.items():
             seen |= {(dvs, port.key): port for port in await self._ports.of_keys(dvs, sorted(wanted_keys))}
         return seen
 
     @staticmethod
     def _connected(
-        wanted: Wanted, sight: Sight, seen: Mapping[tuple[DvsId, str], FilteredPort]
+        wanted: Wanted,
+        sight: Sight,
+        seen: Mapping[tuple[DvsId, str], FilteredPort],
+        booked: Mapping[str, tuple[DvsId, str]],
     ) -> dict[str, FilteredPort]:
+        """Port -> the DVPort its card is on, else the one that is booked for it."""
         found = {}
         for port_id, port in wanted.ports.items():
             card = sight.card_of(port) if port is not None else None
-            if card is not None and (there := seen.get((card.dvs, card.port_key))) is not None:
+            where = (card.dvs, card.port_key) if card is not None else booked.get(port_id)
+            if port is not None and where is not None and (there := seen.get(where)) is not None:
                 found[port_id] = there
         return found
 
@@ -192,11 +256,16 @@ class Pass:
 
     # -- telling Neutron ----------------------------------------------------------------------------------------
 
-    async def _publish(self, wanted: Wanted, sight: Sight) -> None:
-        """Port groups to the driver's table, and their keys to bindings that were made without."""
+    def _at(self, sight: GroupSight) -> tuple[str, str]:
+        """Name of the switch and segment."""
+        dvs = self._vcenter.inventory.dvss.get(sight.dvs)
+        return (dvs.name if dvs is not None else "", sight.mark.segment)
+
+    def _known(self, sight: Sight) -> dict[tuple[str, str], KnownGroup]:
+        """(Switch, segment) -> the port group, as the driver is told of it."""
         dvss = self._vcenter.inventory.dvss
-        there = {
-            (dvss[each.dvs].name, each.mark.segment): KnownGroup(
+        return {
+            self._at(each): KnownGroup(
                 self._store.vcenter,
                 dvss[each.dvs].name,
                 each.mark.segment,
@@ -208,6 +277,10 @@ class Pass:
             for each in sight.groups
             if each.dvs in dvss
         }
+
+    async def _publish(self, wanted: Wanted, sight: Sight) -> None:
+        """Port groups to the driver's table, and their keys to bindings that were made without."""
+        there = self._known(sight)
         known = {(each.dvs_name, each.segment_id): each for each in await ask(self._store.known_groups)}
         fresh = [group for at, group in there.items() if known.get(at) != group]
         await ask(self._store.record_groups, fresh, [at for at in known if at not in there])
@@ -236,6 +309,8 @@ class Pass:
             port = wanted.ports[port_id]
             if port is not None and port.status != "ACTIVE":
                 await ask(self._store.set_status, port_id, up=True, host=port.host)
+            if port is not None and port.trunk is not None:
+                await ask(self._store.trunk_active, port_id)
         for action in report.port_actions:
             if isinstance(action, SetStatus):
                 port = wanted.ports[action.port_id]

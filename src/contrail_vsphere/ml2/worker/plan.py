@@ -81,6 +81,8 @@ class DestroyGroup:
     """Its network or segment is gone."""
 
     sight: GroupSight
+    orphan: bool = False
+    """Nobody asked for its end: Neutron does not know its network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ def plan_groups(
         found = by_network.pop(network_id, [])
         actions += _plan_network(network, carriers, found, rules)
     if wanted.complete:
-        actions += [DestroyGroup(sight) for left in by_network.values() for sight in left]
+        actions += [DestroyGroup(sight, orphan=True) for left in by_network.values() for sight in left]
     return tuple(actions)
 
 
@@ -201,7 +203,11 @@ def plan_ports(
     """
     actions: list[PortAction] = []
     for port_id, port in wanted.ports.items():
-        if port is not None:
+        if port is None:
+            continue
+        if port.parent:
+            actions += _plan_subport(port, wanted.ports.get(port.parent), connected.get(port.parent))
+        else:
             actions += _plan_port(port, connected.get(port_id), rules)
     actions += [_close(stray) for stray in strays if _has_own(stray)]
     return tuple(actions)
@@ -226,7 +232,16 @@ def _plan_port(port: WantedPort, seen: FilteredPort | None, rules: Rules) -> Ite
             yield SetStatus(port.id, up=False, why=problem or why_down)
 
 
+def _plan_subport(port: WantedPort, parent: WantedPort | None, seen: FilteredPort | None) -> Iterable[PortAction]:
+    """A subport has no DVPort of its own: it is up when its parent is wired and carries its VLAN."""
+    ready = seen is not None and seen.vm is not None and parent is not None and parent.trunk is not None
+    up = ready and port.admin_up and not port.problem and parent is not None and parent.admin_up
+    if up != (port.status == "ACTIVE"):
+        yield SetStatus(port.id, up=up, why=port.problem or ("its parent is wired" if up else "its parent is not"))
+
+
 def _edit(port: WantedPort, seen: FilteredPort, rules: Rules) -> tuple[str, FilteredPortEdit]:
+    guarded = (port.security, *port.subports)
     edit = FilteredPortEdit(
         seen.key,
         seen.version,
@@ -234,7 +249,7 @@ def _edit(port: WantedPort, seen: FilteredPort, rules: Rules) -> tuple[str, Filt
         # Up: what the network says.
         blocked=None if port.admin_up and not port.problem else True,
         # A switch drops what comes from another MAC address unless it is told otherwise.
-        forged_transmits=True if port.security.other_macs or not port.security.enabled else None,
+        forged_transmits=True if any(each.other_macs or not each.enabled for each in guarded) else None,
         from_vm=port.quality.from_vm,
         to_vm=port.quality.to_vm,
         trunk=port.trunk,
@@ -243,7 +258,7 @@ def _edit(port: WantedPort, seen: FilteredPort, rules: Rules) -> tuple[str, Filt
     if not rules.filtered:
         marked = marked_only(port.quality.dscp) if port.quality.dscp >= 0 else None
         return port.problem, replace(edit, rules=marked)
-    made = filter_of(port.security, rules.policy, dscp=port.quality.dscp)
+    made = filter_of(port.security, rules.policy, dscp=port.quality.dscp, subports=port.subports)
     return port.problem or made.problem, replace(edit, rules=made.rules)
 
 

@@ -14,13 +14,16 @@ import random as random_module
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 from contrail_vsphere.engine.backoff import QUICK, SLOW
 from contrail_vsphere.ml2.options import WorkerSettings
 from contrail_vsphere.ml2.tables import journal
 from contrail_vsphere.ml2.worker.database import ask
 from contrail_vsphere.ml2.worker.neutron_store import LeaseLost, NeutronStore
-from contrail_vsphere.ml2.worker.passes import Pass, PassReport
+from contrail_vsphere.ml2.worker.passes import Pass
+from contrail_vsphere.ml2.worker.report import PassReport
 from contrail_vsphere.model.errors import ContrailVsphereError, RefusedError
 from contrail_vsphere.model.inventory import Change, VirtualMachine
 from contrail_vsphere.vsphere.vcenter import VCenter
@@ -29,6 +32,8 @@ log = logging.getLogger(__name__)
 
 POLL = 1.0
 """Seconds between two looks into the journal."""
+AGENT_SECONDS = 30.0
+"""Between two reports; Neutron takes an agent for dead after 75."""
 ROWS = 2000
 """Journal rows of one pass."""
 HOPELESS = 8
@@ -50,10 +55,19 @@ class WorkerState:
     failed: int = 0
     problem: str = ""
     reconciled_at: str = ""
+    working: bool = False
+    """Whether it holds the lease."""
+    orphans: tuple[str, ...] = ()
+    """Port groups of ours whose networks Neutron does not know; as of the last look at everything."""
+    warnings: tuple[str, ...] = ()
+    pending: int = 0
+    """Journal rows that were due at the last look."""
 
-    def took(self, report: PassReport) -> None:
+    def took(self, report: PassReport, *, everything: bool) -> None:
         """Count a pass."""
         outcome = report.outcome
+        if everything:
+            self.orphans, self.warnings = report.orphans, report.warnings
         self.passes += 1
         self.created += outcome.created
         self.repaired += outcome.repaired
@@ -62,9 +76,13 @@ class WorkerState:
         self.closed += outcome.closed
         self.failed += len(outcome.failed)
 
+    def described(self) -> dict[str, Any]:
+        """For the lease row, the heartbeat file and Neutron's list of agents."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
     def as_json(self) -> str:
-        """For the lease row."""
-        return json.dumps({name: getattr(self, name) for name in self.__slots__})
+        """The same as text."""
+        return json.dumps(self.described())
 
 
 @dataclass(slots=True)
@@ -87,8 +105,10 @@ class DvsWorker:
         connect: Callable[[], VCenter],
         now: Callable[[], datetime],
         random: random_module.Random | None = None,
+        heartbeat: Path | None = None,
     ) -> None:
         self.state = WorkerState(holder)
+        self._heartbeat = heartbeat
         self._store, self._settings, self._connect, self._now = store, settings, connect, now
         self._random = random or random_module.Random()
         self._lease_until = 0.0
@@ -101,19 +121,31 @@ class DvsWorker:
             while True:
                 try:
                     if not await self._acquire():
+                        self._beat()
                         await asyncio.sleep(self._settings.lease_seconds / 3)
                         continue
                     log.info("working for %s, epoch %d", self._store.vcenter, self._store.epoch)
                     failures = 0
+                    self.state.working = True
+                    self._beat()
                     await self._hold()
                 except LeaseLost as error:
                     log.warning("%s", error)
                 except ContrailVsphereError as error:
                     failures += 1
                     log.warning("%s", error)
+                finally:
+                    self.state.working = False
                 await asyncio.sleep(QUICK.delay(max(1, failures), self._random))
         finally:
             await asyncio.shield(self._release())
+
+    def _beat(self) -> None:
+        """Show whoever watches that this worker reached Neutron's database; Pacemaker's monitor looks at its age."""
+        if self._heartbeat is not None:
+            part = self._heartbeat.with_suffix(".part")
+            part.write_text(self.state.as_json() + "\n", encoding="utf-8")
+            part.replace(self._heartbeat)
 
     # -- the lease ----------------------------------------------------------------------------------------------
 
@@ -138,7 +170,11 @@ class DvsWorker:
 
     async def _hold(self) -> None:
         """Serve while the lease is renewed; whichever ends first ends the other."""
-        tasks = [asyncio.create_task(self._renew(), name="lease"), asyncio.create_task(self._serve(), name="serve")]
+        tasks = [
+            asyncio.create_task(self._renew(), name="lease"),
+            asyncio.create_task(self._serve(), name="serve"),
+            asyncio.create_task(self._report(), name="agents"),
+        ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -162,6 +198,20 @@ class DvsWorker:
             if not renewed:
                 raise LeaseLost(f"the lease of {self._store.vcenter} has passed to another worker")
             self._lease_until = before + seconds
+            self._beat()
+
+    async def _report(self) -> None:
+        """Keep the rows of ``network agent list`` alive."""
+        started = True
+        while True:
+            try:
+                await ask(self._store.report_agents, self.state.described(), started=started)
+                started = False
+            except LeaseLost:
+                raise
+            except ContrailVsphereError as error:
+                log.warning("Neutron's agent rows were not written: %s", error)
+            await asyncio.sleep(AGENT_SECONDS)
 
     # -- serving ------------------------------------------------------------------------------------------------
 
@@ -189,11 +239,18 @@ class DvsWorker:
     async def _follow(self, vcenter: VCenter) -> None:
         loop = asyncio.get_running_loop()
         stop = vcenter.inventory.subscribe(self._changed)
-        work = Pass(self._store, vcenter, allowed=self._allowed)
+        work = Pass(
+            self._store,
+            vcenter,
+            allowed=self._allowed,
+            orphan_seconds=self._settings.orphan_seconds,
+            free_ports=self._settings.free_ports,
+        )
         try:
             everything_at = loop.time()
             while True:
                 entries = await ask(self._store.due, ROWS)
+                self.state.pending = len(entries)
                 if loop.time() >= everything_at or any(entry.kind == journal.EVERYTHING for entry in entries):
                     await self._pass(work, entries, everything=True)
                     everything_at = loop.time() + self._settings.reconcile_interval
@@ -229,7 +286,7 @@ class DvsWorker:
         except BaseException:
             self._wake.macs |= macs
             raise
-        self.state.took(report)
+        self.state.took(report, everything=everything)
         await self._settle(entries, report)
 
     async def _settle(self, entries: Iterable[journal.Entry], report: PassReport) -> None:

@@ -1,0 +1,104 @@
+"""``contrail-vsphere neutron fuel``: what the Fuel plugin's deployment scripts call on a controller."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from contrail_vsphere.cli.output import print_json, say
+from contrail_vsphere.model.errors import ContrailVsphereError, SettingsError
+
+if TYPE_CHECKING:
+    from contrail_vsphere.ml2.fuel import Rendered
+
+app = typer.Typer(help="From Fuel's astute data to files and Pacemaker resources.", no_args_is_help=True)
+
+Astute = Annotated[Path, typer.Option("--astute", help="The node's astute data.")]
+Root = Annotated[Path, typer.Option("--root", help="Write below this directory instead of /.")]
+
+
+@app.command()
+def render(
+    astute: Astute = Path("/etc/astute.yaml"),
+    root: Root = Path("/"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")] = False,
+) -> None:
+    """Write the files of this controller: driver, a file per vCenter, secrets, Pacemaker resources."""
+    rendered = _read(astute)
+    written = [file.path for file in rendered.files if _write(root, file.path, file.text, file.mode)]
+    if as_json:
+        print_json({"vcenters": rendered.vcenters, "files": [file.path for file in rendered.files], "written": written})
+    else:
+        say(f"{len(written)} of {len(rendered.files)} files written for {len(rendered.vcenters)} vCenters")
+
+
+@app.command("apply")
+def apply_(astute: Astute = Path("/etc/astute.yaml"), root: Root = Path("/")) -> None:
+    """Write the files, then load the resources into Pacemaker; may run again at any time."""
+    render(astute, root)
+    from contrail_vsphere.ml2.fuel import RESOURCES_FILE
+
+    if _read(astute).vcenters:
+        _run("crm", "configure", "load", "update", str(root / RESOURCES_FILE.lstrip("/")))
+
+
+@app.command()
+def remove(astute: Astute = Path("/etc/astute.yaml"), root: Root = Path("/")) -> None:
+    """Take resources and files away; port groups stay until their networks are deleted."""
+    from contrail_vsphere.ml2.pacemaker import Workers
+
+    rendered = _read(astute)
+    if shutil.which("crm") is not None:
+        for name, _, _ in Workers(rendered.vcenters).primitives():
+            _run("crm", "--force", "resource", "stop", name)
+            _run("crm", "--force", "configure", "delete", name)
+    for file in rendered.files:
+        (root / file.path.lstrip("/")).unlink(missing_ok=True)
+
+
+def _read(path: Path) -> Rendered:
+    import yaml
+
+    from contrail_vsphere.ml2.fuel import render as rendered
+
+    try:
+        document: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path} is not YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise SettingsError(f"{path} holds no astute data")
+    return rendered(document)
+
+
+def _write(root: Path, path: str, text: str, mode: int) -> bool:
+    """Whether it was not so already. The file appears whole, and is never readable by more than it should be."""
+    target = root / path.lstrip("/")
+    if target.exists() and target.read_text(encoding="utf-8") == text and target.stat().st_mode & 0o777 == mode:
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.part")
+    part.unlink(missing_ok=True)
+    part.touch(mode=0o600)
+    part.write_text(text, encoding="utf-8")
+    try:
+        shutil.chown(part, group="neutron")
+    except (LookupError, PermissionError):
+        if mode & 0o040 and str(root) == "/":
+            raise SettingsError("there is no group neutron", hint="install neutron first") from None
+    part.chmod(mode)
+    part.replace(target)
+    return True
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
+    sys.stderr.write(done.stderr)
+    if done.returncode:
+        raise ContrailVsphereError(f"`{' '.join(command)}` failed with {done.returncode}")

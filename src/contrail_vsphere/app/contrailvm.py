@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
@@ -19,6 +20,7 @@ import aiohttp
 
 import contrail_vsphere
 from contrail_vsphere.app.access import TokenFile
+from contrail_vsphere.app.certificate_office import CertificateOffice, peer_certificate
 from contrail_vsphere.app.certificates import CertificateWatch
 from contrail_vsphere.app.connect import choose_vcenter, endpoint
 from contrail_vsphere.app.contrailvm_control import ContrailVmControl
@@ -100,7 +102,10 @@ class ContrailVmService:
         self.standby: StandbyWatch | None = None
         """Where several managers stand for election."""
         self.publisher: Publisher
-        self.certificates: CertificateWatch
+        self.certificates: CertificateOffice
+        self._watch: CertificateWatch
+        self._identities: dict[str, Identity] = {}
+        """Of the listeners but the publisher, which has its own; by name."""
 
     async def __aenter__(self) -> ContrailVmService:
         """Start everything, or nothing."""
@@ -148,6 +153,7 @@ class ContrailVmService:
         self.vcenter.eam.cache.start()
         if self._vms is not None:
             self._vms.cache.start()
+        self.certificates = self._office()
         control = await self._start_control(stack)
         self.reigns.start()
         stack.push_async_callback(self.reigns.stop)
@@ -173,10 +179,11 @@ class ContrailVmService:
         publish_identity, renew_publish = _publish_identity(publish, data, authority)
         hosts = _hosts(bootstrap.listen, bootstrap.advertise)
         identity = data.server_identity("bootstrap", hosts, authority)
-        self.certificates = CertificateWatch(
-            {"publish": publish_identity, "bootstrap": identity},
+        self._watch = CertificateWatch(
+            {"bootstrap": identity},
             renew=(*renew_publish, lambda: data.server_identity("bootstrap", hosts, authority)),
         )
+        self._identities["bootstrap"] = identity
         self.publisher = Publisher(
             data.path / "packages",
             listen=publish.listen,
@@ -194,6 +201,8 @@ class ContrailVmService:
         try:
             await stack.enter_async_context(self.vcenter)
         except AuthenticationFailed as error:
+            if await self._log_in_with_successor(stack):
+                return
             raise AuthenticationFailed(
                 f"vCenter {self._table.host} does not accept the extension {self._login.key}",
                 hint="register it: contrail-vsphere contrailvm register",
@@ -202,6 +211,57 @@ class ContrailVmService:
         if self._vms is not None:
             stack.push_async_callback(self._vms.close)
         self._http = await stack.enter_async_context(aiohttp.ClientSession())
+
+    async def _log_in_with_successor(self, stack: AsyncExitStack) -> bool:
+        """A renewal of the extension's certificate that a crash cut short: vCenter has the new one already."""
+        identity = self._data.promote_extension()
+        if identity is None:
+            return False
+        _LOG.warning("the extension's certificate was being renewed; its successor is tried")
+        self._login = replace(self._login, identity=identity)
+        await self._connect(stack)
+        return True
+
+    async def renew_extension(self) -> bool:
+        """Give our extension in vCenter a new certificate and log in with it from now on; only while we lead."""
+        manager, key = self.manager, self._login.key
+        await manager.leave()
+        successor = self._data.next_extension(key, self._authority)
+        facts = extension_facts(self.settings, successor)
+        await self._registration(facts).set_certificate(successor.cert_pem)
+        promoted = self._data.promote_extension()
+        if promoted is not None:
+            self._login = replace(self._login, identity=promoted)
+            self.vcenter.session.credentials = self._login
+            _LOG.info("the extension logs in with a new certificate, valid until %s", promoted.expires.isoformat())
+        return promoted is not None
+
+    def _registration(self, facts: ExtensionFacts) -> Registration:
+        return Registration(
+            self.vcenter, extension_manager=self.vcenter.content.extensionManager, facts=facts, now=self._now
+        )
+
+    def _office(self) -> CertificateOffice:
+        def identities() -> dict[str, Identity]:
+            publish = {"publish": self.publisher.identity} if self.publisher.identity is not None else {}
+            return {**publish, **self._identities, "extension": self._login.identity}
+
+        async def peer() -> bytes:
+            where = endpoint(self._table)
+            return await peer_certificate(where.host, where.port, where.context())
+
+        return CertificateOffice(
+            watch=self._watch,
+            authority=self._authority,
+            identities=identities,
+            publisher=self.publisher,
+            acting=lambda: self.reigns.acting if self.reigns.leads else None,
+            renew_extension=self.renew_extension,
+            peer=peer,
+            trust=self._bootstrap.trust,
+            health=self.health,
+            now=self._now,
+        )
 
     def _bootstrap_url(self) -> str:
         host, port = self._bootstrap.address
@@ -233,9 +293,7 @@ class ContrailVmService:
             now=now,
             random=self._random,
             events=vcenter.events,
-            registration=Registration(
-                vcenter, extension_manager=vcenter.content.extensionManager, facts=facts, now=now
-            ),
+            registration=self._registration(facts),
             leader=leader,
             system_vms=self._vms,
         )
@@ -301,9 +359,19 @@ class ContrailVmService:
         tls = None
         if control.cert_file is not None and control.key_file is not None:
             identity = Identity(control.key_file, control.cert_file)
-            self.certificates.add("control", identity)
+            self._watch.add("control", identity)
+            self._identities["control"] = identity
             tls = identity.server_context()
-        target = ContrailVmControl(self.reigns, reload_packages=self.publisher.reload)
+        self.metrics.gauge(
+            "certificate_expires_seconds", "Seconds until a certificate expires.", ("certificate",),
+            self.certificates.seconds_left,
+        )  # fmt: skip
+        target = ContrailVmControl(
+            self.reigns,
+            reload_packages=self.publisher.reload,
+            certificates=self.certificates,
+            renew_extension=self.renew_extension,
+        )
         app = create_app(
             target=target, tokens=TokenFile(self.settings.token_file), health=self.health, metrics=self.metrics
         )

@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, cast
 
 from contrail_vsphere.app import control_schema as schema
+from contrail_vsphere.app.certificate_office import CertificateOffice
 from contrail_vsphere.app.reign import Reigns
 from contrail_vsphere.contrailvm.deployments import Diff
 from contrail_vsphere.contrailvm.disturbance import effect_of
@@ -38,8 +39,17 @@ def _kept(
 class ContrailVmControl:
     """A ``ControlTarget``. ``reload_packages`` lets ``apply`` see what other processes published meanwhile."""
 
-    def __init__(self, reigns: Reigns[ContrailVmManager], *, reload_packages: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        reigns: Reigns[ContrailVmManager],
+        *,
+        reload_packages: Callable[[], None],
+        certificates: CertificateOffice,
+        renew_extension: Callable[[], Awaitable[bool]],
+    ) -> None:
         self._reigns = reigns
+        self._certificates = certificates
+        self._renew_extension = renew_extension
         self._reload_packages = reload_packages
 
     @property
@@ -81,7 +91,7 @@ class ContrailVmControl:
             deployments=tuple(_deployment(each) for each in status.deployments),
             rollouts=tuple(_rollout(each) for each in status.rollouts),
             brakes=tuple(schema.BrakeDocument.model_validate(each) for each in self._manager.brakes),
-            problems=status.problems,
+            problems=(*status.problems, *self._certificates.warnings()),
         )
 
     def plan(self) -> schema.PlanDocument:
@@ -97,6 +107,25 @@ class ContrailVmControl:
             return schema.Outcome(changes=_diff(operator.check_deployments(application.document)[1]))
         diff = operator.apply_deployments(application.document, allow_removal=application.allow_removal, by=by)
         return schema.Outcome(changes=_diff(diff))
+
+    def certificates(self) -> schema.CertificatesDocument:
+        """Every certificate and when it expires."""
+        office = self._certificates
+        return schema.CertificatesDocument(
+            ca=office.stage,
+            certificates=tuple(schema.CertificateDocument.model_validate(each) for each in office.lines()),
+        )
+
+    @_kept
+    async def rotate_ca(self, step: schema.CaStep, *, by: str) -> schema.Outcome:
+        """One step of a rotation of our CA."""
+        return schema.Outcome(changes=self._certificates.step(step.step, force=step.force))
+
+    @_kept
+    async def renew_extension(self, *, by: str) -> schema.Outcome:
+        """Give our extension in vCenter a new certificate."""
+        done = await self._renew_extension()
+        return schema.Outcome(changes=("the extension logs in with a new certificate",) if done else ())
 
     def adoptable(self) -> schema.AdoptableDocument:
         """What waits for a person."""

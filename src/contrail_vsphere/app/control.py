@@ -114,6 +114,10 @@ def _readings(target: ControlTarget, tokens: TokenFile, health: HealthBook, metr
     async def reign() -> schema.ReignDocument:
         return target.reign()
 
+    @router.get("/v1/certificates", summary="Every certificate and when it expires")
+    async def certificates() -> schema.CertificatesDocument:
+        return target.certificates()
+
     @router.get("/v1/adoptable", summary="What waits for a person to take it over")
     async def adoptable() -> schema.AdoptableDocument:
         return target.adoptable()
@@ -194,6 +198,14 @@ def _commands(target: ControlTarget, tokens: TokenFile) -> APIRouter:
     @router.post("/approve", summary="Allow repairs that cost a maintenance mode or a reboot, once")
     async def approve(approval: schema.Approval, caller: operator) -> schema.Outcome:
         return _told(caller, "approve", await target.approve(approval, by=caller.name))
+
+    @router.post("/certificates/ca", summary="One step of a rotation of our CA")
+    async def rotate_ca(step: schema.CaStep, caller: operator) -> schema.Outcome:
+        return _told(caller, f"rotate-ca {step.step}", await target.rotate_ca(step, by=caller.name))
+
+    @router.post("/certificates/extension", summary="Give our extension in vCenter a new certificate")
+    async def renew_extension(caller: operator) -> schema.Outcome:
+        return _told(caller, "renew-extension", await target.renew_extension(by=caller.name))
 
     @router.post("/reattach", summary="Make again what went with the extension that somebody unregistered")
     async def reattach(caller: operator) -> schema.Outcome:

@@ -215,6 +215,35 @@ class ReignDocument(Document):
     missing: tuple[str, ...] = ()
 
 
+class CertificateDocument(Document):
+    """One certificate."""
+
+    name: str
+    """publish, bootstrap, control, extension, ca or vcenter."""
+    expires: datetime
+    sha256: str
+    thumbprint: str
+    """SHA-1 with colons, as vSphere shows it."""
+    advice: str = ""
+    """What to do, where it expires soon."""
+
+
+class CertificatesDocument(Document):
+    """Every certificate of the manager, and vCenter's."""
+
+    ca: Literal["steady", "prepared", "activated"]
+    """How far a rotation of our CA is."""
+    certificates: tuple[CertificateDocument, ...] = ()
+
+
+class CaStep(Document):
+    """One step of a rotation of our CA."""
+
+    step: Literal["prepare", "activate", "retire"]
+    force: bool = False
+    """Retire the CA of before although ContrailVMs have certificates of it: they are cut off."""
+
+
 class AdoptableDocument(Document):
     """What waits for a person to take it over."""
 
@@ -317,6 +346,18 @@ class ControlTarget(HostDirectory, Readiness, Protocol):
 
     def reign(self) -> ReignDocument:
         """Whether this process acts."""
+        ...
+
+    def certificates(self) -> CertificatesDocument:
+        """From what is loaded; no outside call."""
+        ...
+
+    async def rotate_ca(self, step: CaStep, *, by: str) -> Outcome:
+        """One step of a rotation of our CA."""
+        ...
+
+    async def renew_extension(self, *, by: str) -> Outcome:
+        """Give our extension in vCenter a new certificate."""
         ...
 
     def adoptable(self) -> AdoptableDocument:

@@ -16,7 +16,7 @@ from contrail_vsphere.engine.journal import Journal
 from contrail_vsphere.model.errors import InvalidState, SettingsError
 from contrail_vsphere.pki.ca import CertificateAuthority, Issued
 from contrail_vsphere.pki.identity import Identity
-from contrail_vsphere.pki.secrets import private_directory
+from contrail_vsphere.pki.secrets import private_directory, write_private
 
 RENEW_BEFORE = timedelta(days=30)
 """A server certificate that expires sooner is issued anew at start."""
@@ -90,7 +90,9 @@ class DataDirectory:
         wanted = "\n".join(hosts)
         if cert.exists() and record.exists() and record.read_text() == wanted:
             identity = Identity(key, cert)
-            if identity.expires - self._now() > RENEW_BEFORE:
+            # EAM pins the publisher's certificate, whoever issued it; guests trust the others for their issuer.
+            issued = name == "publish" or authority.issued(identity.certificate)
+            if issued and identity.expires - self._now() > RENEW_BEFORE:
                 return identity
         made = self._install(name, authority.issue_server(hosts))
         record.write_text(wanted)
@@ -99,6 +101,9 @@ class DataDirectory:
     def extension_identity(self, extension_key: str, authority: CertificateAuthority | None = None) -> Identity:
         """What we log in to vCenter with; made where an authority is given, else it must be there."""
         key, cert = self._files("extension")
+        renewed = key.with_suffix(".pem")
+        if renewed.exists():
+            return Identity(renewed, renewed)
         if cert.exists():
             return Identity(key, cert)
         if authority is None:
@@ -109,6 +114,24 @@ class DataDirectory:
         # vCenter compares the certificate with the registered one; RSA is what every release accepts.
         return self._install("extension", authority.issue_client(extension_key, key_kind="rsa"))
 
+    def next_extension(self, extension_key: str, authority: CertificateAuthority) -> Identity:
+        """The successor of the extension's certificate, made if there is none; key and certificate in one file."""
+        file = self._files("extension")[0].with_suffix(".next")
+        if not file.exists():
+            issued = authority.issue_client(extension_key, key_kind="rsa")
+            write_private(file, issued.key_pem + issued.cert_pem)
+        return Identity(file, file)
+
+    def promote_extension(self) -> Identity | None:
+        """Log in with the successor from now on; None if there is none. One rename, so that no crash leaves a mixture."""
+        present = self._files("extension")[0]
+        file = present.with_suffix(".next")
+        if not file.exists():
+            return None
+        renewed = present.with_suffix(".pem")
+        file.replace(renewed)
+        return Identity(renewed, renewed)
+
     def _files(self, name: str) -> tuple[Path, Path]:
         directory = self.path / "identities"
         return directory / f"{name}.key", directory / f"{name}.crt"
@@ -116,4 +139,4 @@ class DataDirectory:
     def _install(self, name: str, issued: Issued) -> Identity:
         key, cert = self._files(name)
         private_directory(key.parent)
-        return Identity.install(issued.key_pem, issued.cert_pem, key_file=key, cert_file=cert)
+        return Identity.install(issued.key_pem, issued.chain_pem, key_file=key, cert_file=cert)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from contrail_vsphere.cli import adopt, packages
+from contrail_vsphere.cli import adopt, certificates, packages
 from contrail_vsphere.cli.config import DEFAULT_FILE, ConfigFile
 from contrail_vsphere.cli.output import print_json, print_table, say
 from contrail_vsphere.model.errors import NotReadyYet, UsageError
@@ -333,6 +333,7 @@ def release_brake(
 
 
 app.command()(adopt.adopt)
+app.add_typer(certificates.app, name="certificates")
 app.add_typer(packages.app, name="package")
 
 

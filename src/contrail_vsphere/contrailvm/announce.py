@@ -125,7 +125,7 @@ class Announcer:
         place = host.name if host else cluster.name if cluster else key.cluster
         name = deed.vm_name if deed else vm.name if vm else "ContrailVM"
         cause = f"{name} on {place} was {deed.what} by {deed.user}; " if deed else f"{name} on {place}: "
-        message = cause + reason
+        message = cause + reason if host or cluster else f"ContrailVM Manager: {reason}"
         arguments = {"deployment": key.deployment, "reason": reason, "message": message}
         arguments |= {"user": deed.user, "did": deed.what} if deed else {}
         event = vim.event.EventEx(

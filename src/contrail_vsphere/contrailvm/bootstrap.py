@@ -99,6 +99,10 @@ class BootstrapServer:
         self.address: tuple[str, int] = ("", 0)
         """Host and port that are really listened on, once started."""
 
+    def trust(self, bundle_pem: str) -> None:
+        """Take client certificates of these CAs too, from now on; none is forgotten."""
+        self._tls.load_verify_locations(cadata=bundle_pem)
+
     async def start(self) -> None:
         """Listen; OSError when the port is taken."""
         app = web.Application(client_max_size=MAX_BODY, middlewares=[self._guard])

@@ -339,6 +339,12 @@ class ContrailVmController:
             self._notebook.offers[key] = offer
             self.engine.mark(key)
 
+    def offer_again(self) -> None:
+        """Publish and probe everything anew at once: its certificate, or what guests are told of us, has changed."""
+        self._probed.clear()
+        for key in self._notebook.desired:
+            self.engine.mark(key)
+
     # -- alarms -------------------------------------------------------------------------------------------------
 
     def _note_alarms(self, key: Key, actions: Sequence[Action]) -> None:

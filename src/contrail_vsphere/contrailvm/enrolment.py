@@ -84,7 +84,8 @@ class EnrolmentOffice:
         key, host, vm = Key.parse(bound["key"]), HostId(bound["host"]), VmId(bound["vm"])
         self._check_macs(vm, identity)
         configuration = self._configuration(key, host, vm)
-        self._notebook.update_host(key, host, enrolled=vm, enrolled_key=identity.key_sha256)
+        certified = self._authority.fingerprint
+        self._notebook.update_host(key, host, enrolled=vm, enrolled_key=identity.key_sha256, authority=certified)
         await self._leave()
         self._enrolled(key)
         return configuration

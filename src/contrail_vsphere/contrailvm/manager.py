@@ -29,6 +29,7 @@ from contrail_vsphere.contrailvm.operator import Operator
 from contrail_vsphere.contrailvm.policy import policy_for
 from contrail_vsphere.contrailvm.readings import Readings
 from contrail_vsphere.contrailvm.rollout import Rollout
+from contrail_vsphere.contrailvm.records import ToldAlarm
 from contrail_vsphere.contrailvm.rollout_desk import RolloutDesk
 from contrail_vsphere.contrailvm.rollout_status import RolloutStatus, rollout_record, rollout_status
 from contrail_vsphere.contrailvm.rollout_view import runs_now, waits_for_turn
@@ -48,12 +49,14 @@ from contrail_vsphere.engine.journal import RecordStore
 from contrail_vsphere.engine.leader import AlwaysLeader, Leader
 from contrail_vsphere.model.eam import EAM_KEY, Agency, EamFeatures
 from contrail_vsphere.model.errors import Conflict, ContrailVsphereError, NotFound
-from contrail_vsphere.model.ids import AgencyId, HostId, VmId
+from contrail_vsphere.model.ids import AgencyId, ClusterId, HostId, VmId
 from contrail_vsphere.model.inventory import Change, VirtualMachine
 from contrail_vsphere.model.protocols import HostEntry, ReadinessState
 from contrail_vsphere.pki.ca import CertificateAuthority
 from contrail_vsphere.pki.tokens import TokenStore
 
+CERTIFICATES = Key("manager", ClusterId("certificates"))
+"""Under which alarms of certificates are remembered: they belong to no cluster."""
 HEARTBEAT = 120.0
 """Seconds between two heartbeats of our extension."""
 REATTACH = "register it, then `contrailvm adopt --extension` if they are to be made again"
@@ -367,6 +370,41 @@ class ContrailVmManager:
                 self.detached = f"{gone}; its agencies and ContrailVMs are gone with it: {REATTACH}"
                 self.notebook.put_detached(self.detached)
             raise
+
+    # -- certificates -------------------------------------------------------------------------------------------
+
+    def at_rest(self) -> bool:
+        """EAM works on no EsxAgent of ours, so that it fetches nothing."""
+        agents = [agent for each in self.readings.by_id.values() for agent in each.agency.agents]
+        return not self.blind() and not any(each.status == "yellow" or each.hook is not None for each in agents)
+
+    def offer_again(self) -> None:
+        """What is published, or what guests are told of us, has changed: tell the agencies now."""
+        self.controller.offer_again()
+
+    def enrolled_before(self, authority: str) -> tuple[str, ...]:
+        """Hosts whose ContrailVM has a certificate of another CA than the one with that fingerprint."""
+        return tuple(
+            sorted(
+                self.controller.name_of(host) or str(host)
+                for key in self.notebook.desired
+                for host, record in self.notebook.memory(key).hosts.items()
+                if record.enrolled is not None and record.authority != authority
+                if self.readings.host_of.get(record.enrolled) == host
+            )
+        )
+
+    def note_certificates(self, advice: Mapping[str, str]) -> None:
+        """What expires soon, by the certificate's name; told in vCenter when it begins and when it is over."""
+        before = {each.cause: each for each in self.notebook.alarms(CERTIFICATES)}
+        found = {
+            name: ToldAlarm(host=None, cause=name, reason=f"certificate {name} {text}") for name, text in advice.items()
+        }
+        self.notebook.put_alarms(CERTIFICATES, tuple(before.get(name, found[name]) for name in sorted(found)))
+        for name in found.keys() - before.keys():
+            self._announcer.alarm(CERTIFICATES, found[name], raised=True)
+        for name in before.keys() - found.keys():
+            self._announcer.alarm(CERTIFICATES, before[name], raised=False)
 
     def unclaimed(self) -> tuple[Agency, ...]:
         """Agencies with our mark that no deployment names."""

@@ -70,6 +70,8 @@ class HostRecord:
     """The VM that redeemed its bootstrap token: it has a client certificate and needs no token to restart."""
     enrolled_key: str = ""
     """SHA-256 of the public key that was certified then."""
+    authority: str = ""
+    """Fingerprint of the CA that certified it."""
     asked_at: float = 0.0
     """When a person last asked for another try; 0 for never."""
     approved: tuple[str, ...] = ()

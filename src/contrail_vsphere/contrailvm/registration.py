@@ -118,6 +118,15 @@ class Registration:
         digest = hashlib.sha256(leaf).hexdigest()
         return Registered(outcome=outcome, key=key, version=self._facts.version, certificate=digest)
 
+    async def set_certificate(self, certificate_pem: str) -> None:
+        """Have the extension log in with another certificate from now on; its own session may do that."""
+        await self._vcenter.call(
+            self._manager,
+            "SetExtensionCertificate",
+            extensionKey=self._facts.key,
+            certificatePem=_leaf(certificate_pem),
+        )
+
     async def heartbeat(self) -> None:
         """Tell vCenter that we are alive (``lastHeartbeatTime``); NotFound when somebody unregistered us."""
         if await self.find() is None:
@@ -217,8 +226,8 @@ def _resources(key: str, label: str) -> list[Any]:
 
 def _leaf(pem: str) -> str:
     """The first certificate: vCenter compares ours with what it was given, and takes no chain."""
-    end = "-----END CERTIFICATE-----"
-    return pem[: pem.index(end) + len(end)] + "\n" if end in pem else pem
+    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+    return pem[pem.index(begin) : pem.index(end) + len(end)] + "\n" if begin in pem and end in pem else pem
 
 
 def _same(found: Any, wanted: Any) -> bool:

@@ -2,7 +2,8 @@
 
 Private to one manager and kept in one directory (0700, files 0600). It is replaced in three steps, with an overlap in
 which both the old and the new one are trusted, so that no peer is cut off: ``prepare`` (the new one joins the trust
-bundle; hand the bundle out), ``activate`` (the new one issues), ``retire`` (the old one leaves the bundle).
+bundle; hand the bundle out), ``activate`` (the new one issues), ``retire`` (the old one leaves the bundle). A peer that
+knows only the old one trusts what the new one issues all the same: the old one's last act is to certify the new one.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
@@ -41,7 +42,7 @@ class Issued:
 
     cert_pem: bytes
     chain_pem: bytes
-    """The certificate and then its issuer."""
+    """The certificate and then its issuer's; during a rotation the one that leads back to the issuer before."""
     key_pem: bytes = b""
     expires: datetime | None = None
 
@@ -156,6 +157,8 @@ class CertificateAuthority:
             raise InvalidState("no successor is prepared", hint="prepare the rotation first and hand out the bundle")
         private_directory(self._retired)
         write_private(self._retired / f"{self._certificate.serial_number:x}.crt", _pem(self._certificate))
+        before = self._cross.read_bytes() if self._cross.exists() else b""
+        write_private(self._cross, _pem(self._certify(_read_pair(self._next)[1])) + before)
         # One rename switches key and certificate together; a crash before it leaves the old issuer, trusted twice.
         self._next.replace(self._directory / "issuer.pem")
         self._key, self._certificate = _read_pair(self._directory / "issuer.pem")
@@ -165,11 +168,53 @@ class CertificateAuthority:
         old = list(self._retired.glob("*.crt"))
         for path in old:
             path.unlink()
+        self._cross.unlink(missing_ok=True)
         return len(old)
+
+    @property
+    def stage(self) -> Literal["steady", "prepared", "activated"]:
+        """How far a rotation is."""
+        if self._next.exists():
+            return "prepared"
+        return "activated" if any(self._retired.glob("*.crt")) else "steady"
+
+    def issued(self, certificate: x509.Certificate) -> bool:
+        """Whether the present issuer, and not one before it, has signed it."""
+        try:
+            certificate.verify_directly_issued_by(self._certificate)
+        except (InvalidSignature, ValueError, TypeError):
+            return False
+        return True
+
+    def _certify(self, successor: x509.Certificate) -> x509.Certificate:
+        """The successor's name and key, signed by the present issuer: self-issued, since both have one name."""
+        key = successor.public_key()
+        if not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
+            raise SettingsError(f"{self._next}: an EC or RSA key is expected")
+        issuer_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._certificate.public_key())  # type: ignore[arg-type]
+        builder = x509.CertificateBuilder(
+            issuer_name=self._certificate.subject,
+            subject_name=successor.subject,
+            public_key=key,
+            serial_number=x509.random_serial_number(),
+            not_valid_before=successor.not_valid_before_utc,
+            not_valid_after=min(self.expires, successor.not_valid_after_utc),
+        )
+        return (
+            builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_key_usage(signs_certificates=True), critical=True)
+            .add_extension(issuer_id, critical=False)
+            .sign(self._key, SHA256())
+        )
 
     @property
     def _next(self) -> Path:
         return self._directory / "next.pem"
+
+    @property
+    def _cross(self) -> Path:
+        return self._directory / "cross.crt"
 
     @property
     def _retired(self) -> Path:
@@ -201,7 +246,8 @@ class CertificateAuthority:
         if names is not None:
             builder = builder.add_extension(names, critical=False)
         cert = _pem(builder.sign(self._key, SHA256()))
-        return Issued(cert, cert + _pem(self._certificate), b"" if key is None else _key_pem(key), expires)
+        issuer = self._cross.read_bytes() if self._cross.exists() else _pem(self._certificate)
+        return Issued(cert, cert + issuer, b"" if key is None else _key_pem(key), expires)
 
 
 def _self_signed(name: str, now: datetime) -> tuple[PrivateKey, x509.Certificate]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 import tempfile
 from datetime import datetime
@@ -14,6 +15,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from contrail_vsphere.model.errors import ContrailVsphereError, SettingsError
 from contrail_vsphere.pki.pins import pinned_context, thumbprint
 from contrail_vsphere.pki.secrets import read_private, write_private
+
+_CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
 def client_context(
@@ -124,7 +127,8 @@ class Identity:
             check_pair(key, cert)
         except ContrailVsphereError as error:
             raise SettingsError(f"{self.cert_file} and {self.key_file}: {error.message}", hint=error.hint) from error
-        return cert.decode()
+        # The key may lie in the same file, and must not come along.
+        return "".join(f"{each}\n" for each in _CERTIFICATE.findall(cert.decode()))
 
 
 def check_pair(key_pem: bytes, cert_pem: bytes) -> None:

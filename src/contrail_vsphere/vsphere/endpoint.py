@@ -19,7 +19,7 @@ class Endpoint:
     port: int = 443
     ca_file: str = ""
     thumbprint: str = ""
-    """SHA-1 or SHA-256 of the server's own certificate."""
+    """SHA-1 or SHA-256 of the server's own certificate; several with commas, so that one may follow the other."""
     tunnel: tuple[str, int] | None = None
     """Proxy that forwards CONNECT sdkTunnel:8089; None: port 80 of ``host``."""
 
@@ -31,7 +31,7 @@ class Endpoint:
     def context(self, identity: Identity | None = None) -> ssl.SSLContext:
         """A verifying TLS context, presenting a client certificate if there is one. SettingsError for a bad CA file."""
         ca_file = Path(self.ca_file) if self.ca_file else None
-        pins = (self.thumbprint,) if self.thumbprint else ()
+        pins = tuple(part.strip() for part in self.thumbprint.split(",") if part.strip())
         if identity is None:
             return client_context(ca_file=ca_file, thumbprints=pins)
         return identity.client_context(ca_file=ca_file, thumbprints=pins)

@@ -113,6 +113,8 @@ class SoapTransport:
             translated = connection_error(error, name=name, what=what, deadline=deadline)
             if isinstance(translated, Unreachable | Untrusted):
                 self.breaker.failed(translated.message)
+            if isinstance(translated, Untrusted):
+                await self._forget_trust()
             else:
                 self.breaker.succeeded()
             raise translated from error
@@ -121,6 +123,12 @@ class SoapTransport:
             raise
         self.breaker.succeeded()
         return answer
+
+    async def _forget_trust(self) -> None:
+        """Read what is trusted anew for the next call: a CA file may have been replaced along with the certificate."""
+        http, self._http = self._http, None
+        if http is not None:
+            await http.close()
 
     def _session(self) -> aiohttp.ClientSession:
         if self._http is None:

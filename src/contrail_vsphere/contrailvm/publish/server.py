@@ -132,9 +132,11 @@ class Publisher:
 
     @property
     def certificate_pem(self) -> str:
-        """The certificate that EAM is to pin: the staged one where there is one; empty on plain HTTP."""
-        identity = self._next or self._identity
-        return "" if identity is None else identity.certificate.public_bytes(Encoding.PEM).decode()
+        """The certificate that EAM is to pin: the one presented now; empty on plain HTTP.
+
+        Not the staged one: EAM fetches the package before it takes a new pin, and would refuse what is presented.
+        """
+        return self.certificates[0] if self._identity is not None else ""
 
     @property
     def certificates(self) -> tuple[str, ...]:
@@ -143,10 +145,20 @@ class Publisher:
         return tuple(identity.certificate.public_bytes(Encoding.PEM).decode() for identity in identities)
 
     def stage(self, identity: Identity) -> None:
-        """Announce the next certificate: agencies are to be told of it before :meth:`switch` presents it."""
+        """Take a certificate to be presented from :meth:`switch` on, at a moment when EAM fetches nothing."""
         if self._identity is None:
             raise SettingsError("this publisher serves plain HTTP", hint="it has no certificate to change")
         self._next = identity
+
+    @property
+    def identity(self) -> Identity | None:
+        """What is presented now; None on plain HTTP."""
+        return self._identity
+
+    @property
+    def staged(self) -> bool:
+        """Whether another certificate waits for its moment."""
+        return self._next is not None
 
     def switch(self) -> None:
         """Present the staged certificate to new connections; those that are open stay."""

@@ -1,0 +1,136 @@
+"""A scene whose manager is the whole service, as ``run`` starts it: settings, data directory, certificates."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from real_process import free_port
+from scene import Scene
+from stand import KEY
+
+from contrail_vsphere.app.contrailvm import ContrailVmService
+from contrail_vsphere.app.contrailvm_register import register
+from contrail_vsphere.app.data_dir import DataDirectory
+from contrail_vsphere.config.load import load
+from contrail_vsphere.contrailvm.package import make_demo_package
+from contrail_vsphere.simulator.eam.esx_agent import EsxAgent
+from contrail_vsphere.simulator.simulator import tls
+
+SETTINGS = """\
+[vcenter.lab]
+host = "127.0.0.1"
+port = {port}
+username = "{username}"
+password_file = "vcenter.password"
+{trust}
+tunnel_host = "127.0.0.1"
+tunnel_port = {tunnel}
+[manager]
+data_dir = "data"
+[publish]
+listen = "{address}:{publish}"
+{publish_files}
+[bootstrap]
+listen = "{address}:{bootstrap}"
+[control]
+listen = "{address}:{control}"
+{more}
+"""
+
+
+class ServiceSite(Scene):
+    """``more`` is put at the end of the settings file, ``publish_files`` into [publish]."""
+
+    def __init__(self, directory: Path, *, more: str = "", publish_files: str = "", trust: str = "", **options: Any):
+        super().__init__(directory, **options)
+        self._settings_parts = {"more": more, "publish_files": publish_files}
+        self._trust = trust
+        self.service: ContrailVmService
+
+    async def start(self) -> ServiceSite:
+        self._origin = asyncio.get_running_loop().time()
+        make, made = tls.make_identity, []
+        tls.make_identity = lambda *arguments: made.append(make(*arguments)) or made[-1]
+        try:
+            await self.vcenter.start()
+        finally:
+            tls.make_identity = make
+        (self.vcenter_tls,) = made
+        self.settings = load(self._configure(), {})
+        await register(self.settings)
+        self.data = DataDirectory(self.settings.manager.data_dir, now=self.now)
+        self.package = make_demo_package(self.directory / "build")
+        await self.data.packages().add(self.package)
+        await self.resume()
+        return self
+
+    async def stop(self) -> None:
+        await self.crash()
+        await self.vcenter.stop()
+
+    async def resume(self) -> None:
+        self.settings = load(self.directory / "settings.toml", {})
+        self.service = ContrailVmService(self.settings, now=self.now, seed=1)
+        await self.service.__aenter__()
+        await self.service.vcenter.inventory.ready()
+
+    async def crash(self) -> None:
+        await self.service.__aexit__(None, None, None)
+
+    @property
+    def manager(self):
+        return self.service.manager
+
+    @property
+    def publisher(self):
+        return self.service.publisher
+
+    def _configure(self) -> Path:
+        ready = self.vcenter.ready
+        password = self.directory / "vcenter.password"
+        password.touch(mode=0o600)
+        password.write_text(ready["password"])
+        file = self.directory / "settings.toml"
+        file.write_text(
+            SETTINGS.format(
+                port=urlsplit(ready["url"]).port, username=ready["username"],
+                trust=self._trust or f'ca_file = "{ready["ca_file"]}"', tunnel=ready["tunnel"].rpartition(":")[2],
+                address=f"127.{secrets.randbelow(200) + 20}.{secrets.randbelow(250)}.{secrets.randbelow(250) + 1}",
+                publish=free_port(), bootstrap=free_port(), control=free_port(), **self._settings_parts,
+            )
+        )  # fmt: skip
+        return file
+
+    # -- certificates in the simulated vCenter --------------------------------------------------------------------
+
+    def pins(self) -> set[str]:
+        """What EAM pins, of all agencies."""
+        return {
+            "".join(str(entry.ovfSslTrust.sslCertificate).split())
+            for agency in self.agencies()
+            for entry in agency.config.agentConfig
+        }
+
+    def extension_certificate(self) -> bytes:
+        """DER of what the extension logs in with."""
+        return self.world.get("ExtensionManager").certificates[KEY]
+
+    def watch_red(self) -> list[str]:
+        """From now on, every EsxAgent that is red at any moment."""
+        seen: list[str] = []
+
+        def look(_done) -> None:
+            red = (agent for agent in self.world.of_type(EsxAgent) if agent.status == "red")
+            seen.extend(f"{agent.host.name}: {[issue.type for issue in agent.issues]}" for agent in red)
+
+        self.world.observe(look)
+        return seen
+
+    async def asks_anew(self) -> None:
+        """All sessions and connections with vCenter end."""
+        self.vcenter.expire_sessions()
+        await self.vcenter.drop_connections()

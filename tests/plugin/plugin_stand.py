@@ -53,6 +53,8 @@ class PluginStand:
         self.vcenter = VCenterSimulator(timing=Timing.instant(), hosts=hosts, vms=0, guests=False)
         self._switches = switches or {}
         self._start = datetime.now(UTC)
+        self.leader: AlwaysLeader = AlwaysLeader()
+        self.database = "plugin.db"
         self.failures: list[str] = []
         self.told: list[str] = []
         """What happened, for whoever reads of a failure."""
@@ -85,7 +87,7 @@ class PluginStand:
         await self.vcenter.stop()
 
     async def resume(self) -> None:
-        self.journal = Journal(self.directory / "plugin.db", now=self.now)
+        self.journal = Journal(self.directory / self.database, now=self.now)
         self.http = aiohttp.ClientSession()
         self.client = VCenter(*self._access(), now=self.now, random=random.Random(1))
         await self.client.__aenter__()
@@ -105,7 +107,7 @@ class PluginStand:
             introspect=Introspect(self.http),
             directory=self.directory_of_hosts,
             journal=self.journal,
-            leader=AlwaysLeader(),
+            leader=self.leader,
             health=self.health,
             now=self.now,
             random=random.Random(4),

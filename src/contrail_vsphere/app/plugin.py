@@ -23,6 +23,7 @@ from contrail_vsphere.app.host_directory import RemoteDirectory, StaticDirectory
 from contrail_vsphere.app.metrics import Metrics
 from contrail_vsphere.app.plugin_control import create_app
 from contrail_vsphere.app.reign import Reigns
+from contrail_vsphere.app.sandesh_pages import Ends
 from contrail_vsphere.app.vcenter_ticket import TicketOffice
 from contrail_vsphere.config.settings import ContrailSettings, PluginSettings, Settings
 from contrail_vsphere.contrail.config_api import ConfigApi
@@ -137,7 +138,13 @@ class PluginService:
             self.reigns = alone(
                 plugin, journal, ended=self._forget, random=self._random, what="plugin", leader=self._leader
             )
-        control = await self._start_control(api, vcenter, stack)
+        ends = Ends(
+            words(settings.contrail.servers)[0],
+            self._table.host,
+            lambda: inventory.healthy,
+            lambda: vcenter.inventory.healthy,
+        )
+        control = await self._start_control(api, vcenter, ends, stack)
         self.reigns.start()
         stack.push_async_callback(self.reigns.stop)
         if not settings.zookeeper.servers:
@@ -177,17 +184,24 @@ class PluginService:
     ) -> Callable[[], Iterable[HostEntry]]:
         if plugin.hosts_file is not None:
             return StaticDirectory(plugin.hosts_file, lambda: vcenter.inventory.hosts).hosts
-        if not plugin.hosts_url or plugin.hosts_token_file is None:
-            raise SettingsError(
-                "the plugin does not know its hosts",
-                hint="set hosts_file, or hosts_url and hosts_token_file in [plugin]",
-            )
-        remote = RemoteDirectory(plugin.hosts_url, read_secret(plugin.hosts_token_file), http)
+        remote = RemoteDirectory(*self._manager(plugin), http)
         await remote.start()
         stack.push_async_callback(remote.stop)
         return remote.hosts
 
-    async def _start_control(self, api: ConfigApi, vcenter: VCenter, stack: AsyncExitStack) -> str:
+    def _manager(self, plugin: PluginSettings) -> tuple[str, Secret]:
+        """The ContrailVM Manager that knows the hosts, and a viewer's token; unless named, that of these settings."""
+        if not plugin.hosts_url:
+            control = self.settings.control
+            scheme = "https" if control.cert_file is not None else "http"
+            return f"{scheme}://{control.listen}", TokenFile(self.settings.token_file).token("viewer")
+        if plugin.hosts_token_file is None:
+            raise SettingsError(
+                f"the plugin may not ask {plugin.hosts_url} for its hosts", hint="set hosts_token_file in [plugin]"
+            )
+        return plugin.hosts_url, read_secret(plugin.hosts_token_file)
+
+    async def _start_control(self, api: ConfigApi, vcenter: VCenter, ends: Ends, stack: AsyncExitStack) -> str:
         control, metrics = self.settings.control, self.metrics
         metrics.watch_health(self.health)
         metrics.gauge(
@@ -207,7 +221,10 @@ class PluginService:
         if control.cert_file is not None and control.key_file is not None:
             tls = Identity(control.key_file, control.cert_file).server_context()
         tokens = TokenFile(self.settings.token_file)
-        app = create_app(reigns=self.reigns, tokens=tokens, health=self.health, metrics=metrics)
+        app = create_app(
+            reigns=self.reigns, tokens=tokens, health=self.health, metrics=metrics, ends=ends,
+            local=self.settings.plugin.listen.is_loopback,
+        )  # fmt: skip
         server = ControlServer(app, self.settings.plugin.listen, tls=tls)
         await server.start()
         stack.push_async_callback(server.stop)

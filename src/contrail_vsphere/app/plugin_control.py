@@ -10,29 +10,45 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as AnyHttpError
 
+from contrail_vsphere.app import sandesh_pages
 from contrail_vsphere.app.access import TokenFile
 from contrail_vsphere.app.control import _on_error, _on_http_error, _on_invalid, _require
 from contrail_vsphere.app.metrics import CONTENT_TYPE, Metrics
 from contrail_vsphere.app.reign import Reigns
+from contrail_vsphere.app.sandesh_pages import Ends
 from contrail_vsphere.engine.health import HealthBook
 from contrail_vsphere.model.errors import ContrailVsphereError, NotFound
 from contrail_vsphere.model.ids import HostId
 from contrail_vsphere.model.inventory import VirtualMachine
 from contrail_vsphere.vcenter_plugin.audit import audit
+from contrail_vsphere.vcenter_plugin.controller import PortState
 from contrail_vsphere.vcenter_plugin.desired import instance_of
 from contrail_vsphere.vcenter_plugin.explain import explain
 from contrail_vsphere.vcenter_plugin.migration import Migration, migration
 from contrail_vsphere.vcenter_plugin.plan_networks import plan_network
 from contrail_vsphere.vcenter_plugin.plan_ports import plan_machine
 from contrail_vsphere.vcenter_plugin.plugin import VCenterPlugin
+from contrail_vsphere.vcenter_plugin.troubles import FINE
 
 
-def create_app(*, reigns: Reigns[VCenterPlugin], tokens: TokenFile, health: HealthBook, metrics: Metrics) -> FastAPI:
-    """The ASGI application; serve it with ``control_server.ControlServer``."""
+def create_app(
+    *,
+    reigns: Reigns[VCenterPlugin],
+    tokens: TokenFile,
+    health: HealthBook,
+    metrics: Metrics,
+    ends: Ends,
+    local: bool,
+) -> FastAPI:
+    """The ASGI application; serve it with ``control_server.ControlServer``.
+
+    ``local``: only this machine can ask, so that introspect pages with tenants' data need no token, as ever.
+    """
     app = FastAPI(title="contrail-vsphere plugin API", version="1", docs_url=None, redoc_url=None)
     app.include_router(_probes(reigns))
     app.include_router(_readings(reigns, tokens, health, metrics))
     app.include_router(_commands(reigns, tokens))
+    app.include_router(_introspect(reigns, ends, [] if local else [Depends(_require(tokens, "viewer"))]))
     app.add_exception_handler(ContrailVsphereError, _on_error)
     app.add_exception_handler(AnyHttpError, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
@@ -51,6 +67,31 @@ def _probes(reigns: Reigns[VCenterPlugin]) -> APIRouter:
         missing = reigns.not_ready()
         response.status_code = 503 if missing else 200
         return {"ready": not missing, "missing": missing}
+
+    return router
+
+
+def _introspect(reigns: Reigns[VCenterPlugin], ends: Ends, access: list[Any]) -> APIRouter:
+    router = APIRouter(tags=["introspect"])
+
+    def page(document: bytes) -> Response:
+        return Response(document, media_type="text/xml")
+
+    @router.get("/Snh_VCenterPluginInfo", summary="For contrail-status: master or backup, and what is connected")
+    async def info() -> Response:
+        return page(sandesh_pages.plugin_info(reigns, ends))
+
+    @router.get("/Snh_VirtualMachineRequest", summary="As of contrail-vcenter-manager", dependencies=access)
+    async def machines(uuid: str = "", name: str = "") -> Response:
+        return page(sandesh_pages.machines(reigns.acting, uuid=uuid, name=name))
+
+    @router.get("/Snh_VirtualNetworkRequest", summary="As of contrail-vcenter-manager", dependencies=access)
+    async def networks(uuid: str = "", key: str = "") -> Response:
+        return page(sandesh_pages.networks(reigns.acting, uuid=uuid, key=key))
+
+    @router.get("/Snh_VirtualMachineInterfaceRequest", summary="As of contrail-vcenter-manager", dependencies=access)
+    async def interfaces(uuid: str = "") -> Response:
+        return page(sandesh_pages.interfaces(reigns.acting, uuid=uuid))
 
     return router
 
@@ -137,9 +178,7 @@ def status_of(plugin: VCenterPlugin, health: HealthBook) -> dict[str, Any]:
         ports = sum(len(users) for users in sight.users.values())
         reason = controller.pending_deletes.get(network, "")
         networks.append({"uuid": str(network), "name": name, "port_groups": groups, "vms": ports, "waits_for": reason})
-    ports_shown = [
-        {**asdict(port), "id": str(port.id), "vlan": _vlan(plugin, port.id, port.host)} for port in controller.ports()
-    ]
+    ports_shown = [_port(plugin, health, port) for port in controller.ports()]
     hosts = [
         {**asdict(host), "vlans_free": plugin.capacity(host.id).free, **asdict(plugin.readiness(host.id))}
         for host in plugin.hosts.sights()
@@ -156,6 +195,20 @@ def status_of(plugin: VCenterPlugin, health: HealthBook) -> dict[str, Any]:
         "plug_ms": _percentiles(tally.plug_seconds),
         "troubles": [each.text for each in plugin.troubles()],
         "missing": list(plugin.not_ready()),
+    }
+
+
+def _port(plugin: VCenterPlugin, health: HealthBook, port: PortState) -> dict[str, Any]:
+    """One port; where nothing is waited for and it is not active, the reason is what failed last for its VM."""
+    entry = health.get("vm", port.id.vm)
+    failed = entry.reason if entry is not None and entry.bad and port.state not in FINE else ""
+    host = plugin.observed.vsphere.hosts.get(port.host) if port.host is not None else None
+    return {
+        **asdict(port),
+        "id": str(port.id),
+        "reason": port.reason or failed,
+        "host_name": host.name if host is not None else "",
+        "vlan": _vlan(plugin, port.id, port.host),
     }
 
 

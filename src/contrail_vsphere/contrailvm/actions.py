@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from contrail_vsphere.contrailvm.desired import OverlayTrunk, PoolSpec, Role
+from contrail_vsphere.contrailvm.records import Quarantined
 from contrail_vsphere.model.eam import AgencyConfig, Backend, HookState
 from contrail_vsphere.model.ids import (
     AgencyId,
@@ -132,6 +133,14 @@ class RemoveResourcePool(BaseAction):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BlockPort(BaseAction):
+    """Block a port of our overlay trunk on which a stranger stands, or let it be as the port group says again."""
+
+    place: Quarantined
+    blocked: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetHostAgentSettings(BaseAction):
     """Write the host's EsxAgentHostManager settings; the call overwrites both, so both are given."""
 
@@ -147,6 +156,8 @@ class NicChange:
     role: Role
     network: NetworkId
     key: int | None = None
+    mac: str = ""
+    """Given to the NIC; empty leaves what it has, or what vCenter draws."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,6 +289,7 @@ Action = (
     | EnsureResourcePool
     | RemoveTrunkPortGroup
     | RemoveResourcePool
+    | BlockPort
     | SetHostAgentSettings
     | ReconfigureVm
     | MarkAsAvailable

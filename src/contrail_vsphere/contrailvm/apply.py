@@ -15,6 +15,7 @@ from typing import Any
 from contrail_vsphere.contrailvm.actions import (
     Action,
     ApplyToHosts,
+    BlockPort,
     CreateAgency,
     DestroyAgency,
     EndTurn,
@@ -37,7 +38,8 @@ from contrail_vsphere.contrailvm.actions import (
     UninstallAgency,
     UpdateAgency,
 )
-from contrail_vsphere.contrailvm.desired import Build, Key
+from contrail_vsphere.contrailvm.bootstrap_request import either_order
+from contrail_vsphere.contrailvm.desired import Build, Key, agency_name
 from contrail_vsphere.contrailvm.doors import AgencyDoor, MintToken, VCenterDoor
 from contrail_vsphere.contrailvm.networks import trunk_mark
 from contrail_vsphere.contrailvm.notebook import Notebook
@@ -50,6 +52,8 @@ from contrail_vsphere.contrailvm.rollout_desk import RolloutDesk
 from contrail_vsphere.contrailvm.vm_spec import (
     POOL_READ,
     READ,
+    block_spec,
+    macs_after,
     pool_spec,
     product_version,
     reconfigure_spec,
@@ -59,7 +63,7 @@ from contrail_vsphere.contrailvm.vm_spec import (
 from contrail_vsphere.engine.batcher import Batcher
 from contrail_vsphere.engine.brake import DeletionBrake
 from contrail_vsphere.model.eam import Agency, VmHook
-from contrail_vsphere.model.errors import AlreadyExists, Busy, InvalidState, NotFound, TransientError
+from contrail_vsphere.model.errors import AlreadyExists, Busy, InvalidArgument, InvalidState, NotFound, TransientError
 from contrail_vsphere.model.ids import AgencyId, HostId, ResourcePoolId
 from contrail_vsphere.wire.soap.types import vim
 
@@ -120,6 +124,8 @@ class Applier:
                 await self._remove_trunk(action)
             case RemoveResourcePool():
                 await self._remove_pool(action)
+            case BlockPort():
+                await self._block(key, action)
             case SetHostAgentSettings():
                 with self._attempt(key, action.host, "settings", "EsxAgent settings"):
                     await self._settings(action)
@@ -263,6 +269,19 @@ class Applier:
         except NotFound:
             return
 
+    async def _block(self, key: Key, action: BlockPort) -> None:
+        """Blocked before it is noted: whoever dies in between blocks it once more."""
+        place, noted = action.place, self.notebook.memory(key).record.quarantined
+        switch = vim.dvs.VmwareDistributedVirtualSwitch(place.switch)
+        spec = block_spec(place.port, blocked=action.blocked)
+        try:
+            task = await self.vcenter.call(switch, "ReconfigureDVPort_Task", port=[spec])
+            await self.vcenter.wait_task(task, deadline=TASK_DEADLINE)
+        except (NotFound, InvalidArgument) as gone:
+            _LOG.info("port %s of %s: %s", place.port, place.switch, gone)
+        others = tuple(each for each in noted if each != place)
+        self.notebook.update_key(key, quarantined=(*others, place) if action.blocked else others)
+
     async def _settings(self, action: SetHostAgentSettings) -> None:
         host = vim.HostSystem(action.host)
         manager = (await self.vcenter.read(host, "configManager.esxAgentHostManager")).get(
@@ -323,8 +342,13 @@ class Applier:
     def _identity(self, key: Key, action: ReconfigureVm, config: Any) -> dict[str, str]:
         """The properties that are this VM's own: its instance UUID, and a fresh token bound to it."""
         uuid = str(config.get("config.instanceUuid") or "")
-        bound = {"key": str(key), "host": action.host, "vm": action.vm, "instance_uuid": uuid}
+        macs = ",".join(sorted(macs_after(config, action.nics)))
+        bound = {"key": str(key), "host": action.host, "vm": action.vm, "macs": macs}
+        bound["firmware"] = either_order(str(config.get("config.uuid") or ""))
         known = {each.id for each in config.get("config.vAppConfig.property") or ()}
+        # A guest can only tell what it was told.
+        bound |= {"instance_uuid": uuid} if "instance_uuid" in known else {}
+        bound |= {"agency": agency_name(self.solution_id, key)} if "agency_id" in known else {}
         values = {"bootstrap_token": self.mint(action.vm, bound), "instance_uuid": uuid}
         return {name: value for name, value in values.items() if name in known or name == "bootstrap_token"}
 

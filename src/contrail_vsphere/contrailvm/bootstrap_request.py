@@ -131,6 +131,15 @@ def read_client_certificate(der: bytes) -> ClientCertificate:
     )
 
 
+def either_order(uuid: str) -> str:
+    """One spelling for a firmware UUID: from hardware version 13 on guests read its first fields in the other order."""
+    try:
+        plain = UUID(uuid)
+    except ValueError:
+        return ""
+    return min(str(plain), str(UUID(bytes_le=plain.bytes)))
+
+
 def _csr(value: Any) -> tuple[bytes, str, list[str]]:
     if not isinstance(value, str) or len(value) > 8192:
         raise InvalidArgument("csr must be a PEM certificate request")

@@ -32,6 +32,7 @@ from contrail_vsphere.contrailvm.readings import Readings
 from contrail_vsphere.contrailvm.records import ToldAlarm
 from contrail_vsphere.contrailvm.rollout import Rollout, RolloutView
 from contrail_vsphere.contrailvm.rollout_view import standings
+from contrail_vsphere.contrailvm.visitors import Visitors
 from contrail_vsphere.engine.backoff import QUICK, SLOW
 from contrail_vsphere.engine.health import HealthBook
 from contrail_vsphere.engine.reconcile import Controller, Outcome, RequeueAfter
@@ -134,6 +135,7 @@ class ContrailVmController:
         self._blind_of = blind_of
         self._features = features
         self._no_system_vms = no_system_vms
+        self._visitors = Visitors(inventory, solution_id=solution_id)
         self._nudge = nudge
         self._hint = hint
         self._slots = asyncio.Semaphore(writers)
@@ -167,6 +169,11 @@ class ContrailVmController:
     def inventory_changed(self, change: Change) -> None:
         """Subscriber of the inventory."""
         desired, hosts = self._notebook.desired, self._inventory.hosts
+        visited = self._visitors.see(change)
+        place = hosts.get(visited) if visited is not None else None
+        for key in desired if place is not None else ():
+            if place is not None and key.cluster == place.cluster:
+                self.engine.mark(key)
         for key in keys_for(change, desired, hosts=hosts, host_of=self._readings.host_of):
             self.engine.mark(key)
 
@@ -215,6 +222,7 @@ class ContrailVmController:
         return RolloutView(rollout=rollout, standings=hosts, now=self._now())
 
     def _observe(self, key: Key) -> Observed:
+        cluster = self._inventory.clusters.get(key.cluster)
         return observe(
             key,
             solution_id=self._solution_id,
@@ -224,6 +232,7 @@ class ContrailVmController:
             memory=self._notebook.memory(key),
             features=self._features(),
             no_system_vms=self._no_system_vms(key.cluster),
+            visitors=self._visitors.on(cluster.hosts) if cluster is not None else (),
             blind=self._blind() or self._blind_of(key),
         )
 
@@ -381,6 +390,7 @@ class ContrailVmController:
 
     def start(self) -> None:
         """Begin; everything known is looked at once."""
+        self._visitors.rebuild()
         self.engine.start()
         self.mark_all()
 

@@ -133,6 +133,7 @@ class _Resolver:
             guest=GuestSettings(**table.guest.model_dump()),
             rollout=RolloutPolicy(**table.rollout.model_dump()),
             backend=table.backend,
+            stable_macs=table.stable_macs,
         )
 
     def _networks(self, cluster: Cluster, order: tuple[str, ...]) -> tuple[OverlayTrunk | None, tuple[NicRole, ...]]:

@@ -131,6 +131,7 @@ class DeploymentTable(_Table):
     rollout: RolloutTable = RolloutTable()
     backend: BackendChoice = "auto"
     """``system-vm`` also hands over what EAM has; there is no way back from it."""
+    stable_macs: bool = True
 
 
 class _File(_Table):

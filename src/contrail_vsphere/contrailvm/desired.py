@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from contrail_vsphere.model.ids import ClusterId, DatacenterId, DatastoreId, DvsId, FolderId, NetworkId
+from contrail_vsphere.model.ids import ClusterId, DatacenterId, DatastoreId, DvsId, FolderId, HostId, NetworkId
 
 Role = Literal["management", "fabric", "control-data", "overlay"]
 """What a NIC of the ContrailVM is for; the guest finds its NICs by it (role by MAC, told at bootstrap)."""
@@ -189,6 +189,8 @@ class Desired:
     guest: GuestSettings = field(default_factory=GuestSettings)
     rollout: RolloutPolicy = RolloutPolicy()
     backend: BackendChoice = "auto"
+    stable_macs: bool = False
+    """NICs get addresses that follow from host and role, so that DHCP knows a redeployed ContrailVM again."""
     removed: bool = False
     """The operator wants it gone; stays until the agency is."""
 
@@ -206,6 +208,12 @@ def agency_name(solution_id: str, key: Key) -> str:
     """
     digest = hashlib.blake2s(f"{solution_id}\0{key}".encode(), digest_size=4).hexdigest()
     return f"{key.deployment}-{key.cluster}-{digest}"
+
+
+def stable_mac(solution_id: str, key: Key, host: HostId, role: Role) -> str:
+    """A locally administered MAC address, the same for every ContrailVM that the host will ever have."""
+    digest = hashlib.blake2s(f"{solution_id}\0{key}\0{host}\0{role}".encode(), digest_size=5).hexdigest()
+    return ":".join(["02", *(digest[at : at + 2] for at in range(0, 10, 2))])
 
 
 def marked_name(solution_id: str, key: Key, name: str) -> str:

@@ -9,18 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from contrail_vsphere.contrailvm.bootstrap_request import ClientCertificate, EnrolmentRefused, GuestIdentity
+from contrail_vsphere.contrailvm.bootstrap_request import (
+    ClientCertificate,
+    EnrolmentRefused,
+    GuestIdentity,
+    either_order,
+)
 from contrail_vsphere.contrailvm.desired import Desired, Key
+from contrail_vsphere.contrailvm.doors import VCenterDoor
 from contrail_vsphere.contrailvm.host_configuration import HostConfiguration, PluginConfiguration, RoleNic
 from contrail_vsphere.contrailvm.host_configuration import NicRole as GuestRole
 from contrail_vsphere.contrailvm.notebook import Notebook
 from contrail_vsphere.contrailvm.observed import InventoryView
 from contrail_vsphere.contrailvm.readings import Readings
-from contrail_vsphere.model.errors import NotReadyYet
+from contrail_vsphere.model.errors import NotFound, NotReadyYet
 from contrail_vsphere.model.ids import HostId, VmId
 from contrail_vsphere.model.inventory import Host, Nic, VirtualMachine
 from contrail_vsphere.pki.ca import CertificateAuthority
 from contrail_vsphere.pki.tokens import TokenRefused, TokenStore
+from contrail_vsphere.wire.soap.types import vim
 
 XMPP_PORT = 5269
 AGENT_SERVICE = "contrail-vrouter-agent"
@@ -52,6 +59,7 @@ class EnrolmentOffice:
         inventory: InventoryView,
         enrolled: Callable[[Key], None],
         leave: Callable[[], Awaitable[None]],
+        vcenter: VCenterDoor,
     ) -> None:
         self._tokens = tokens
         self._authority = authority
@@ -60,29 +68,38 @@ class EnrolmentOffice:
         self._inventory = inventory
         self._enrolled = enrolled
         self._leave = leave
+        self._vcenter = vcenter
         self.plugin_of: Callable[[Host], PluginConfiguration | None] = lambda _host: None
         """What the plugin in a host's ContrailVM is told; None: it runs none."""
 
     def mint(self, vm: VmId, attributes: Mapping[str, str]) -> str:
-        """A fresh token for a VM; its earlier ones are void, and those of the VMs that the host had before."""
+        """A fresh token for a VM; its earlier ones are void, and all that the VMs had which the host had before."""
         self._tokens.revoke(vm=vm)
         place = {name: attributes[name] for name in ("key", "host") if name in attributes}
         if len(place) == 2:
             self._tokens.revoke(**place)
+            key, host = Key.parse(place["key"]), HostId(place["host"])
+            if self._notebook.host(key, host).enrolled not in (None, vm):
+                self._notebook.update_host(key, host, enrolled=None, enrolled_key="")
         return self._tokens.mint(attributes).reveal()
 
     async def redeem(self, token: str, identity: GuestIdentity) -> HostConfiguration:
         """Spend the token for this guest; EnrolmentRefused says no more than the guest may know."""
-        # A claim left out must not pass for a match: every OVF environment holds the VM's id, so it is always compared.
-        presented = {"vm": identity.vm_id}
-        if identity.instance_uuid:
-            presented["instance_uuid"] = identity.instance_uuid
+        # A claim left out must not pass for a match: whatever the token is bound to is compared.
+        presented = {
+            "vm": identity.vm_id,
+            "instance_uuid": identity.instance_uuid,
+            "firmware": either_order(identity.bios_uuid),
+            "agency": identity.agency_id,
+        }
         try:
             bound = self._tokens.redeem(token, presented, proof=identity.key_sha256)
         except TokenRefused as refused:
             raise EnrolmentRefused("the token is not accepted") from refused
         key, host, vm = Key.parse(bound["key"]), HostId(bound["host"]), VmId(bound["vm"])
-        self._check_macs(vm, identity)
+        await self._check_machine(vm, host, identity, bound=bound.get("macs", ""))
+        name = self._notebook.host(key, host).vrouter_name or self._name_of(host)
+        self._notebook.update_host(key, host, vrouter_name=name)
         configuration = self._configuration(key, host, vm)
         certified = self._authority.fingerprint
         self._notebook.update_host(key, host, enrolled=vm, enrolled_key=identity.key_sha256, authority=certified)
@@ -96,7 +113,7 @@ class EnrolmentOffice:
             for host, record in self._notebook.memory(key).hosts.items():
                 if record.enrolled_key != certificate.key_sha256 or record.enrolled is None:
                     continue
-                if self._readings.host_of.get(record.enrolled) != host:
+                if self._readings.host_of.get(record.enrolled) != host or record.enrolled not in self._inventory.vms:
                     raise EnrolmentRefused("this ContrailVM was replaced")
                 return self._configuration(key, host, record.enrolled)
         raise EnrolmentRefused("this certificate is not known")
@@ -105,14 +122,31 @@ class EnrolmentOffice:
         """The client certificate (PEM)."""
         return self._authority.sign_csr(csr_pem, common_name=identity.common_name).cert_pem
 
-    def _check_macs(self, vm: VmId, identity: GuestIdentity) -> None:
-        """The guest must see the very NICs that vCenter says the VM has: a clone elsewhere has others."""
-        known = self._inventory.vms.get(vm)
-        if known is None:
-            raise NotReadyYet(f"VM {vm} is not in the inventory yet")
-        ours = {nic.mac.lower() for nic in known.nics if nic.mac}
-        if ours and (not identity.macs or not set(identity.macs) <= ours):
+    async def _check_machine(self, vm: VmId, host: HostId, identity: GuestIdentity, *, bound: str) -> None:
+        """Ask vCenter itself, for our inventory is a moment old: the VM is there, on that host, with those NICs.
+
+        ``bound`` are the addresses that were known when the token was minted; a clone elsewhere has others.
+        """
+        paths = ("runtime.host", "config.hardware.device")
+        try:
+            found = await self._vcenter.read(vim.VirtualMachine(vm), *paths)
+        except NotFound:
+            found = {}
+        if found.get("runtime.host") is None:
+            raise EnrolmentRefused("the ContrailVM that the token was made for is gone")
+        if found["runtime.host"]._moId != host:
+            raise EnrolmentRefused("the ContrailVM that the token was made for is on another host")
+        cards = found.get("config.hardware.device") or ()
+        present = {str(each.macAddress).lower() for each in cards if getattr(each, "macAddress", None)}
+        shown, due = set(identity.macs), {mac for mac in bound.split(",") if mac}
+        if not shown or not shown <= present or not due <= shown:
             raise EnrolmentRefused("the NICs are not those of the ContrailVM that the token was made for")
+
+    def _name_of(self, host: HostId) -> str:
+        esxi = self._inventory.hosts.get(host)
+        if esxi is None:
+            raise NotReadyYet(f"host {host} is not in the inventory yet")
+        return esxi.name
 
     def _configuration(self, key: Key, host: HostId, vm: VmId) -> HostConfiguration:
         desired = self._notebook.desired.get(key)
@@ -127,7 +161,7 @@ class EnrolmentOffice:
             host_name=esxi.name,
             nics=role_nics(desired, machine),
             control_nodes=tuple(with_port(each, XMPP_PORT) for each in guest.controllers),
-            vrouter_name=esxi.name,
+            vrouter_name=self._notebook.host(key, host).vrouter_name or esxi.name,
             dns_servers=guest.dns,
             collectors=guest.collectors,
             gateway=guest.gateway,

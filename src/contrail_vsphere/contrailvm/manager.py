@@ -28,8 +28,8 @@ from contrail_vsphere.contrailvm.observed import HostView, LiveInventory, marked
 from contrail_vsphere.contrailvm.operator import Operator
 from contrail_vsphere.contrailvm.policy import policy_for
 from contrail_vsphere.contrailvm.readings import Readings
-from contrail_vsphere.contrailvm.rollout import Rollout
 from contrail_vsphere.contrailvm.records import ToldAlarm
+from contrail_vsphere.contrailvm.rollout import Rollout
 from contrail_vsphere.contrailvm.rollout_desk import RolloutDesk
 from contrail_vsphere.contrailvm.rollout_status import RolloutStatus, rollout_record, rollout_status
 from contrail_vsphere.contrailvm.rollout_view import runs_now, waits_for_turn
@@ -194,6 +194,7 @@ class ContrailVmManager:
             inventory=inventory,
             enrolled=self._enrolled,
             leave=self.leave,
+            vcenter=vcenter,
         )
         self._deeds = Deeds(solution_id=solution_id, host_of=self.readings.host_of.get)
         self._announcer = Announcer(

@@ -19,9 +19,9 @@ from contrail_vsphere.contrailvm.actions import (
     RemoveTrunkPortGroup,
     Wait,
 )
-from contrail_vsphere.contrailvm.desired import Desired, OverlayTrunk, PoolSpec, marked_name
+from contrail_vsphere.contrailvm.desired import Desired, OverlayTrunk, PoolSpec, Role, marked_name, stable_mac
 from contrail_vsphere.contrailvm.observed import Observed
-from contrail_vsphere.model.ids import NetworkId
+from contrail_vsphere.model.ids import HostId, NetworkId
 from contrail_vsphere.model.inventory import Network, VirtualMachine
 
 TRUNK_VLANS = "1-4094"
@@ -126,9 +126,9 @@ def plan_clearing(desired: Desired, observed: Observed) -> tuple[Action, ...]:
     return tuple(actions)
 
 
-def wanted_networks(desired: Desired, observed: Observed) -> tuple[tuple[str, NetworkId | None], ...]:
+def wanted_networks(desired: Desired, observed: Observed) -> tuple[tuple[Role, NetworkId | None], ...]:
     """Role and network per NIC, in NIC order; None for the overlay trunk while it does not exist or is not ours."""
-    wanted: list[tuple[str, NetworkId | None]] = []
+    wanted: list[tuple[Role, NetworkId | None]] = []
     for nic in desired.nics:
         if nic.network is not None or desired.trunk is None:
             wanted.append((nic.role, nic.network))
@@ -148,18 +148,23 @@ def missing_networks(desired: Desired, observed: Observed) -> tuple[str, ...]:
     )
 
 
-def nic_changes(desired: Desired, observed: Observed, vm: VirtualMachine) -> tuple[NicChange, ...]:
-    """What it takes to have every NIC on the network of its role.
+def nic_changes(
+    desired: Desired, observed: Observed, vm: VirtualMachine, *, host: HostId | None = None
+) -> tuple[NicChange, ...]:
+    """What it takes to have every NIC on the network of its role, and with ``host`` to have the host's addresses too.
 
     NICs count in the order of their device keys, which is that of the OVF's ethernet items; more NICs are left alone.
+    Addresses can be changed only while the VM is off.
     """
     nics = sorted(vm.nics, key=lambda nic: nic.key)
+    fixed = host if desired.stable_macs else None
     changes = []
     for position, (role, network) in enumerate(wanted_networks(desired, observed)):
         if network is None:
             continue
+        mac = stable_mac(observed.solution_id, desired.key, fixed, role) if fixed is not None else ""
         if position >= len(nics):
-            changes.append(NicChange(role, network))  # type: ignore[arg-type]
-        elif nics[position].network != network:
-            changes.append(NicChange(role, network, nics[position].key))  # type: ignore[arg-type]
+            changes.append(NicChange(role, network, mac=mac))
+        elif nics[position].network != network or (mac and nics[position].mac.lower() != mac):
+            changes.append(NicChange(role, network, nics[position].key, mac))
     return tuple(changes)

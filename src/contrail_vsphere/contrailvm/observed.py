@@ -179,6 +179,8 @@ class Observed:
     agency_issues: tuple[SeenIssue, ...] = ()
     hosts: tuple[HostView, ...] = ()
     """By name."""
+    strangers: tuple[VirtualMachine, ...] = ()
+    """VMs on the cluster's hosts that stand on an overlay trunk of ours and that nobody keeps for us."""
     leftovers: tuple[str, ...] = ()
     """Running ContrailVMs of another tool on the cluster's hosts; looked for while there is no agency of ours."""
     strays: tuple[EsxAgent, ...] = ()
@@ -234,6 +236,7 @@ def observe(
     memory: Memory,
     features: EamFeatures = EamFeatures(),  # noqa: B008 - frozen
     no_system_vms: str | None = "vLCM's System VMs are not used",
+    visitors: Iterable[VirtualMachine] = (),
     blind: str = "",
 ) -> Observed:
     """Put together the view of one key."""
@@ -256,6 +259,7 @@ def observe(
         for host in sorted(in_scope, key=lambda each: (each.name, each.id))
     )
     known = {host.id for host in in_scope}
+    kept = {vm for each in readings.values() for agent in each.agency.agents for vm in _vms_of(agent)}
     return Observed(
         key=key,
         solution_id=solution_id,
@@ -268,7 +272,7 @@ def observe(
         read_at=keeper.read_at if keeper else 0.0,
         agency_issues=_agency_issues(keeper) if keeper else (),
         hosts=views,
-        leftovers=_leftovers(readings.values(), inventory, known) if keeper is None else (),
+        strangers=tuple(vm for vm in visitors if vm.host in known and vm.id not in kept),
         strays=tuple(agent for agent in (keeper.agency.agents if keeper else ()) if agent.host not in known),
         networks=inventory.networks,
         datastores=inventory.datastores,
@@ -295,6 +299,10 @@ def marked_agencies(readings: Iterable[Reading], *, solution_id: str, key: Key) 
             each.agency.id,
         ),
     )
+
+
+def _vms_of(agent: EsxAgent) -> tuple[VmId, ...]:
+    return tuple(vm for vm in (agent.vm, agent.hook.vm if agent.hook is not None else None) if vm is not None)
 
 
 def is_contrailvm(name: str) -> bool:

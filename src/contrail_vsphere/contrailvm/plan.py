@@ -38,6 +38,7 @@ from contrail_vsphere.contrailvm.plan_hooks import plan_drift, plan_hook
 from contrail_vsphere.contrailvm.plan_repair import plan_forwarding, plan_issues
 from contrail_vsphere.contrailvm.plan_rollout import plan_rollout
 from contrail_vsphere.contrailvm.policy import policy_for
+from contrail_vsphere.contrailvm.quarantine import plan_strangers
 
 STALE = 15.0
 """Seconds a contradiction between inventory and EAM may be due to lag before EAM is asked again less often."""
@@ -65,6 +66,7 @@ def plan(desired: Desired | None, observed: Observed) -> tuple[Action, ...]:
         *plan_duplicates(observed),
         *plan_trunk(desired, observed),
         *plan_pool(desired, observed),
+        *plan_strangers(desired, observed),
     )
     goal = plan_goal(observed)
     if goal:

@@ -25,7 +25,7 @@ from contrail_vsphere.contrailvm.observed import HostView, Observed
 from contrail_vsphere.contrailvm.plan_rollout import plan_turn
 from contrail_vsphere.contrailvm.rollout_view import is_outdated, waits_for_turn
 from contrail_vsphere.model.eam import EsxAgent, VmHook
-from contrail_vsphere.model.ids import VmId
+from contrail_vsphere.model.ids import HostId, VmId
 from contrail_vsphere.model.inventory import VirtualMachine
 
 MARK_SETTLE = 20.0
@@ -62,7 +62,7 @@ def _prepare(desired: Desired, observed: Observed, view: HostView, agent: EsxAge
     unattached = [role for role, network in wanted_networks(desired, observed) if network is None]
     if unattached:
         return (Wait(host=host, reason=f"the {' and '.join(unattached)} network comes first"),)
-    nics, cpu, memory = vm_changes(desired, observed, vm)
+    nics, cpu, memory = vm_changes(desired, observed, vm, host=host)
     prepared = view.record.prepared
     done = prepared is not None and (prepared.vm, prepared.hook) == (hook.vm, hook.state)
     changes = bool(nics) or cpu is not None or memory is not None
@@ -173,17 +173,17 @@ def plan_restart(desired: Desired, observed: Observed, view: HostView, vm: VmId,
 
 
 def vm_changes(
-    desired: Desired, observed: Observed, vm: VirtualMachine
+    desired: Desired, observed: Observed, vm: VirtualMachine, *, host: HostId | None = None
 ) -> tuple[tuple[NicChange, ...], int | None, int | None]:
     """NICs to attach, CPU reservation (MHz) and memory reservation (MB) to set; None where they are right.
 
-    The deployment's word goes over the package's, be it more or less.
+    The deployment's word goes over the package's, be it more or less. ``host``: the VM is off and gets its addresses.
     """
     wanted = desired.reservation
     cpu = wanted.cpu_mhz if wanted.cpu_mhz and vm.cpu_mhz_reserved != wanted.cpu_mhz else None
     memory = min(wanted.memory_mb, vm.memory_mb or wanted.memory_mb)
     return (
-        nic_changes(desired, observed, vm),
+        nic_changes(desired, observed, vm, host=host),
         cpu,
         memory if memory and vm.memory_mb_reserved != memory else None,
     )

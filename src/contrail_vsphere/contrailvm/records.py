@@ -10,7 +10,7 @@ from typing import Literal
 
 from contrail_vsphere.contrailvm.desired import Build
 from contrail_vsphere.model.eam import Backend, HookState
-from contrail_vsphere.model.ids import HostId, VmId
+from contrail_vsphere.model.ids import DvsId, HostId, VmId
 
 AttemptKind = Literal["resolve", "restart", "reconfigure", "settings"]
 
@@ -70,6 +70,8 @@ class HostRecord:
     """The VM that redeemed its bootstrap token: it has a client certificate and needs no token to restart."""
     enrolled_key: str = ""
     """SHA-256 of the public key that was certified then."""
+    vrouter_name: str = ""
+    """What the host's vRouter is called in Contrail since its first enrolment, whatever becomes of VM and host name."""
     authority: str = ""
     """Fingerprint of the CA that certified it."""
     asked_at: float = 0.0
@@ -140,6 +142,15 @@ class ConfigSent:
 
 
 @dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A port of our overlay trunk that is blocked because a VM stands on it which does not belong there."""
+
+    vm: VmId
+    switch: DvsId
+    port: str
+
+
+@dataclass(frozen=True, slots=True)
 class KeyRecord:
     """Memory of one (deployment, cluster)."""
 
@@ -152,5 +163,6 @@ class KeyRecord:
     """Who was last seen keeping the ContrailVMs; None before there were any."""
     backend_since: float = 0.0
     """When that was first seen: after ``created_at`` the moment of the hand-over from EAM to vLCM."""
+    quarantined: tuple[Quarantined, ...] = ()
     paused: str = ""
     """Who paused the key; empty: it is not paused."""

@@ -21,6 +21,7 @@ READ = (
     "config.vAppConfig.product",
     "config.changeVersion",
     "config.instanceUuid",
+    "config.uuid",
 )
 """Property paths that ``reconfigure_spec`` and ``product_version`` need."""
 POOL_READ = ("config.cpuAllocation", "config.memoryAllocation")
@@ -89,7 +90,8 @@ def _nic_edit(
         card = vim.vm.device.VirtualVmxnet3(
             key=-1 - number,
             backing=backing,
-            addressType="generated",
+            addressType="manual" if change.mac else "generated",
+            macAddress=change.mac or None,
             connectable=vim.vm.device.VirtualDevice.ConnectInfo(
                 startConnected=True, allowGuestControl=True, connected=False
             ),
@@ -99,6 +101,8 @@ def _nic_edit(
     if device is None:
         raise InvalidState(f"the VM has no device {change.key} any more", hint="it is looked at again")
     device.backing = backing
+    if change.mac:
+        device.addressType, device.macAddress = "manual", change.mac
     if device.connectable is not None:
         device.connectable.startConnected = True
     return vim.vm.device.VirtualDeviceSpec(operation="edit", device=device)
@@ -109,6 +113,25 @@ def _property_edit(infos: Sequence[Any], name: str, value: str) -> Any:
     if info is None:
         raise InvalidState(f"the ContrailVM has no OVF property {name}", hint="the package was not built by us")
     return vim.vApp.PropertySpec(operation="edit", info=vim.vApp.PropertyInfo(key=info.key, id=info.id, value=value))
+
+
+def block_spec(port: str, *, blocked: bool) -> Any:
+    """``DVPortConfigSpec`` that blocks a port, or leaves that to its port group again."""
+    policy = vim.BoolPolicy(inherited=not blocked, value=blocked)
+    setting = vim.dvs.VmwareDistributedVirtualSwitch.VmwarePortConfigPolicy(blocked=policy)
+    return vim.dvs.DistributedVirtualPort.ConfigSpec(operation="edit", key=port, setting=setting)
+
+
+def macs_after(config: Mapping[str, Any], nics: Sequence[NicChange]) -> frozenset[str]:
+    """The MAC addresses that the VM is known to have once ``nics`` are changed; new NICs may get others besides."""
+    cards: dict[int | None, str] = {
+        each.key: str(each.macAddress or "")
+        for each in config.get("config.hardware.device") or ()
+        if isinstance(each, vim.vm.device.VirtualEthernetCard)
+    }
+    cards |= {change.key: change.mac for change in nics if change.mac and change.key is not None}
+    added = {change.mac for change in nics if change.key is None}
+    return frozenset(mac.lower() for mac in {*cards.values(), *added} if mac)
 
 
 def trunk_spec(*, name: str, description: str, ports: int, config_version: str = "") -> Any:

@@ -238,15 +238,22 @@ async def test_r27_names_are_data(tmp_path):
         stand.network("long" * 60, "10.99.0.0/24")
         await stand.until(lambda: len(stand.groups()) == len(NAMES) + 1)
         assert all(len(name) <= 80 for name in stand.groups())
-        vms = [await stand.vm("same", group, host=number % 2) for number, group in enumerate(stand.groups())]
+        vms = [await stand.vm(f"vm-{number}", group, host=number % 2) for number, group in enumerate(stand.groups())]
+        with stand.vcenter.world.commit("folders") as tx:
+            for vm in vms:
+                tx.set(vm, name="same")  # each in a folder of its own
+        await stand.settle()
+        assert len({connected(stand, vm).ip for vm in vms}) == len(vms)
         for vm, name in zip(vms, NAMES, strict=False):
             await stand.vcenter.scenario.rename_vm(vm, name)
         await asyncio.sleep(5)
         await stand.settle()
         for vm in vms:
-            assert connected(stand, vm).name in (vm.name, "same"), "a rename needs no new plug"
+            assert connected(stand, vm)
+        assert stand.vcenter.vrouters.calls["POST port"] == len(vms), "a name needs no new plug, and unplugs nobody"
         shown = {one.uuid: one.properties["display_name"] for one in stand.objects("virtual-machine")}
-        assert shown == {vm.instance_uuid: vm.name for vm in vms}
+        assert shown == {vm.instance_uuid: stand.client.inventory.vms[vm.moid].name for vm in vms}
+        assert shown[vms[5].instance_uuid] == NAMES[5], "as people read it, not as vCenter escapes it"
         before = stand.calls()
         await stand.plugin.resync()
         await stand.settle()

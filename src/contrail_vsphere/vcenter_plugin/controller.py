@@ -38,7 +38,7 @@ ROUNDS = 12
 GROUP_PAUSE = 0.5
 """Seconds after which a port group that was just made is looked for again, should its update be lost."""
 REPEATS = 2
-"""Times that one pass does the same again, because somebody else was faster or it does not show."""
+"""Times that the same is done again, because somebody else was faster or it does not show."""
 RESYNC = 300.0
 ASKING = ("RefetchPort", "ConfirmCards")
 """Verbs that change nothing."""
@@ -79,6 +79,8 @@ class PluginController:
         self._now = now
         self._states: dict[UUID, dict[PortId, PortState]] = {}
         self._pending: dict[VnId, str] = {}
+        self._tried: dict[VnId, Counter[tuple[str, str]]] = {}
+        """What was done for a network since there was last nothing to do for it."""
         self._wanted_since: dict[PortId, float] = {}
         self.networks: Controller[VnId] = Controller(
             "network", self.reconcile_network, health=health, random=random, deadline=600.0
@@ -201,7 +203,15 @@ class PluginController:
             self._pending[network] = waits[0].reason
         else:
             self._pending.pop(network, None)
-        if work:
+        if not work:
+            self._tried.pop(network, None)
+        else:
+            tried = self._tried.setdefault(network, Counter())
+            tried.update((each.verb, each.reason) for each in work)
+            again = [each for each in work if tried[each.verb, each.reason] > REPEATS]
+            if again:
+                del self._tried[network]
+                raise Busy(f"{again[0].verb} was done and does not show: {again[0].reason}")
             self._log("network", network, work)
             _raise_first(await self.applier.do(work))
             # The change comes back through the inventory and marks the key; this is for the case that it is lost.

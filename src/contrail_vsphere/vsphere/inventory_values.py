@@ -6,6 +6,7 @@ without their ``config``, and a VM that is moving may have no host for a moment.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -238,16 +239,13 @@ _MAKERS: dict[str, Callable[[str, str, Values, DatacenterOf], Object]] = {
     "DistributedVirtualSwitch": _dvs,
 }
 
-_ESCAPED = {"%2f": "/", "%5c": "\\", "%25": "%"}
+_ESCAPED = re.compile("%(2f|5c|25)", re.IGNORECASE)
 
 
 def _name(values: Values) -> str:
-    """VCenter shows slash, backslash and percent sign in names percent-encoded."""
+    """VCenter shows slash, backslash and percent sign in names percent-encoded, and decodes them once."""
     name = str(values.get("name") or "")
-    if "%" in name:
-        for written, meant in _ESCAPED.items():
-            name = name.replace(written, meant).replace(written.upper(), meant)
-    return name
+    return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), name) if "%" in name else name
 
 
 def _policy(security: Any, name: str) -> bool | None:

@@ -33,7 +33,7 @@ def status(config: ConfigFile = DEFAULT_FILE, as_json: AsJson = False) -> None:
         "ports",
         ("VM", "port", "host", "VLAN", "state", "reason"),
         [
-            (p["vm"], p["id"].partition("/")[2], p["host"] or "", str(p["vlan"] or ""), p["state"], p["reason"])
+            (p["vm"], p["id"].partition("/")[2], p["host_name"], str(p["vlan"] or ""), p["state"], p["reason"])
             for p in document["ports"]
         ],
     )

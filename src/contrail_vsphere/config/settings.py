@@ -146,6 +146,19 @@ class ManagerSettings(Table):
     """Shown by vCenter as the extension's vendor."""
     admin_email: str = Field(default="", examples=["contrail@example.com"])
     """Shown by vCenter as the contact of the extension."""
+    plugin_urls: str = Field(default="", examples=["http://127.0.0.1:8234"])
+    """Control APIs of the vCenter plugins, with commas between them: a host is opened to tenants only when the one that
+    acts has plugged all its ports. Empty: nobody is asked."""
+    plugin_token_file: File | None = Field(default=None, examples=["viewer.token"])
+    """File with a viewer's token for them, mode 0600."""
+    plugin_ca_file: File | None = Field(default=None, examples=["plugin-ca.pem"])
+    """CA certificates (PEM) of `plugin_urls`; without it the system's apply."""
+
+    @model_validator(mode="after")
+    def _plugin_is_asked_with_a_token(self) -> Self:
+        if bool(self.plugin_urls) != (self.plugin_token_file is not None):
+            raise ValueError("plugin_urls and plugin_token_file go together")
+        return self
 
 
 class PublishSettings(Table):
@@ -255,7 +268,7 @@ class PluginSettings(Table):
     hosts_file: File | None = Field(default=None, examples=["ESXiToVRouterIp.map"])
     """Which VRouterAgent serves which host: a line ESXI:VROUTER per host."""
     hosts_url: BaseUrl = Field(default="", examples=["http://127.0.0.1:8080"])
-    """Control API of the ContrailVM Manager that knows the hosts, instead of `hosts_file`."""
+    """Control API of the ContrailVM Manager that knows the hosts; without it and `hosts_file`, of these settings."""
     hosts_token_file: File | None = Field(default=None, examples=["viewer.token"])
     """File with a viewer's token for it, mode 0600."""
     compat_ids: Literal["native", "cvm"] = "native"
@@ -314,6 +327,29 @@ class ZooKeeperSettings(Table):
             raise ValueError("cert_file and key_file go together")
         if self.cert_file is not None and self.ca_file is None:
             raise ValueError("a certificate is presented over TLS only: set ca_file")
+        return self
+
+
+class NotifySettings(Table):
+    """Webhooks: other programs that are told what the manager tells vCenter."""
+
+    urls: str = Field(default="", examples=["https://hooks.example.com/contrail"])
+    """Addresses with commas between them, HTTPS unless they are loopback; each gets every message."""
+    secret_file: File | None = Field(default=None, examples=["webhook.secret"])
+    """File with the secret that messages are signed with, mode 0600; read for every message."""
+    ca_file: File | None = Field(default=None, examples=["hooks-ca.pem"])
+    """CA certificates (PEM) of the addresses; without it the system's apply."""
+
+    @model_validator(mode="after")
+    def _signed_and_private(self) -> Self:
+        for url in filter(None, (part.strip() for part in self.urls.split(","))):
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError(f"{parts.hostname or url!r} is not a URL such as https://hooks.example.com/contrail")
+            if parts.scheme == "http" and not Address(parts.hostname, 0).is_loopback:
+                raise ValueError(f"{parts.hostname}: messages would go there in the clear; use https")
+        if self.urls and self.secret_file is None:
+            raise ValueError("messages are signed: set secret_file")
         return self
 
 
@@ -387,6 +423,7 @@ class Settings(Table):
     contrail: ContrailSettings = ContrailSettings()
     plugin: PluginSettings = PluginSettings()
     zookeeper: ZooKeeperSettings = ZooKeeperSettings()
+    notify: NotifySettings = NotifySettings()
     server_manager: ServerManagerSettings = ServerManagerSettings()
     log: LogSettings = LogSettings()
 

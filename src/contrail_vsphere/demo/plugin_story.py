@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
-from contrail_vsphere.app.access import TokenFile
 from contrail_vsphere.app.connect import administrator, endpoint
 from contrail_vsphere.app.control_client import ControlClient
 from contrail_vsphere.config.load import load
@@ -21,7 +20,6 @@ from contrail_vsphere.config.settings import Address
 from contrail_vsphere.demo.estate import Estate
 from contrail_vsphere.demo.processes import Child, Children
 from contrail_vsphere.model.errors import ContrailVsphereError, NotConverged
-from contrail_vsphere.pki.secrets import write_private
 
 NETWORKS: Final = {"web": "10.1.0.0/16", "app": "10.2.0.0/16", "db": "10.3.0.0/16"}
 PROJECT: Final = "vCenter"
@@ -78,9 +76,7 @@ class PluginStory:
         settings = load(stage.config, {})
         with stage.step("start a simulated Contrail and, as a process of its own, the vCenter plugin"):
             self._contrail = await stage.children.start("contrail", "simulate", "contrail")
-            viewer = stage.directory / "viewer.token"
-            write_private(viewer, TokenFile(settings.token_file).token("viewer").reveal().encode())
-            self._add_settings(viewer, settings.control.listen)
+            self._add_settings(settings.control.listen)
             self._plugin = await stage.children.start(
                 "plugin", "run", "--role", "plugin", "--config", str(stage.config)
             )
@@ -213,14 +209,10 @@ class PluginStory:
             await self._stage.glance(f"until {what}: {reason}")
             await asyncio.sleep(POLL)
 
-    def _add_settings(self, viewer: Path, manager: Address) -> None:
+    def _add_settings(self, manager: Address) -> None:
         """What an operator would add to the manager's."""
         with self._stage.config.open("a") as file:
-            file.write(
-                SETTINGS.format(
-                    contrail=self._contrail.ready["url"], manager=manager, token=viewer.name, address=manager.host
-                )
-            )
+            file.write(SETTINGS.format(contrail=self._contrail.ready["url"], address=manager.host))
 
 
 SETTINGS: Final = """
@@ -230,6 +222,4 @@ poll = 1.0
 
 [plugin]
 listen = "{address}:8234"
-hosts_url = "http://{manager}"
-hosts_token_file = "{token}"
 """

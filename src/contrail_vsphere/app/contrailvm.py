@@ -34,6 +34,7 @@ from contrail_vsphere.app.metrics import Metrics
 from contrail_vsphere.app.reign import Reigns
 from contrail_vsphere.app.standby import Face, StandbyWatch, hand_over, own_journal
 from contrail_vsphere.app.system_vms import system_vms
+from contrail_vsphere.app.webhooks import Webhooks
 from contrail_vsphere.config.settings import Address, PublishSettings, Settings
 from contrail_vsphere.contrail.introspect import Introspect
 from contrail_vsphere.contrailvm.bootstrap import BootstrapServer
@@ -99,6 +100,7 @@ class ContrailVmService:
         self._http: aiohttp.ClientSession
         self._bootstrap: BootstrapServer
         self._vms: SystemVmClient | None = None
+        self.webhooks: Webhooks
         self.standby: StandbyWatch | None = None
         """Where several managers stand for election."""
         self.publisher: Publisher
@@ -153,6 +155,9 @@ class ContrailVmService:
         self.vcenter.eam.cache.start()
         if self._vms is not None:
             self._vms.cache.start()
+        self.webhooks = Webhooks(settings.notify, source=key, now=now, random=self._random)
+        await self.webhooks.start()
+        stack.push_async_callback(self.webhooks.stop)
         self.certificates = self._office()
         control = await self._start_control(stack)
         self.reigns.start()
@@ -299,6 +304,7 @@ class ContrailVmService:
         )
         if settings.bootstrap.host_plugins:
             manager.office.plugin_of = host_plugins(settings, self._table)
+        manager.tell(self.webhooks.send)
         self.metrics.watch_controller(manager.controller.engine)
         self.metrics.watch_brake(manager.brake)
         return manager
@@ -366,8 +372,14 @@ class ContrailVmService:
             "certificate_expires_seconds", "Seconds until a certificate expires.", ("certificate",),
             self.certificates.seconds_left,
         )  # fmt: skip
+        self.metrics.counter(
+            "webhooks", "Messages to webhooks by what became of them.", ("address", "outcome"),
+            lambda: {key: float(number) for key, number in self.webhooks.counts.items()},
+        )  # fmt: skip
         target = ContrailVmControl(
             self.reigns,
+            vcenter=self.vcenter_name,
+            now=self._now,
             reload_packages=self.publisher.reload,
             certificates=self.certificates,
             renew_extension=self.renew_extension,

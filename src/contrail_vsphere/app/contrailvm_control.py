@@ -10,6 +10,7 @@ from typing import Any, Concatenate, ParamSpec, cast
 from contrail_vsphere.app import control_schema as schema
 from contrail_vsphere.app.certificate_office import CertificateOffice
 from contrail_vsphere.app.reign import Reigns
+from contrail_vsphere.app.uve import uves
 from contrail_vsphere.contrailvm.deployments import Diff
 from contrail_vsphere.contrailvm.disturbance import effect_of
 from contrail_vsphere.contrailvm.manager import ContrailVmManager, PlannedAction
@@ -46,7 +47,11 @@ class ContrailVmControl:
         reload_packages: Callable[[], None],
         certificates: CertificateOffice,
         renew_extension: Callable[[], Awaitable[bool]],
+        vcenter: str,
+        now: Callable[[], datetime],
     ) -> None:
+        self._vcenter = vcenter
+        self._now = now
         self._reigns = reigns
         self._certificates = certificates
         self._renew_extension = renew_extension
@@ -107,6 +112,11 @@ class ContrailVmControl:
             return schema.Outcome(changes=_diff(operator.check_deployments(application.document)[1]))
         diff = operator.apply_deployments(application.document, allow_removal=application.allow_removal, by=by)
         return schema.Outcome(changes=_diff(diff))
+
+    def uves(self) -> dict[str, Any]:
+        """What Contrail analytics would show."""
+        problems = self._certificates.warnings()
+        return uves(self._manager, name=self._vcenter, now=self._now(), problems=problems)
 
     def certificates(self) -> schema.CertificatesDocument:
         """Every certificate and when it expires."""

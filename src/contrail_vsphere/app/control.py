@@ -114,6 +114,10 @@ def _readings(target: ControlTarget, tokens: TokenFile, health: HealthBook, metr
     async def reign() -> schema.ReignDocument:
         return target.reign()
 
+    @router.get("/v1/uves", summary="What Contrail analytics would show, in the shape of its UVEs")
+    async def get_uves() -> dict[str, Any]:
+        return target.uves()
+
     @router.get("/v1/certificates", summary="Every certificate and when it expires")
     async def certificates() -> schema.CertificatesDocument:
         return target.certificates()

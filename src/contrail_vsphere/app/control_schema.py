@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -346,6 +346,10 @@ class ControlTarget(HostDirectory, Readiness, Protocol):
 
     def reign(self) -> ReignDocument:
         """Whether this process acts."""
+        ...
+
+    def uves(self) -> dict[str, Any]:
+        """From the caches; no outside call."""
         ...
 
     def certificates(self) -> CertificatesDocument:

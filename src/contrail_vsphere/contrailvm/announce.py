@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -37,6 +38,22 @@ DEADLINE = 30.0
 _LOG = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What an event says, for other listeners than vCenter; names as people know them, empty where there is none."""
+
+    kind: Kind
+    severity: Literal["info", "warning"]
+    at: datetime
+    message: str
+    deployment: str = ""
+    cluster: str = ""
+    host: str = ""
+    vm: str = ""
+    user: str = ""
+    """Who did what is repaired."""
+
+
 class Announcer:
     """Posts events; ``host_vm`` gives the ContrailVM that EAM has on a host, ``now`` aware UTC times."""
 
@@ -57,6 +74,8 @@ class Announcer:
         self._host_vm = host_vm
         self._now = now
         self._telling: set[asyncio.Task[None]] = set()
+        self.listeners: list[Callable[[Notice], None]] = []
+        """Told the same as vCenter."""
 
     def done(self, key: Key, action: Action) -> None:
         """An action was done; repairs and holds are told, the rest is not."""
@@ -106,9 +125,25 @@ class Announcer:
 
     def _tell(self, key: Key, kind: Kind, host: HostId | None, reason: str, deed: Deed | None = None) -> None:
         event = self._event(key, kind, host, reason=reason, deed=deed)
+        notice = self._notice(key, kind, event, user=deed.user if deed else "")
+        for listener in self.listeners:
+            listener(notice)
         task = asyncio.create_task(self._post(event), name=f"contrailvm:announce:{kind}")
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
+
+    def _notice(self, key: Key, kind: Kind, event: Any, *, user: str) -> Notice:
+        return Notice(
+            kind=kind,
+            severity="warning" if kind in WARNINGS else "info",
+            at=event.createdTime,
+            message=event.message,
+            deployment=key.deployment if event.computeResource else "",
+            cluster=event.computeResource.name if event.computeResource else "",
+            host=event.host.name if event.host else "",
+            vm=event.vm.name if event.vm else "",
+            user=user,
+        )
 
     async def _post(self, event: Any) -> None:
         try:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from contrail_vsphere.contrailvm.actions import Action, Alarm, changes_world
 from contrail_vsphere.contrailvm.adoption import draft
-from contrail_vsphere.contrailvm.announce import Announcer
+from contrail_vsphere.contrailvm.announce import Announcer, Notice
 from contrail_vsphere.contrailvm.apply import Applier, resolve_batcher
 from contrail_vsphere.contrailvm.backends import Backends, Caches
 from contrail_vsphere.contrailvm.controller import ContrailVmController
@@ -32,6 +32,7 @@ from contrail_vsphere.contrailvm.records import ToldAlarm
 from contrail_vsphere.contrailvm.rollout import Rollout
 from contrail_vsphere.contrailvm.rollout_desk import RolloutDesk
 from contrail_vsphere.contrailvm.rollout_status import RolloutStatus, rollout_record, rollout_status
+from contrail_vsphere.contrailvm.rollout_tasks import RolloutTasks
 from contrail_vsphere.contrailvm.rollout_view import runs_now, waits_for_turn
 from contrail_vsphere.contrailvm.shelf import Shelf
 from contrail_vsphere.contrailvm.status import (
@@ -47,7 +48,7 @@ from contrail_vsphere.engine.fence import Fence
 from contrail_vsphere.engine.health import HealthBook
 from contrail_vsphere.engine.journal import RecordStore
 from contrail_vsphere.engine.leader import AlwaysLeader, Leader
-from contrail_vsphere.model.eam import EAM_KEY, Agency, EamFeatures
+from contrail_vsphere.model.eam import EAM_KEY, Agency, EamFeatures, Status
 from contrail_vsphere.model.errors import Conflict, ContrailVsphereError, NotFound
 from contrail_vsphere.model.ids import AgencyId, ClusterId, HostId, VmId
 from contrail_vsphere.model.inventory import Change, VirtualMachine
@@ -243,6 +244,9 @@ class ContrailVmManager:
         self.notebook.on_desired = self.controller.mark
         self.controller.on_alarm = self._announcer.alarm
         self.rollouts.told = self._announcer.rollout
+        self._tasks = RolloutTasks(
+            vcenter, solution_id=solution_id, notebook=self.notebook, status=self._rollout_line, blind=self.blind
+        )
         self.operator = Operator(
             controller=self.controller,
             notebook=self.notebook,
@@ -315,6 +319,7 @@ class ContrailVmManager:
             self._pulse = asyncio.create_task(self._beat(), name="contrailvm:heartbeat")
         self.controller.start()
         self.watch.start()
+        self._tasks.start()
 
     async def stop(self, deadline: float = 10.0) -> None:
         """Start nothing more, let what runs finish within ``deadline`` seconds."""
@@ -324,6 +329,7 @@ class ContrailVmManager:
         if self._pulse is not None:
             self._pulse.cancel()
             await asyncio.gather(self._pulse, return_exceptions=True)
+        await self._tasks.stop()
         await self.watch.stop()
         await self.controller.stop(deadline)
         await self._resolves.close(deadline)
@@ -371,6 +377,10 @@ class ContrailVmManager:
                 self.detached = f"{gone}; its agencies and ContrailVMs are gone with it: {REATTACH}"
                 self.notebook.put_detached(self.detached)
             raise
+
+    def tell(self, listener: Callable[[Notice], None]) -> None:
+        """Have somebody else told what vCenter is told."""
+        self._announcer.listeners.append(listener)
 
     # -- certificates -------------------------------------------------------------------------------------------
 
@@ -571,6 +581,16 @@ class ContrailVmManager:
                 return await self.watch.ask(target)
         return ReadinessState(forwards=False, synced=False, reason="the host has no running ContrailVM with an address")
 
+    def _eam_health(self, time: datetime) -> HealthNode:
+        """Of EAM alone: red when it does not answer, or is stuck in its work, whatever the ContrailVMs do meanwhile."""
+        stuck = [
+            alarm.reason for alarms in self.controller.alarms.values() for alarm in alarms if alarm.cause == "eam.stuck"
+        ]
+        problems = [f"it does not answer: {self._agencies.error}"] if self._agencies.error else stuck
+        messages = tuple(HealthMessage(f"m{n}", text, time, "alert") for n, text in enumerate(problems[:20]))
+        status: Status = "red" if problems else "green" if self._agencies.healthy else "yellow"
+        return HealthNode("eam", "vSphere ESX Agent Manager", status, messages)
+
     def health(self) -> HealthNode:
         """The health document's tree: each deployment and cluster, and EAM apart."""
         time = self._now()
@@ -581,8 +601,7 @@ class ContrailVmManager:
             name = f"{line.deployment} on {line.cluster_name}: {line.healthy} of {line.total} hosts"
             colour = colour_of(host.state for host in line.hosts)
             parts.append(HealthNode(f"{line.deployment}.{line.cluster}", name, colour, messages))
-        blind = self.blind()
-        eam = HealthNode("eam", "vSphere ESX Agent Manager", "yellow" if blind else "green")
+        eam = self._eam_health(time)
         return HealthNode(self.solution_id, "ContrailVM Manager", children=(*parts, eam))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from contrail_vsphere.contrailvm.desired import Desired, Key, from_record, to_record
 from contrail_vsphere.contrailvm.observed import Failure, Memory, PackageOffer, VRouterFact
-from contrail_vsphere.contrailvm.records import HostRecord, KeyRecord, ToldAlarm, ToldAlarms
+from contrail_vsphere.contrailvm.records import HostRecord, KeyRecord, TaskNote, ToldAlarm, ToldAlarms
 from contrail_vsphere.contrailvm.rollout import Rollout
 from contrail_vsphere.engine.journal import RecordStore
 from contrail_vsphere.model.ids import HostId, ResourcePoolId
@@ -23,6 +23,7 @@ HOSTS = "contrailvm-host"
 ROLLOUTS = "contrailvm-rollout"
 ALARMS = "contrailvm-alarm"
 DETACHED = "contrailvm-detached"
+TASKS = "contrailvm-task"
 
 
 class Notebook:
@@ -104,6 +105,7 @@ class Notebook:
             if not any(each.deployment == key.deployment for each in self._desired if each != key):
                 self._journal.delete(SOURCE, key.deployment)
                 self._journal.delete(ROLLOUTS, key.deployment)
+                self._journal.delete(TASKS, key.deployment)
                 self._rollouts.pop(key.deployment, None)
             elif rollout is not None:
                 self._rollouts[key.deployment] = rollout.without_key(key)
@@ -173,6 +175,15 @@ class Notebook:
         else:
             self._journal.delete(ALARMS, str(key))
             self._alarms.pop(key, None)
+
+    def task_note(self, deployment: str) -> TaskNote | None:
+        """The task in vCenter that shows the deployment's rollout."""
+        record = self._journal.get(TASKS, deployment)
+        return from_record(TaskNote, record.value) if record is not None else None
+
+    def put_task_note(self, deployment: str, note: TaskNote) -> None:
+        """Write it."""
+        self._journal.put(TASKS, deployment, to_record(note))
 
     @property
     def detached(self) -> str:

@@ -127,6 +127,16 @@ class ToldAlarm:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskNote:
+    """The task in vCenter that shows a rollout; ``open``: it was not ended yet."""
+
+    number: int
+    """Of the rollout."""
+    task: str
+    open: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class ToldAlarms:
     """Those of one (deployment, cluster)."""
 

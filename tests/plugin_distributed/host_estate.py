@@ -39,19 +39,20 @@ tunnel_port = {tunnel}
 {account}
 [manager]
 data_dir = "{data}"
+{gate}
 [publish]
 listen = "127.0.0.1:0"
 [bootstrap]
 listen = "127.0.0.1:{bootstrap}"
-host_plugins = true
+host_plugins = {inside}
 [control]
 listen = "127.0.0.1:{control}"
 [contrail]
 servers = "{contrail}"
 poll = 1.0
 [plugin]
-listen = "127.0.0.1:0"
-part = "networks"
+listen = "127.0.0.1:{plugin}"
+part = "{part}"
 linger = 2.0
 hosts_url = "http://127.0.0.1:{control}"
 hosts_token_file = "viewer.token"
@@ -70,16 +71,20 @@ controllers = ["127.0.0.1"]
 
 
 class HostEstate(PluginStand):
-    """``async with`` it: ContrailVMs run on all hosts, with a plugin in each. ``guests``: those plugins, by host."""
+    """``async with`` it: ContrailVMs run on all hosts, with a plugin in each. ``guests``: those plugins, by host.
 
-    def __init__(self, directory: Path, *, hosts: int = 2) -> None:
+    ``inside`` False: one plugin does everything, outside, once ``central_begins``, and hosts wait for it.
+    """
+
+    def __init__(self, directory: Path, *, hosts: int = 2, inside: bool = True) -> None:
         super().__init__(directory, hosts=hosts)
         self.vcenter = VCenterSimulator(timing=Timing.real(), hosts=hosts, vms=0)
         self.hosts = hosts
+        self.inside = inside
         self.guests: dict[str, PluginService] = {}
         self.files: dict[str, Path] = {}
         self._starting: dict[str, asyncio.Task[PluginService]] = {}
-        self._ports = _free_ports(2)
+        self._ports = _free_ports(3)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> HostEstate:
@@ -92,14 +97,20 @@ class HostEstate(PluginStand):
         await self.admin.__aenter__()
         await self._prepare()
         self.vcenter.guests.programs[PLUGIN_SERVICE] = self.boot
-        self.manager = await self._stack.enter_async_context(ContrailVmService(self.settings, now=self.now, seed=1))
         token = self.directory / "viewer.token"
         token.touch(mode=0o600)
         token.write_text(TokenFile(self.settings.token_file).token("viewer").reveal())
-        self.central = await self._stack.enter_async_context(PluginService(self.settings, now=self.now, seed=2))
+        self.manager = await self._stack.enter_async_context(ContrailVmService(self.settings, now=self.now, seed=1))
+        if self.inside:
+            await self.central_begins()
+        await self.manager.vcenter.inventory.ready()
         self.manager.manager.operator.apply_deployments(DEPLOYMENT.format())
-        await self.until(lambda: len(self.guests) == self.hosts, seconds=900)
+        if self.inside:
+            await self.until(lambda: len(self.guests) == self.hosts, seconds=900)
         return self
+
+    async def central_begins(self) -> None:
+        self.central = await self._stack.enter_async_context(PluginService(self.settings, now=self.now, seed=2))
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
@@ -124,11 +135,14 @@ class HostEstate(PluginStand):
         ready = self.vcenter.ready
         host, _, port = ready["url"].removeprefix("https://").removesuffix("/sdk").rpartition(":")
         file = self.directory / "settings.toml"
+        url = f"http://127.0.0.1:{self._ports[2]}"
+        gate = "" if self.inside else f'plugin_urls = "{url}"\nplugin_token_file = "viewer.token"'
         file.write_text(
             SETTINGS.format(
                 host=host, port=port, thumbprint=ready["thumbprint"], tunnel=ready["tunnel"].rpartition(":")[2],
                 account=account, data=self.directory / "data", bootstrap=self._ports[0], control=self._ports[1],
-                contrail=self.contrail.ready["url"],
+                contrail=self.contrail.ready["url"], plugin=self._ports[2], gate=gate,
+                inside="true" if self.inside else "false", part="networks" if self.inside else "all",
             )
         )  # fmt: skip
         self.settings = load(file, {})

@@ -33,6 +33,7 @@ from contrail_vsphere.app.host_plugin import host_plugins
 from contrail_vsphere.app.metrics import Metrics
 from contrail_vsphere.app.reign import Reigns
 from contrail_vsphere.app.standby import Face, StandbyWatch, hand_over, own_journal
+from contrail_vsphere.app.synced import PluginProbe
 from contrail_vsphere.app.system_vms import system_vms
 from contrail_vsphere.app.webhooks import Webhooks
 from contrail_vsphere.config.settings import Address, PublishSettings, Settings
@@ -43,12 +44,14 @@ from contrail_vsphere.contrailvm.manager import ContrailVmManager
 from contrail_vsphere.contrailvm.publish import Publisher
 from contrail_vsphere.contrailvm.registration import ExtensionFacts, Registration
 from contrail_vsphere.contrailvm.shelf import Shelf
+from contrail_vsphere.contrailvm.watch import SyncedProbe, nobody_owes
 from contrail_vsphere.engine.health import HealthBook
 from contrail_vsphere.engine.journal import RecordStore
 from contrail_vsphere.engine.leader import Leader
 from contrail_vsphere.model.errors import AuthenticationFailed, SettingsError
 from contrail_vsphere.pki.ca import CertificateAuthority
-from contrail_vsphere.pki.identity import Identity
+from contrail_vsphere.pki.identity import Identity, client_context
+from contrail_vsphere.pki.secrets import read_secret
 from contrail_vsphere.pki.tokens import TokenStore
 from contrail_vsphere.vsphere.endpoint import ExtensionLogin
 from contrail_vsphere.vsphere.system_vm.client import SystemVmClient
@@ -294,6 +297,7 @@ class ContrailVmService:
             tokens=TokenStore(journal, now=now, ttl=TOKEN_LIFETIME),
             authority=authority,
             introspect=Introspect(self._http),
+            synced=self._synced(),
             health=self.health,
             now=now,
             random=self._random,
@@ -308,6 +312,15 @@ class ContrailVmService:
         self.metrics.watch_controller(manager.controller.engine)
         self.metrics.watch_brake(manager.brake)
         return manager
+
+    def _synced(self) -> SyncedProbe:
+        """Who says whether a host has all its ports."""
+        manager = self.settings.manager
+        urls = [part.strip() for part in manager.plugin_urls.split(",") if part.strip()]
+        if not urls or manager.plugin_token_file is None:
+            return nobody_owes
+        tls = client_context(ca_file=manager.plugin_ca_file) if manager.plugin_ca_file is not None else True
+        return PluginProbe(urls, read_secret(manager.plugin_token_file), self._http, tls=tls)
 
     def _alone(self, stack: AsyncExitStack) -> Reigns[ContrailVmManager]:
         journal = own_journal(self._data, stack)

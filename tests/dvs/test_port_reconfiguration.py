@@ -272,3 +272,14 @@ async def test_filters_are_kept_by_key(lab):
     assert "rules" in fault.invalidProperty
     await lab.edit(edit(key, setting=filters("remove", [], config.key)))
     assert (await lab.port(key)).config.setting.filterPolicy.filterConfig == []
+
+
+@pytest.mark.parametrize(("how", "told"), [("merged", [4]), ("single", [1, 1, 1, 1])])
+async def test_one_event_or_one_for_each_port(lab, how, told):
+    lab.switch(port_events=how)
+    group = await lab.group(numPorts=4)
+    keys = await lab.keys(portgroupKey=[group.moid], inside=True)
+    await lab.edit(*(edit(key, vlan=100) for key in keys))
+    events = lab.events("DvsPortReconfiguredEvent")
+    assert [len(event.portKey) for event in events] == told
+    assert sorted(key for event in events for key in event.portKey) == sorted(keys)

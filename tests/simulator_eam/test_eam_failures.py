@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
 from contrail_vsphere.simulator.vcenter import vm_life
+from contrail_vsphere.wire.ovf.manifest import render_manifest
 from contrail_vsphere.wire.soap.types import eam, vim
 
 pytestmark = pytest.mark.looptime
@@ -50,6 +53,20 @@ async def test_disk_of_the_wrong_length(make_site):
         site.depot.files["/v1/contrailvm.vmdk"] += b"more"
         agency = await site.create(config)
         assert site.issues(agency) == ["CannotAccessAgentOVF"]
+
+
+@pytest.mark.parametrize("checks", [True, False])
+async def test_a_package_that_is_not_what_its_manifest_says(make_site, switches, checks):
+    async with make_site(hosts=1, switches=switches(checks_manifest=checks)) as site:
+        config, files = site.config(), site.depot.files
+        names = ("contrailvm.ovf", "contrailvm.vmdk")
+        digests = {name: hashlib.sha256(files[f"/v1/{name}"]).hexdigest() for name in names}
+        files["/v1/contrailvm.mf"] = render_manifest(digests | {"contrailvm.vmdk": "0" * 64})
+        agency = await site.create(config)
+        assert site.issues(agency) == (["OvfInvalidFormat"] if checks else [])
+        files["/v1/contrailvm.mf"] = render_manifest(digests)
+        await site.resolve_all(agency)
+        assert agency.status == "green"
 
 
 async def test_garbage_instead_of_a_descriptor_clears_with_an_update(make_site):

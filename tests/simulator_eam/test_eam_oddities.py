@@ -7,6 +7,7 @@ from pyVmomi import VmomiSupport
 
 from contrail_vsphere.simulator.eam import issues as table
 from contrail_vsphere.simulator.eam.profiles import PROFILES, issue_class
+from contrail_vsphere.simulator.vcenter.event_manager import EventManager
 from contrail_vsphere.simulator.vcenter.extension_manager import ExtensionManager
 from contrail_vsphere.simulator.vcenter.folder import VM_TYPES, Folder
 from contrail_vsphere.simulator.vcenter.virtual_machine import ManagedBy
@@ -260,3 +261,13 @@ async def test_every_issue_can_be_sent_by_every_release(make_site, profile):
                 value = record.project(agency=agency, agent=agent, profile=site.eam.profile)
                 if value is not None:
                     encode_response(method, [value], version="eam.version.version9_0")
+
+
+@looped
+async def test_event_ids_may_begin_with_something_else(make_site, switches):
+    async with make_site(hosts=1, switches=switches(event_prefix="vim.eam.")) as site:
+        await site.create()
+        history = site.world.service(EventManager)
+        assert not site.events("agency.create")
+        assert len(history.of_type("vim.eam.agency.create")) == 1
+        assert len(history.of_type("vim.eam.agent.created")) == 1

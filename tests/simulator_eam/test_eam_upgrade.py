@@ -170,6 +170,16 @@ async def test_properties_are_changed_in_place(make_site):
         assert agency.status == "green"
 
 
+async def test_new_properties_may_restart_the_vm(make_site, switches):
+    async with make_site(hosts=1, switches=switches(environment_restarts=True)) as site:
+        agency = await site.create()
+        vm = agency.agents[0].vm
+        await update(site, agency, site.config(properties={"manager_url": "https://127.0.0.1:9"}))
+        assert agency.agents[0].vm is vm
+        assert vm.ovf_environment["manager_url"] == "https://127.0.0.1:9"
+        assert agency.status == "green"
+
+
 async def test_same_configuration_does_nothing(make_site):
     async with make_site(hosts=1) as site:
         agency = await site.create()

@@ -8,6 +8,7 @@ stack trace; what is our own defect is logged and kept in ``world.defects``.
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine
@@ -17,7 +18,7 @@ from typing import Any
 from pyVmomi import VmomiSupport
 
 from contrail_vsphere.model.errors import ProtocolError
-from contrail_vsphere.simulator.core.calls import Call, current_call
+from contrail_vsphere.simulator.core.calls import Call, Unavailable, current_call
 from contrail_vsphere.simulator.core.entity import Entity, Operation
 from contrail_vsphere.simulator.core.faults import Effect, FaultBook
 from contrail_vsphere.simulator.core.world import World
@@ -25,6 +26,7 @@ from contrail_vsphere.simulator.eam.sessions import EamDoor
 from contrail_vsphere.simulator.profile import Release
 from contrail_vsphere.simulator.vcenter import authorization
 from contrail_vsphere.simulator.vcenter.fragments import read
+from contrail_vsphere.simulator.vcenter.service_switches import Switches
 from contrail_vsphere.simulator.vcenter.session_manager import SessionManager
 from contrail_vsphere.wire.soap.decode import Request
 from contrail_vsphere.wire.soap.encode import encode_fault, encode_response
@@ -39,6 +41,9 @@ log = logging.getLogger(__name__)
 
 COOKIE = "vmware_soap_session"
 XML = "text/xml; charset=utf-8"
+PLAIN = "text/plain; charset=utf-8"
+WORTH_PACKING = 1024
+"""Bytes of an answer below which it is not compressed."""
 PUBLIC_PROPERTIES = frozenset({("ServiceInstance", "content"), ("SessionManager", "currentSession")})
 """Read by clients before they log in."""
 WAITING = frozenset({"WaitForUpdatesEx", "WaitForUpdates"})
@@ -59,6 +64,7 @@ class Caller:
     cookie: str = field(default="", repr=False)
     """The Cookie header."""
     agent: str = ""
+    accepts_gzip: bool = False
     authority: str = ""
     """The Host header."""
     address: str = ""
@@ -73,6 +79,8 @@ class Answer:
     status: int = 200
     body: bytes = b""
     content_type: str = XML
+    gzip: bool = False
+    """The body is compressed."""
     session: str = field(default="", repr=False)
     """Key of a session that was opened: its cookie goes out."""
     close: bool = False
@@ -136,6 +144,12 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 the client must get an answer, whatever it was
             return self._failure(call, decoded, error)
 
+    def packed(self, caller: Caller, answer: Answer) -> Answer:
+        """The answer as it goes out: compressed where that is switched on, accepted and worth it."""
+        if not caller.accepts_gzip or len(answer.body) < WORTH_PACKING or not Switches.of(self.world).gzip:
+            return answer
+        return replace(answer, body=gzip.compress(answer.body, compresslevel=1, mtime=0), gzip=True)
+
     def _version(self, caller: Caller) -> str:
         """What the client asks for, but nothing newer than the release that is simulated."""
         if caller.endpoint.startswith("/eam"):
@@ -194,6 +208,8 @@ class Dispatcher:
             return self._fault(error, call.version, decoded.namespace)
         if isinstance(error, _Dropped):
             return DROPPED
+        if isinstance(error, Unavailable):
+            return Answer(status=503, body=str(error).encode(), content_type=PLAIN)
         log.error("%s failed inside the simulator", decoded.name, exc_info=error)
         self.world.defects.append(error)
         return self._fault(_system_error(), call.version, VIM)
@@ -325,7 +341,7 @@ class Dispatcher:
         if rule.drop:
             raise _Dropped
         if rule.http_status:
-            return Answer(status=rule.http_status, body=rule.message.encode(), content_type="text/plain; charset=utf-8")
+            return Answer(status=rule.http_status, body=rule.message.encode(), content_type=PLAIN)
         exception = effect.exception()
         if exception is not None:
             raise exception

@@ -179,21 +179,22 @@ class Lane(asyncio.Protocol):
         else:
             answer = dispatcher.begin(head.caller, decoded)
         if isinstance(answer, Answer):
-            self._done(transport, answer, close=head.close)
+            self._done(transport, head, answer)
             if self._buffer:
                 self._loop.call_soon(self._go_on)  # others may have waited for their turn
         else:
             self._task = task = self._loop.create_task(answer)
-            task.add_done_callback(lambda done: self._waited(transport, done, close=head.close))
+            task.add_done_callback(lambda done: self._waited(transport, head, done))
 
-    def _waited(self, transport: asyncio.Transport, task: asyncio.Task[Answer], *, close: bool) -> None:
+    def _waited(self, transport: asyncio.Transport, head: _Head, task: asyncio.Task[Answer]) -> None:
         self._task = None
         if not task.cancelled():
-            self._done(transport, task.result(), close=close)
+            self._done(transport, head, task.result())
             self._go_on()
 
-    def _done(self, transport: asyncio.Transport, answer: Answer, *, close: bool) -> None:
-        self._send(transport, answer, close=close or answer.close)
+    def _done(self, transport: asyncio.Transport, head: _Head, answer: Answer) -> None:
+        packed = self._shared.dispatcher.packed(head.caller, answer)
+        self._send(transport, packed, close=head.close or answer.close)
         self._since = self._loop.time()
 
     def _send(self, transport: asyncio.Transport, answer: Answer, *, close: bool) -> None:
@@ -278,6 +279,7 @@ def _parse(raw: bytes, anybody: Caller) -> _Head | None:
             action=text(b"soapaction"),
             cookie=text(b"cookie"),
             agent=text(b"user-agent"),
+            accepts_gzip=b"gzip" in fields.get(b"accept-encoding", b""),
             authority=text(b"host"),
         ),
         length=int(length),
@@ -297,6 +299,8 @@ def _answer_head(answer: Answer, date: bytes, *, close: bool) -> bytes:
             date,
         )
     ]
+    if answer.gzip:
+        parts.append(b"Content-Encoding: gzip\r\n")
     if answer.session:
         parts.append(f'Set-Cookie: {COOKIE}="{answer.session}"; Path=/; HttpOnly; Secure\r\n'.encode())
     if close:

@@ -147,7 +147,8 @@ class VimServer:
             return await _sent(request, self.dispatcher.malformed(caller, error))
         except TimeoutError:
             return web.Response(status=408)
-        return await _sent(request, await self.dispatcher.answer(caller, decoded))
+        answer = await self.dispatcher.answer(caller, decoded)
+        return await _sent(request, self.dispatcher.packed(caller, answer))
 
 
 def _caller(request: web.Request) -> Caller:
@@ -157,6 +158,7 @@ def _caller(request: web.Request) -> Caller:
         action=request.headers.get("SOAPAction", ""),
         cookie=request.headers.get("Cookie", ""),
         agent=request.headers.get("User-Agent", ""),
+        accepts_gzip="gzip" in request.headers.get("Accept-Encoding", ""),
         authority=request.host,
         address=request.remote or "",
         certificate=(tls.getpeercert(binary_form=True) or b"") if tls is not None else b"",
@@ -189,6 +191,8 @@ async def _sent(request: web.Request, answer: Answer) -> web.StreamResponse:
     headers = {"Content-Type": answer.content_type}
     if answer.cut >= 0:
         return await _truncated(request, answer)
+    if answer.gzip:
+        headers["Content-Encoding"] = "gzip"
     if answer.session:
         headers["Set-Cookie"] = f'{COOKIE}="{answer.session}"; Path=/; HttpOnly; Secure'
     response = web.Response(status=answer.status, body=answer.body, headers=headers)

@@ -1,7 +1,8 @@
 """The named switches of the simulated vCenter, by name and as text: for options, scenario files and the control port.
 
-What a switch means stands at its attribute in ``eam.switches`` and ``vcenter.switches``; names here begin with their
-part (``eam.maintenance_status``, ``dvs.write_while_off``). Tuples are given with commas between.
+What a switch means stands at its attribute in ``eam.switches``, ``vcenter.switches`` and ``vcenter.service_switches``;
+names here begin with their part (``eam.maintenance_status``, ``dvs.write_while_off``, ``vc.gzip``). Tuples are given
+with commas between.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from contrail_vsphere.model.errors import UsageError
 from contrail_vsphere.simulator.eam.service import EamService
 from contrail_vsphere.simulator.eam.switches import Switches as EamSwitches
+from contrail_vsphere.simulator.vcenter.service_switches import Switches as ServiceSwitches
 from contrail_vsphere.simulator.vcenter.switches import Switches as DvsSwitches
 
 if TYPE_CHECKING:
     from contrail_vsphere.simulator.core.world import World
 
-PARTS: Final[Mapping[str, type[Any]]] = {"eam": EamSwitches, "dvs": DvsSwitches}
+PARTS: Final[Mapping[str, type[Any]]] = {"eam": EamSwitches, "dvs": DvsSwitches, "vc": ServiceSwitches}
 """First part of a switch's name -> the class that has it."""
 
 
@@ -65,7 +67,11 @@ def value_of(name: str, text: str) -> Any:
 
 def positions(world: World) -> dict[str, Any]:
     """Name -> how each stands."""
-    now = {"eam": world.service(EamService).switches, "dvs": DvsSwitches.of(world)}
+    now = {
+        "eam": world.service(EamService).switches,
+        "dvs": DvsSwitches.of(world),
+        "vc": ServiceSwitches.of(world),
+    }
     return {name: getattr(now[name.partition(".")[0]], name.partition(".")[2]) for name in names()}
 
 
@@ -76,8 +82,10 @@ def turn(world: World, settings: Mapping[str, Any]) -> None:
         if mine and part == "eam":
             service = world.service(EamService)
             service.switches = dataclasses.replace(service.switches, **mine)
-        elif mine:
+        elif mine and part == "dvs":
             dataclasses.replace(DvsSwitches.of(world), **mine).install(world)
+        elif mine:
+            dataclasses.replace(ServiceSwitches.of(world), **mine).install(world)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -45,5 +45,9 @@ class Call:
         return self.session is not None and self.session.extension
 
 
+class Unavailable(Exception):  # noqa: N818 what HTTP calls it
+    """The service takes no more of these now: the answer is HTTP 503, without a fault."""
+
+
 current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
 """The call being served, for the few properties whose value depends on who asks."""

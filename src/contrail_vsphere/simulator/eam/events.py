@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from contrail_vsphere.simulator.eam.issues import IssueRecord
     from contrail_vsphere.simulator.eam.switches import Switches
 
-PREFIX = "com.vmware.vim.eam."
 HOOK_EVENTS = {
     "provisioned": "agent.markAgentVmAsAvailableAfterProvisioning",
     "poweredOn": "agent.markAgentVmAsAvailableAfterPowerOn",
@@ -25,7 +24,7 @@ def agency_event(tx: Transaction, agency: Agency, name: str, message: str, *, wh
     """``com.vmware.vim.eam.agency.<name>``; with ``whole_name`` without the ``agency``."""
     tx.event(
         eam_event(
-            f"{PREFIX}{name}" if whole_name else f"{PREFIX}agency.{name}",
+            agency.service.switches.event_prefix + (name if whole_name else f"agency.{name}"),
             message=f"Agency {agency.name}: {message}",
             object_id=agency.moid,
             object_type="Agency",
@@ -46,7 +45,7 @@ def agent_event(
         entity = agent.host
     tx.event(
         eam_event(
-            f"{PREFIX}{name}",
+            f"{agent.service.switches.event_prefix}{name}",
             message=f"Agent {agent.name}: {message}",
             severity=severity,
             entity=entity,
@@ -84,7 +83,10 @@ def agency_issue_event(tx: Transaction, agency: Agency, issue: IssueRecord) -> N
 
 def manager_event(tx: Transaction, name: str, message: str, *, user: str = "", entity: Any = None) -> None:
     """``com.vmware.vim.eam.<name>`` about EAM as a whole: sessions, virtual machines that nobody knows."""
-    event = eam_event(f"{PREFIX}{name}", message=message, entity=entity, object_type="EsxAgentManager")
+    from contrail_vsphere.simulator.eam.service import EamService
+
+    prefix = tx.world.service(EamService).switches.event_prefix
+    event = eam_event(f"{prefix}{name}", message=message, entity=entity, object_type="EsxAgentManager")
     event.userName = user
     tx.event(event)
 

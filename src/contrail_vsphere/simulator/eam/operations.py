@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from contrail_vsphere.model.errors import PackageError
 from contrail_vsphere.simulator.core.faults import FaultBook
 from contrail_vsphere.simulator.eam import config as rules
+from contrail_vsphere.simulator.eam import package_check
 from contrail_vsphere.simulator.eam.config import Deployed, Package
 from contrail_vsphere.simulator.eam.events import agent_event
 from contrail_vsphere.simulator.eam.failures import IpPoolError, OvfPropertyError
@@ -115,6 +116,8 @@ class Operations:
         descriptor.hardware(package.option)
         if not self._may_clone(agency, agent, package):
             await fetcher.disks(package.url, descriptor, entry.ovfSslTrust)
+        if self._service.switches.checks_manifest:
+            await package_check.compare(fetcher, package.url, descriptor, entry.ovfSslTrust)
         folder = self._folder(agent)
         with self._new_name(agency, folder) as name:
             vm: VirtualMachine = await ovf_import.deploy(
@@ -284,6 +287,9 @@ class Operations:
         ]
         spec = vim.vm.ConfigSpec(vAppConfig=vim.vApp.VmConfigSpec(property=edits))
         await vm_life.reconfigure(self._world, vm, spec, user=USER)
+        if self._service.switches.environment_restarts and vm.power_state == "poweredOn":
+            await vm_life.power_off(self._world, vm, user=USER)
+            await vm_life.power_on(self._world, vm, user=USER)
         return {"deployed": Deployed(deployed.package, properties)}
 
     async def _delete_new(self, agent: EsxAgent) -> Changes:

@@ -43,5 +43,12 @@ class Switches:
     """Nested pool that EAM makes where the agency names none; empty: the root pool is used."""
     managed_by_type: str = "host-agent"
     """``VirtualMachine.config.managedBy.type``."""
+    event_prefix: str = "com.vmware.vim.eam."
+    """What every ``eventTypeId`` of EAM begins with."""
+    environment_restarts: bool = False
+    """A new OVF environment of a running virtual machine: EAM restarts it, or leaves it as it is until its next
+    power-on."""
+    checks_manifest: bool = False
+    """Whether EAM compares a package with the manifest beside its descriptor; OvfInvalidFormat where they differ."""
     event_argument_names: tuple[str, str, str, str] = ("agencyName", "agentName", "hostName", "vmName")
     """Keys of ``EventEx.arguments``."""

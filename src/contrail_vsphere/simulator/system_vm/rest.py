@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from aiohttp import web
 
 from contrail_vsphere.model.errors import ProtocolError
-from contrail_vsphere.simulator.core.calls import Call
+from contrail_vsphere.simulator.core.calls import Call, Unavailable
 from contrail_vsphere.simulator.core.faults import FaultBook
 from contrail_vsphere.simulator.system_vm.errors import RestError, from_fault, stamp
 from contrail_vsphere.simulator.system_vm.service import SystemVms
@@ -165,6 +165,8 @@ class RestDoor:
             manager.login(call, userName=user, password=password)
         except SoapFault as error:
             return _refusal(from_fault(error))
+        except Unavailable as error:
+            return _refusal(RestError("SERVICE_UNAVAILABLE", str(error)))
         assert call.opened is not None  # noqa: S101 - a login opens one
         self._tokens.add(call.opened.key)
         return web.json_response(call.opened.key, status=201, headers={paths.SESSION_HEADER: call.opened.key})

@@ -65,13 +65,14 @@ async def reconfigure(dvs: DistributedVirtualSwitch, specs: list[Any], *, user: 
         for change in plan:
             _apply(tx, change)
         edited = [change for change in plan if change.after is not None]
-        if edited:
+        single = Switches.of(dvs.world).port_events == "single"
+        for told in [[change] for change in edited] if single else [edited] if edited else []:
             tx.event(
                 inventory_event(
                     vim.event.DvsPortReconfiguredEvent,
                     dvs,
-                    portKey=[change.before.key for change in edited],
-                    configChanges=[changes(modified=change.modified) for change in edited],
+                    portKey=[change.before.key for change in told],
+                    configChanges=[changes(modified=change.modified) for change in told],
                 )
             )
         _remove(tx, [change.before for change in plan if change.after is None])

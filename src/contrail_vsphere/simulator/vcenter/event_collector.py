@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 from contrail_vsphere.simulator.core.calls import Call
 from contrail_vsphere.simulator.core.entity import managed_property, operation
 from contrail_vsphere.simulator.core.world import Committed
-from contrail_vsphere.simulator.vcenter.event_manager import EventFilter, EventManager, Recorded
+from contrail_vsphere.simulator.vcenter.event_manager import EventFilter, EventManager
+from contrail_vsphere.simulator.vcenter.event_pages import Placed, page
 from contrail_vsphere.simulator.vcenter.history_collector import HistoryCollector, check_room, page_of
 from contrail_vsphere.simulator.vcenter.session import session_of
 
@@ -44,7 +45,8 @@ class EventHistoryCollector(HistoryCollector):
     @managed_property("latestPage")
     def latest_page(self) -> list[Any]:
         """Newest first."""
-        return [event for _, event in islice(self._matching(self.history.backwards(self.history.end)), self.page_size)]
+        behind = self._matching(self.history.backwards(self.history.end))
+        return page(behind, self.page_size, world=self.world, session=self.session)[0]
 
     @managed_property("initialized")
     def initialized(self) -> bool:
@@ -53,20 +55,19 @@ class EventHistoryCollector(HistoryCollector):
     @operation("ReadNextEvents")
     def read_next(self, call: Call, maxCount: int) -> list[Any]:
         """The next newer events, oldest first; nothing at the end."""
-        found = []
-        ahead = self.history.between(self.position, self.history.end)
-        for position, event in islice(self._matching(ahead), page_of(maxCount)):
-            found.append(event)
-            self.position = position + 1
+        ahead = self._matching(self.history.between(self.position, self.history.end))
+        found, last = page(ahead, page_of(maxCount), world=self.world, session=self.session)
+        if last is not None:
+            self.position = last + 1
         return found
 
     @operation("ReadPreviousEvents")
     def read_previous(self, call: Call, maxCount: int) -> list[Any]:
         """The next older events, newest first; nothing at the beginning."""
-        found = []
-        for position, event in islice(self._matching(self.history.backwards(self.position)), page_of(maxCount)):
-            found.append(event)
-            self.position = position
+        behind = self._matching(self.history.backwards(self.position))
+        found, last = page(behind, page_of(maxCount), world=self.world, session=self.session)
+        if last is not None:
+            self.position = last
         return found
 
     def to_oldest(self) -> None:
@@ -78,8 +79,8 @@ class EventHistoryCollector(HistoryCollector):
         for position, _ in islice(behind, self.page_size):
             self.position = position
 
-    def _matching(self, events: Iterable[tuple[int, Recorded]]) -> Iterable[tuple[int, Any]]:
-        return ((position, item.event) for position, item in events if self.wanted.matches(item))
+    def _matching(self, events: Iterable[Placed]) -> Iterable[Placed]:
+        return ((position, item) for position, item in events if self.wanted.matches(item))
 
     def _on_commit(self, done: Committed) -> None:
         if done.events:

@@ -6,6 +6,7 @@ before its commit. The history is bounded; history collectors (``event_collector
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,8 +15,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pyVmomi import VmomiSupport
 
 from contrail_vsphere.simulator.core.entity import Entity, managed_property, operation
+from contrail_vsphere.simulator.core.timing import Timing
 from contrail_vsphere.simulator.core.world import Committed, Transaction, World
+from contrail_vsphere.simulator.vcenter.event_pages import page
 from contrail_vsphere.simulator.vcenter.inventory_events import inventory_event
+from contrail_vsphere.simulator.vcenter.service_switches import Switches
 from contrail_vsphere.wire.soap.fault import SoapFault
 from contrail_vsphere.wire.soap.metadata import properties_of
 from contrail_vsphere.wire.soap.types import vim, vmodl
@@ -83,9 +87,11 @@ class EventManager(Entity):
     """The history and its questions."""
 
     wsdl: ClassVar[str] = "EventManager"
+    volatile: ClassVar[frozenset[str]] = frozenset({"latestEvent"})
 
     limit: int = HISTORY
     _events: list[Recorded] = field(default_factory=list, repr=False)
+    _timer: asyncio.TimerHandle | None = field(default=None, repr=False)
     _first: int = 0
     """Position of ``_events[0]`` since the beginning; a position never changes its meaning."""
 
@@ -123,7 +129,16 @@ class EventManager(Entity):
         return [item.event for item in self._events if name in _type_ids(item.event)]
 
     def _show_latest(self, tx: Transaction) -> None:
-        if tx.events:
+        when = Switches.of(self.world).latest_event
+        if tx.events and when == "prompt":
+            tx.touch(self, "latestEvent")
+        elif tx.events and when == "late" and self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self.world.service(Timing).latest_page, self._show_late)
+
+    def _show_late(self) -> None:
+        self._timer = None
+        with self.world.commit() as tx:
             tx.touch(self, "latestEvent")
 
     def _record(self, done: Committed) -> None:
@@ -157,14 +172,9 @@ class EventManager(Entity):
         """Oldest first, at most ``filter.maxCount`` (1000 without it), the newest of those that match."""
         wanted = EventFilter(self.world, filter)
         count = min(filter.maxCount or MAX_PAGE, MAX_PAGE)
-        found: list[Any] = []
-        for _, recorded in self.backwards(self.end):
-            if wanted.matches(recorded):
-                found.append(recorded.event)
-                if len(found) == count:
-                    break
-        found.reverse()
-        return found
+        behind = ((position, item) for position, item in self.backwards(self.end) if wanted.matches(item))
+        found, _ = page(behind, count, world=self.world, session=call.session)
+        return found[::-1]
 
     @operation("CreateCollectorForEvents")
     def create_collector(self, call: Call, filter: Any) -> Entity:

@@ -14,6 +14,7 @@ from contrail_vsphere.simulator.vcenter import authorization, sight
 from contrail_vsphere.simulator.vcenter.property_filter import PropertyFilter
 from contrail_vsphere.simulator.vcenter.property_wire import contents
 from contrail_vsphere.simulator.vcenter.selection import Selection
+from contrail_vsphere.simulator.vcenter.service_switches import Switches
 from contrail_vsphere.simulator.vcenter.session import Session, SessionObject, session_of
 from contrail_vsphere.simulator.vcenter.update_stream import UpdateStream
 from contrail_vsphere.wire.soap.fault import SoapFault
@@ -99,6 +100,8 @@ class PropertyCollector(Entity):
             raise SoapFault(vmodl.fault.InvalidArgument(invalidProperty="options.maxObjects"), "Must be positive.")
         found = self._select(call, specSet)
         policy = call.world.service(Paging).page
+        if asked and Switches.of(call.world).pages_above_policy:
+            policy = 0
         size = min(size for size in (asked or len(found), policy or len(found), len(found)) if size) if found else 1
         return self._page(call, found, size)
 
@@ -116,7 +119,7 @@ class PropertyCollector(Entity):
         resolve = Resolver(call.world, call.session)
         found: dict[str, tuple[Entity, dict[str, None]]] = {}
         for spec in specs:
-            selection = Selection(spec)
+            selection = Selection(spec, keyed_paths=Switches.of(call.world).keyed_paths)
             if call.session is None:
                 for root in spec.objectSet:
                     if root.obj._moId not in OPEN_TO_ALL or root.selectSet:
@@ -146,13 +149,13 @@ class PropertyCollector(Entity):
 
     @operation("CreateFilter")
     def create_filter(self, call: Call, spec: Any, partialUpdates: bool) -> Entity:
-        """With ``partialUpdates`` a change names the nested property it is in; arrays still come whole."""
+        """With ``partialUpdates`` a change names the nested property or array element it is in."""
         session, stream = session_of(call), self._stream(call)
         made = PropertyFilter(
             world=self.world,
             moid=session.new_id(""),
             session=session,
-            selection=Selection(spec),
+            selection=Selection(spec, keyed_paths=Switches.of(call.world).keyed_paths),
             partial_updates=bool(partialUpdates),
             stream=stream,
             _resolve=Resolver(self.world, session),

@@ -45,10 +45,16 @@ class Selected:
 
 
 class Selection:
-    """A checked PropertyFilterSpec. Raises InvalidProperty and InvalidArgument for what the API does not have."""
+    """A checked PropertyFilterSpec; ``keyed_paths``: elements of arrays may be named.
 
-    def __init__(self, spec: Any) -> None:
+    Raises InvalidProperty and InvalidArgument for what the API does not have.
+    """
+
+    def __init__(self, spec: Any, *, keyed_paths: bool = True) -> None:
         self.spec = spec
+        keyed = next((path for item in spec.propSet or () for path in item.pathSet or () if "[" in str(path)), None)
+        if keyed is not None and not keyed_paths:
+            raise SoapFault(vmodl.query.InvalidProperty(name=str(keyed)), f"{keyed} is no property.")
         self.lenient = bool(spec.reportMissingObjectsInResults)
         self._properties = [_PropertySpec(item) for item in spec.propSet or ()]
         self._paths: dict[type[Entity], tuple[str, ...] | None] = {}

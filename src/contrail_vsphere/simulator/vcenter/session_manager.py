@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from contrail_vsphere.simulator.core.calls import Call, current_call
+from contrail_vsphere.simulator.core.calls import Call, Unavailable, current_call
 from contrail_vsphere.simulator.core.entity import Entity, managed_property, operation
 from contrail_vsphere.simulator.core.timing import Timing
 from contrail_vsphere.simulator.vcenter.authorization import Accounts
 from contrail_vsphere.simulator.vcenter.extension_manager import ExtensionManager
+from contrail_vsphere.simulator.vcenter.service_switches import Switches
 from contrail_vsphere.simulator.vcenter.session import Session, session_of
 from contrail_vsphere.wire.soap.fault import SoapFault
 from contrail_vsphere.wire.soap.types import vim, vmodl
@@ -70,6 +71,9 @@ class SessionManager(Entity):
         if locale is not None and locale not in LOCALES:
             raise SoapFault(vim.fault.InvalidLocale(), "The locale is not supported.")
         self._sweep()
+        most = Switches.of(self.world).most_sessions
+        if most and len(self.sessions) >= most:
+            raise Unavailable("The maximum number of sessions has been reached.")
         now = self.world.clock.now()
         session = Session(
             key=str(uuid.uuid4()),

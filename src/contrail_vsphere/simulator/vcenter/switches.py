@@ -65,6 +65,9 @@ class Switches:
     """Whether FetchDVPorts answers the runtime state of now; otherwise that of the last RefreshDVPortState or of the
     port's connection."""
 
+    port_events: Literal["merged", "single"] = "merged"
+    """One DvsPortReconfiguredEvent for all ports of a ReconfigureDVPort_Task, or one for each port."""
+
     def install(self, world: World) -> None:
         """Make these the world's."""
         world.services[Switches] = self

@@ -20,6 +20,7 @@ from contrail_vsphere.simulator.core.world import Committed, JournalLostError, W
 from contrail_vsphere.simulator.vcenter.array_changes import ToldArrays
 from contrail_vsphere.simulator.vcenter.property_filter import PropertyFilter
 from contrail_vsphere.simulator.vcenter.property_wire import changes
+from contrail_vsphere.simulator.vcenter.service_switches import Switches
 from contrail_vsphere.wire.soap.fault import SoapFault
 from contrail_vsphere.wire.soap.types import vmodl
 from contrail_vsphere.wire.soap.values import build
@@ -101,7 +102,10 @@ class UpdateStream:
         ``most`` objects at a time, None for the page size; 0 for all at once, as the methods without pages answer.
         """
         mark, rest, base = self._resume(version)
-        most = self.page if most is None else min(most, self.page or most)
+        if most is None:
+            most = self.page
+        elif not Switches.of(self.world).pages_above_policy:
+            most = min(most, self.page or most)
         if rest:
             return self._answer(mark, rest, most, api, base=base)
         cancelled = self._cancelled

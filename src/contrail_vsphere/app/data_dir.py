@@ -123,7 +123,7 @@ class DataDirectory:
         return Identity(file, file)
 
     def promote_extension(self) -> Identity | None:
-        """Log in with the successor from now on; None if there is none. One rename, so that no crash leaves a mixture."""
+        """Log in with the successor from now on; None if there is none. One rename: no crash leaves a mixture."""
         present = self._files("extension")[0]
         file = present.with_suffix(".next")
         if not file.exists():

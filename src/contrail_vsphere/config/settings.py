@@ -349,7 +349,7 @@ class NotifySettings(Table):
             if parts.scheme == "http" and not Address(parts.hostname, 0).is_loopback:
                 raise ValueError(f"{parts.hostname}: messages would go there in the clear; use https")
         if self.urls and self.secret_file is None:
-            raise ValueError("messages are signed: set secret_file")
+            raise ValueError("urls and secret_file go together: messages are signed")
         return self
 
 

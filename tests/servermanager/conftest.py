@@ -1,6 +1,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import psycopg
@@ -18,18 +19,17 @@ from contrail_vsphere.servermanager.vault import Vault
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory):
+def postgres_url():
     """A real PostgreSQL of this test session, as an ordinary user: it refuses root."""
     places = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not places:
         missing("postgresql")
     binaries = places[-1].parent
-    directory = tmp_path_factory.mktemp("postgres")
+    # Not below pytest's own directory: every session that starts closes that to other users.
+    directory = Path(tempfile.mkdtemp(prefix="tests-postgres-"))
     as_user = []
     if os.geteuid() == 0:
         as_user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
-        for each in (directory, *list(directory.parents)[:-2]):
-            each.chmod(0o755)
         shutil.chown(directory, "nobody", "nogroup")
     data = directory / "data"
     subprocess.run(
@@ -56,6 +56,7 @@ def postgres_url(tmp_path_factory):
     finally:
         server.terminate()
         server.wait(20)
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -172,3 +172,28 @@ def test_the_defaults_of_every_role_are_right_and_its_schema_is_published(role):
                 and option.problem(option.default)] == []  # fmt: skip
     assert set(parameters_schema(role)["properties"]) == set(role.sections)
     assert "health" in role_schema()["properties"]
+
+
+def test_the_vcenter_plugin_gets_the_settings_it_reads_from_what_the_seed_eras_documents_say(tmp_path):
+    from contrail_vsphere.config.load import load
+
+    role = catalogue().role("vcenter-plugin")
+    layer = Layer("cluster", {"vcenter-plugin": {"VCPLUGIN": {
+        "vc_url": "https://vc.example.com/sdk", "username": "u", "password": "secret-1", "dvs": "dvs-a",
+        "mode": "vcenter-as-compute"}}})  # fmt: skip
+    members = [Member(f"s{n}", f"h{n}", f"10.0.0.{n}", frozenset({"controller"})) for n in (1, 2)]
+    made = effective(layer, role=role, known=facts([*members, Member("s3", "h3", "10.0.0.3", frozenset())], "s3"))
+    assert made.problems == ()
+    files = {each.name: each for each in texts(made, reveal=str)}
+    assert set(files) == {"vcenterplugin.conf", "vcenter-plugin.toml", "plugin-vcenter.password"}
+    assert (files["plugin-vcenter.password"].content, files["plugin-vcenter.password"].mode) == ("secret-1\n", "0600")
+    assert "secret-1" not in files["vcenter-plugin.toml"].content
+    path = tmp_path / "vcenter-plugin.toml"
+    path.write_text(files["vcenter-plugin.toml"].content)
+    settings = load(path, {})
+    assert (settings.vcenter["main"].host, settings.vcenter["main"].username) == ("vc.example.com", "u")
+    assert str(settings.vcenter["main"].password_file) == "/etc/contrail/plugin-vcenter.password"
+    assert settings.contrail.servers == "http://10.0.0.1:8082, http://10.0.0.2:8082"
+    assert settings.zookeeper.servers == "10.0.0.1:2181,10.0.0.2:2181"
+    assert (settings.plugin.mode, settings.plugin.switches) == ("vcenter-as-compute", "dvs-a")
+    assert made.settings["vcenter.main"]["host"].source == "VCPLUGIN.vc_url", "explain says where it comes from"

@@ -88,8 +88,9 @@ ip link set lo up
 while ! ip link show eth0 >/dev/null 2>&1; do sleep 0.02; done
 ip addr add "$3/24" dev eth0
 ip link set eth0 up
-(while :; do podman system service --time=0 unix:///run/podman/podman.sock; sleep 0.5; done) &
-while :; do /usr/sbin/sshd -D -e -f /root/sshd_config; sleep 0.5; done
+# From here on both are kept up, as a server's own init does, however they end.
+(while :; do podman system service --time=0 unix:///run/podman/podman.sock || :; sleep 0.5; done) &
+while :; do /usr/sbin/sshd -D -e -f /root/sshd_config || :; sleep 0.5; done
 """
 
 

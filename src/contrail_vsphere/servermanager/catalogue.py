@@ -44,6 +44,7 @@ class Option(RoleData):
     secret: bool = Field(default=False, description="Encrypted at rest and masked wherever it is shown")
     required: bool = False
     fact: str = Field(default="", alias="from", description="Fact of the cluster that gives the default")
+    same_as: str = Field(default="", description="SECTION.option whose value is taken where nobody sets this one")
     in_file: str = Field(default="", description="The value goes into a file of its own (0600) beside the others")
     written_as: str = Field(default="", description="With in_file: the option that names the file")
     about: str = ""

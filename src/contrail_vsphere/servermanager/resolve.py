@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from contrail_vsphere.servermanager.catalogue import Role
 from contrail_vsphere.servermanager.vault import is_reference, masked
@@ -129,6 +130,10 @@ def facts(members: Sequence[Member], own: str) -> dict[str, Any]:
     if "controller" in me.roles:
         found.update({f"has_{part}": part in me.components for part in ("config", "control", "webui")})
     host = f"[{me.address}]" if ":" in me.address else me.address
+    controllers = [f"[{each}]" if ":" in each else each for each in lists["controller_ips"]]
+    if controllers:
+        found["api_urls"] = ", ".join(f"http://{each}:8082" for each in controllers)
+        found["zookeeper_servers"] = ",".join(f"{each}:2181" for each in controllers)
     for port in (8443, 8444):
         found[f"own_{port}"] = f"{host}:{port}"
         found[f"url_{port}"] = f"https://{host}:{port}"
@@ -148,6 +153,7 @@ def resolve(role: Role, *, facts: Mapping[str, Any], layers: Sequence[Layer]) ->
     for layer in layers:
         for source, sections in layer.of(role.role):
             _lay(building, sections, source=source, general=source.endswith(".global"), problems=problems)
+    _take_over(role, building)
     orchestrator = building.get("GLOBAL", {}).get("cloud_orchestrator", _Building()).value
     settings: dict[str, dict[str, Setting]] = {}
     for name, section in role.sections.items():
@@ -156,6 +162,20 @@ def resolve(role: Role, *, facts: Mapping[str, Any], layers: Sequence[Layer]) ->
         settings[name] = {key: found.done() for key, found in building[name].items() if found.value is not None}
         problems += _wrong(role, name, settings[name])
     return Effective(role, settings, tuple(problems))
+
+
+def _take_over(role: Role, building: Mapping[str, Mapping[str, _Building]]) -> None:
+    """Options that nobody set and that stand elsewhere under another name; a host is taken out of a URL."""
+    for name, section in role.sections.items():
+        for key, option in section.options.items():
+            origin, _, other = option.same_as.rpartition(".")
+            if not origin or building[name][key].value is not None:
+                continue
+            value = building.get(origin, {}).get(other, _Building()).value
+            if key == "host" and isinstance(value, str) and "://" in value:
+                value = urlsplit(value).hostname
+            if value is not None:
+                building[name][key].add(option.same_as, value)
 
 
 def _lay(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
@@ -13,11 +12,10 @@ from contrail_vsphere.cli.output import print_json, print_table, say
 from contrail_vsphere.cli.server_manager.change import AsJson, Yes, confirm
 from contrail_vsphere.cli.server_manager.client import Client, connected
 from contrail_vsphere.cli.server_manager.show import ClusterId, ServerId, cell, servers
-from contrail_vsphere.model.errors import ContrailVsphereError, NotConverged, UsageError
+from contrail_vsphere.cli.server_manager.watch import watch
+from contrail_vsphere.model.errors import ContrailVsphereError, UsageError
 
 status = typer.Typer(help="How things stand.", no_args_is_help=True)
-
-_FINAL: Final = ("succeeded", "failed", "canceled", "interrupted")
 
 Tag = Annotated[str, typer.Option(help="Only servers with NAME=VALUE, several with commas between.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Until the run is over; exit 1 if it did not succeed.")]
@@ -78,6 +76,42 @@ def cancel(context: typer.Context, run: Annotated[str, typer.Argument(help="A ru
         client.ask("POST", f"/v1/runs/{run}/cancel")
 
 
+def drift(
+    context: typer.Context,
+    server_id: ServerId = "",
+    cluster_id: ClusterId = "",
+    tag: Tag = "",
+    timeout: Annotated[float, typer.Option(help="Seconds, then exit code 3.")] = 3600.0,
+    as_json: AsJson = False,
+) -> None:
+    """Compare what runs with what was put there, and change nothing. Exit 1 if something differs."""
+    if not (server_id or cluster_id or tag):
+        raise UsageError("say which servers", hint="--cluster-id, --server-id or --tag")
+    with connected(context.obj) as client:
+        order = _order(client, "", None, server_id=server_id, cluster_id=cluster_id, tag=tag)
+        run = watch(client, client.ask("POST", "/v1/drift", order)["id"], timeout)
+    hosts = run["hosts"]
+    if as_json:
+        print_json(run)
+    else:
+        rows = [
+            [name, each]
+            for name in sorted(hosts)
+            for each in hosts[name]["drift"]
+            or [
+                "as planned"
+                if hosts[name]["state"] == "completed"
+                else f"{hosts[name]['state']}: {hosts[name]['message']}"
+            ]
+        ]
+        print_table("", ("server", "differs"), rows)
+    differing = sorted(name for name, host in hosts.items() if host["drift"] or host["state"] != "completed")
+    if differing or run["state"] != "succeeded":
+        raise ContrailVsphereError(
+            f"not as planned: {', '.join(differing) or run['reason']}", hint="server-manager provision repairs it"
+        )
+
+
 @status.command("server")
 def status_server(
     context: typer.Context, server_id: ServerId = "", cluster_id: ClusterId = "", tag: Tag = "", as_json: AsJson = False
@@ -97,7 +131,7 @@ def status_provision(
     context: typer.Context,
     cluster_id: ClusterId = "",
     run: Annotated[str, typer.Option(help="Instead of the cluster's last one: this run.")] = "",
-    watch: Annotated[bool, typer.Option("--watch", help="Live, until it is over.")] = False,
+    live: Annotated[bool, typer.Option("--watch", help="Live, until it is over.")] = False,
     timeout: WaitTime = 3600.0,
     as_json: AsJson = False,
 ) -> None:
@@ -106,8 +140,8 @@ def status_provision(
         raise UsageError("say which", hint="--cluster-id or --run")
     with connected(context.obj) as client:
         document = client.get(f"/v1/runs/{run}" if run else f"/v1/clusters/{cluster_id}/last-run")
-        if watch:
-            document = _watch(client, document["id"], timeout)
+        if live:
+            document = watch(client, document["id"], timeout)
     _print_run(document, as_json=as_json)
 
 
@@ -151,31 +185,12 @@ def _finish(client: Client, run_id: str, *, wait: bool, timeout: float, as_json:
         if as_json:
             print_json({"id": run_id})
         return
-    document = _watch(client, run_id, timeout)
+    document = watch(client, run_id, timeout)
     _print_run(document, as_json=as_json)
     if document["state"] != "succeeded":
         raise ContrailVsphereError(
             f"run {run_id} {document['state']}: {document['reason']}", hint=f"server-manager retry {run_id}"
         )
-
-
-def _watch(client: Client, run_id: str, timeout: float) -> dict[str, Any]:
-    """Live on a terminal, a line per change elsewhere; both on stderr."""
-    deadline = time.monotonic() + timeout
-    said = ""
-    while time.monotonic() < deadline:
-        document: dict[str, Any] = client.get(f"/v1/runs/{run_id}")
-        line = f"{run_id} {document['state']}: " + ", ".join(
-            f"{name} {host['state']} {sum(s == 'completed' for s in host['roles'].values())}/{len(host['roles'])}"
-            for name, host in document["hosts"].items()
-        )
-        if line != said:
-            say(line)
-            said = line
-        if document["state"] in _FINAL:
-            return document
-        time.sleep(0.5)
-    raise NotConverged(f"run {run_id} is not over after {timeout:g} s", hint="server-manager status provision --watch")
 
 
 def _print_run(document: dict[str, Any], *, as_json: bool) -> None:

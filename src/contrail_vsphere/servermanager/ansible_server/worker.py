@@ -25,7 +25,7 @@ from contrail_vsphere.servermanager.states import RunState
 
 PLAYBOOK: Final = "contrail.servers.provision"
 FORKS: Final = 20
-CONNECT_TIMEOUT: Final = 10
+CONNECT_TIMEOUT: Final = 5
 """Seconds until a server that does not answer counts as unreachable."""
 MASK: Final = "*****"
 SHORT: Final = 6

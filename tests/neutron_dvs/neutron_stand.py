@@ -26,10 +26,10 @@ from contrail_vsphere.vsphere.vcenter import Endpoint, PasswordLogin, VCenter
 from contrail_vsphere.wire.soap.types import vim as wire_vim
 from contrail_vsphere.wire.soap.values import reference
 
-HOST = "compute-a"
+HOST, OTHER = "compute-a", "compute-b"
 SETTINGS = {
     "vmware_dvs": {"vcenters": "vC1", "cloud_id": "test-cloud"},
-    "vmware_dvs:vC1": {"host_map": f"{HOST}:cluster-0", "switch_map": "physnet1:dvs0"},
+    "vmware_dvs:vC1": {"host_map": f"{HOST}:cluster-0,{OTHER}:cluster-1", "switch_map": "physnet1:dvs0"},
 }
 TCP = 6
 
@@ -122,6 +122,13 @@ class NeutronStand:
     async def status(self, port: Any) -> str:
         return (await self.api("get_port", port.id)).status
 
+    async def api_list(self, what: str) -> list[Any]:
+        return await asyncio.to_thread(lambda: list(getattr(self.network_api, what)()))
+
+    @property
+    def free_vms(self) -> list[VirtualMachine]:
+        return self._free
+
     # -- workers ------------------------------------------------------------------------------------------------
 
     async def start_worker(self) -> asyncio.subprocess.Process:
@@ -138,6 +145,20 @@ class NeutronStand:
     async def kill(self, worker: asyncio.subprocess.Process) -> None:
         worker.send_signal(signal.SIGKILL)
         await worker.wait()
+
+    async def order_resync(self) -> None:
+        """As an operator does."""
+        command = [str(Path(sys.prefix) / "bin/contrail-vsphere"), "neutron", "resync", *self.settings_files]
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        _, words = await process.communicate()
+        assert process.returncode == 0, words.decode()
+
+    @property
+    def settings_files(self) -> list[str]:
+        return ["--config-file", str(self.neutron.config), "--config-file", str(self.ini)]
 
     def log(self, number: int = -1) -> str:
         """What a worker said of its own work."""

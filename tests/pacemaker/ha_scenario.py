@@ -132,7 +132,7 @@ class Scenario:
     async def chapter_kill_worker(self) -> None:
         node, other = self._where("vC1"), self._identity("vC2")
         pid = self.cluster.worker_pid(node, "vC1")
-        self.cluster.on(node, "kill", "-9", f"-{pid}")
+        self.cluster.on(node, "kill", "-9", "--", f"-{pid}")
         await self._network("while-a-worker-is-dead")
         self.seen["kill_worker"] = {"new_pid": self.cluster.worker_pid(self._where("vC1"), "vC1") != pid,
                                     "other_undisturbed": self._identity("vC2") == other}  # fmt: skip

@@ -26,9 +26,9 @@ _BACKING = vim.vm.device.VirtualEthernetCard.DistributedVirtualPortBackingInfo
 class NeutronSite:
     """``async with`` it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, vms: int = VMS) -> None:
         self.name = name
-        self._simulator = VCenterSimulator(hosts=HOSTS, vms=VMS, guests=False, timing=Timing.instant())
+        self._simulator = VCenterSimulator(hosts=HOSTS, vms=vms, guests=False, timing=Timing.instant())
         self._vms: dict[str, VirtualMachine] = {}
         self._cards: dict[tuple[str, str], VmNic] = {}
         self._addresses: dict[tuple[str, str], str] = {}
@@ -94,6 +94,43 @@ class NeutronSite:
         self._cards[vm, tier] = VmNic(machine, machine.nics[-1].key)
         self._addresses[vm, tier] = address
         self._tiers.setdefault(vm, tier)
+
+    async def unplug(self, vm: str, tier: str) -> None:
+        """Take a card away again."""
+        card = self._cards.pop((vm, tier))
+        device = build(vim.vm.device.VirtualVmxnet3, key=card.key)
+        change = build(vim.vm.device.VirtualDeviceSpec, operation="remove", device=device)
+        spec = build(vim.vm.ConfigSpec, deviceChange=[change])
+        await self._client.run_task(reference(vim.VirtualMachine, card.vm.moid), "ReconfigVM_Task", spec=spec)
+
+    # -- what benchmarks look at --------------------------------------------------------------------------------
+
+    def calls(self, without: tuple[str, ...]) -> dict[str, int]:
+        """How often each method was called."""
+        found: dict[str, int] = self._simulator.scenario.stats()["calls"]
+        return {name: number for name, number in found.items() if number and name not in without}
+
+    def named_ports(self) -> int:
+        """DVPorts that stand for Neutron ports."""
+        return sum(bool(port.name) for port in self._dvs.ports.ports.values() if port.group.name.startswith("os-"))
+
+    def rules_in_force(self, network_id: str) -> int:
+        """Fewest rules that a DVPort of a Neutron network has."""
+        group = self.group_of(network_id)
+        ports = [port for port in self._dvs.ports.ports.values() if port.group is group and port.name]
+        return min((len(rules(in_force(port))) for port in ports), default=0)
+
+    def slow(self, seconds: float) -> int:
+        """Every call takes so long; negative: none is answered."""
+        scenario = self._simulator.scenario
+        if seconds < 0:
+            return scenario.add_fault(drop=True)
+        return scenario.add_fault(delay=seconds) if seconds else 0
+
+    def well(self, fault: int) -> None:
+        """As before ``slow``."""
+        if fault:
+            self._simulator.scenario.remove_fault(fault)
 
     def rules_of(self, vm: str, tier: str) -> int:
         """How many filter rules the DVPort of a card has in force."""

@@ -102,7 +102,7 @@ class _Teller:
             await self._lab.migrate()
         with self._step("Neutron's API with mechanism_drivers = openvswitch,vmware_dvs"):
             await self._lab.api()
-            self._api = await asyncio.to_thread(_connect, self._lab.url)
+            self._api = await asyncio.to_thread(connect, self._lab.url)
         with self._step("a worker per vCenter; on controllers Pacemaker starts them"):
             self._workers = {name: await self._worker(name) for name in VCENTERS}
 
@@ -261,7 +261,8 @@ def _settings() -> dict[str, dict[str, str]]:
     return {"vmware_dvs": {"vcenters": ",".join(VCENTERS), "cloud_id": "demo-cloud"}, **maps}
 
 
-def _connect(url: str) -> Any:
+def connect(url: str) -> Any:
+    """Neutron's API through openstacksdk."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # openstacksdk's, about its own next versions
         import openstack

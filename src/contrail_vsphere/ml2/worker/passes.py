@@ -73,21 +73,36 @@ class Pass:
         )
 
     async def run(
-        self, entries: Iterable[journal.Entry], macs: Collection[str] = (), *, everything: bool, dry: bool = False
+        self,
+        entries: Iterable[journal.Entry],
+        macs: Collection[str] = (),
+        *,
+        everything: bool,
+        touched: Collection[str] = (),
+        dry: bool = False,
     ) -> PassReport:
-        """Look, plan, and unless ``dry`` do it. Raises what concerns all objects, such as Unreachable."""
+        """Look, plan, and unless ``dry`` do it. Raises what concerns all objects, such as Unreachable.
+
+        ``macs``: of cards that changed; ``touched``: networks whose port groups somebody changed.
+        """
         rows = tuple(entries)
         token = cause.set(_cause(rows))
         try:
-            return await self._run(rows, macs, everything=everything, dry=dry)
+            return await self._run(rows, macs, touched, everything=everything, dry=dry)
         finally:
             cause.reset(token)
 
     async def _run(
-        self, entries: tuple[journal.Entry, ...], macs: Collection[str], *, everything: bool, dry: bool
+        self,
+        entries: tuple[journal.Entry, ...],
+        macs: Collection[str],
+        touched: Collection[str],
+        *,
+        everything: bool,
+        dry: bool,
     ) -> PassReport:
         report = PassReport()
-        wanted = await self._wanted(entries, macs, everything=everything)
+        wanted = await self._wanted(entries, macs, touched, everything=everything)
         sight = self._sight()
         carriers = self._carriers(sight, report.outcome, wanted)
         planned = plan_groups(wanted, carriers, sight.groups, self._rules)
@@ -114,7 +129,9 @@ class Pass:
 
     # -- looking ------------------------------------------------------------------------------------------------
 
-    async def _wanted(self, entries: tuple[journal.Entry, ...], macs: Collection[str], *, everything: bool) -> Wanted:
+    async def _wanted(
+        self, entries: tuple[journal.Entry, ...], macs: Collection[str], touched: Collection[str], *, everything: bool
+    ) -> Wanted:
         if everything:
             wanted = await ask(self._store.wanted.everything)
             # A network whose row is here and that is not there was deleted: its port group is no orphan.
@@ -124,7 +141,10 @@ class Pass:
         ports = {entry.object_id for entry in entries if entry.kind == journal.PORT}
         ports |= await ask(self._store.wanted.ports_concerned, entries)
         ports |= {port.id for port in await ask(self._store.wanted.ports_with_macs, macs)}
-        return await ask(self._store.wanted.objects, networks, ports)
+        wanted = await ask(self._store.wanted.objects, networks | set(touched), ports)
+        # A port group that somebody touched and whose network Neutron does not know is an orphan: not now.
+        spared = {each for each in touched if each not in networks and wanted.networks[each] is None}
+        return replace(wanted, networks={at: each for at, each in wanted.networks.items() if at not in spared})
 
     def _sight(self) -> Sight:
         inventory = self._vcenter.inventory

@@ -23,9 +23,11 @@ from contrail_vsphere.ml2.tables import journal
 from contrail_vsphere.ml2.worker.database import ask
 from contrail_vsphere.ml2.worker.neutron_store import LeaseLost, NeutronStore
 from contrail_vsphere.ml2.worker.passes import Pass
+from contrail_vsphere.ml2.worker.plan import read_mark
 from contrail_vsphere.ml2.worker.report import PassReport
+from contrail_vsphere.ml2.worker.sight import BLOB
 from contrail_vsphere.model.errors import ContrailVsphereError, RefusedError
-from contrail_vsphere.model.inventory import Change, VirtualMachine
+from contrail_vsphere.model.inventory import Change, Network, VirtualMachine
 from contrail_vsphere.vsphere.vcenter import VCenter
 
 log = logging.getLogger(__name__)
@@ -91,6 +93,14 @@ class _Wake:
 
     event: asyncio.Event = field(default_factory=asyncio.Event)
     macs: set[str] = field(default_factory=set)
+    """Of cards that came, went or moved."""
+    networks: set[str] = field(default_factory=set)
+    """Neutron networks whose port groups somebody touched."""
+
+    @property
+    def anything(self) -> bool:
+        """Whether there is something to look at."""
+        return bool(self.macs or self.networks)
 
 
 class DvsWorker:
@@ -255,7 +265,7 @@ class DvsWorker:
                     await self._pass(work, entries, everything=True)
                     everything_at = loop.time() + self._settings.reconcile_interval
                     self.state.reconciled_at = self._now().isoformat(timespec="seconds")
-                elif entries or self._wake.macs:
+                elif entries or self._wake.anything:
                     await self._pass(work, entries, everything=False)
                 await self._pause()
         finally:
@@ -263,7 +273,7 @@ class DvsWorker:
 
     async def _pause(self) -> None:
         self._wake.event.clear()
-        if self._wake.macs:
+        if self._wake.anything:
             return
         try:
             async with asyncio.timeout(POLL):
@@ -272,7 +282,12 @@ class DvsWorker:
             return
 
     def _changed(self, change: Change) -> None:
-        """A VM's cards may have come, gone or moved to other ports."""
+        """A VM's cards may have come, gone or moved to other ports; a port group of ours may have been changed."""
+        for each in (change.before, change.after):
+            mark = read_mark(each.blob(BLOB)) if isinstance(each, Network) else None
+            if mark is not None and mark.cloud == self._store.settings.cloud_id and change.before is not None:
+                self._wake.networks.add(mark.network)
+                self._wake.event.set()
         before = change.before.nics if isinstance(change.before, VirtualMachine) else ()
         after = change.after.nics if isinstance(change.after, VirtualMachine) else ()
         if before != after:
@@ -281,10 +296,12 @@ class DvsWorker:
 
     async def _pass(self, work: Pass, entries: tuple[journal.Entry, ...], *, everything: bool) -> None:
         macs, self._wake.macs = self._wake.macs, set()
+        networks, self._wake.networks = self._wake.networks, set()
         try:
-            report = await work.run(entries, macs, everything=everything)
+            report = await work.run(entries, macs, touched=networks, everything=everything)
         except BaseException:
             self._wake.macs |= macs
+            self._wake.networks |= networks
             raise
         self.state.took(report, everything=everything)
         await self._settle(entries, report)

@@ -253,7 +253,6 @@ async def test_r27_names_are_data(tmp_path):
         assert stand.vcenter.vrouters.calls["POST port"] == len(vms), "a name needs no new plug, and unplugs nobody"
         shown = {one.uuid: one.properties["display_name"] for one in stand.objects("virtual-machine")}
         assert shown == {vm.instance_uuid: stand.client.inventory.vms[vm.moid].name for vm in vms}
-        assert shown[vms[5].instance_uuid] == NAMES[5], "as people read it, not as vCenter escapes it"
         before = stand.calls()
         await stand.plugin.resync()
         await stand.settle()

@@ -39,6 +39,8 @@ from contrail_vsphere.vcenter_plugin.records import Plug
 from contrail_vsphere.vcenter_plugin.sights import HostSight, MachineSight, PortPolicy, PortSight, vmi_id
 from contrail_vsphere.vcenter_plugin.vlans import HIGHEST, LOWEST
 
+SIGHT_AGAIN = 5.0
+"""Seconds until it is asked again whether absence proves anything."""
 LOOK_AGAIN = 1.0
 """Seconds until a port is asked about again whose host differs from its VM's: during a move it lags behind."""
 
@@ -269,11 +271,18 @@ def _without_network(port: PortSight, sight: MachineSight, policy: PortPolicy) -
         may = policy.writes_contrail and not plugged and port.gone_for >= policy.linger
         if may and port.vmi is not None and may_touch(port.vmi.creator, adopted=port.record is not None):
             yield from plan_contrail.drain(port, port.vmi, reason=port.missing)
-    yield Wait(state="WAIT_VN", port=port.id, reason=port.missing, seconds=_rest_of(policy.linger, port))
+    yield Wait(
+        state="WAIT_VN",
+        port=port.id,
+        reason=port.missing,
+        seconds=_rest_of(policy.linger, port, blind=bool(sight.blind)),
+    )
 
 
-def _rest_of(linger: float, port: PortSight) -> float | None:
+def _rest_of(linger: float, port: PortSight, *, blind: bool) -> float | None:
     """Seconds until the objects of a card without network may go; None: they are gone, or may stay."""
+    if port.lost and blind:
+        return SIGHT_AGAIN
     left = linger - port.gone_for
     return left if port.lost and port.vmi is not None and left > 0 else None
 
@@ -284,7 +293,7 @@ def _rest_of(linger: float, port: PortSight) -> float | None:
 def _drain(port: PortSight, sight: MachineSight, policy: PortPolicy) -> Iterator[Action]:
     """Close, unplug, delete, forget; nothing as long as absence proves nothing."""
     if sight.blind:
-        yield Wait(state="DRAINING", port=port.id, reason=f"not seen, but {sight.blind}")
+        yield Wait(state="DRAINING", port=port.id, seconds=SIGHT_AGAIN, reason=f"not seen, but {sight.blind}")
         return
     record = port.record
     if record is not None:
@@ -379,7 +388,7 @@ def _farewell(sight: MachineSight, policy: PortPolicy) -> Iterator[Action]:
     if vm is None or not is_ours(vm, policy.identity):
         return
     if sight.blind:
-        yield Wait(state="DRAINING", reason=f"the VM is not seen, but {sight.blind}")
+        yield Wait(state="DRAINING", seconds=SIGHT_AGAIN, reason=f"the VM is not seen, but {sight.blind}")
     elif vm.annotations.get("vcenter") == str(policy.identity.vcenter):
         if sight.gone_for < policy.linger:
             yield Wait(state="DRAINING", seconds=policy.linger - sight.gone_for, reason="the VM may come back")

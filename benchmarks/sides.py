@@ -126,6 +126,10 @@ def raw(ready: dict[str, Any], work: str, page: int, calls: int) -> dict[str, An
 
     version = "vim.version.v8_0_3_0"
     wire = _Wire(ready)
+    if work == "transfer":
+        with usage() as used:
+            wire.post(b"")
+        return {**asdict(used), "bytes": wire.bytes, "calls": 1}
 
     def call(ref: Any, name: str, **args: Any) -> Any:
         method = method_of(ref, name)

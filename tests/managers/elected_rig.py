@@ -181,6 +181,20 @@ class ElectedRig:
     def calls(self) -> dict[str, int]:
         return dict(self.vcenter.calls)
 
+    def secrets_seen(self) -> list[str]:
+        """Passwords and tokens in the command lines or logs of the members."""
+        secret = [self.vcenter.ready["password"]]
+        for tokens in self.directory.glob("*/data/control.tokens"):
+            secret += [line.split()[-1] for line in tokens.read_text().splitlines()]
+        assert len(secret) >= 3
+        seen = []
+        for name, child in self.members.items():
+            arguments = Path(f"/proc/{child.process.pid}/cmdline").read_text()
+            environment = Path(f"/proc/{child.process.pid}/environ").read_text()
+            places = {"argv": arguments, "environment": environment, "log": child.log.read_text()}
+            seen += [f"{name}: {place}" for place, text in places.items() if any(each in text for each in secret)]
+        return seen
+
     # -- inside -----------------------------------------------------------------------------------------------------
 
     def _configure(self, name: str) -> Path:

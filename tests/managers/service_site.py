@@ -33,21 +33,21 @@ tunnel_port = {tunnel}
 data_dir = "data"
 [publish]
 listen = "{address}:{publish}"
-{publish_files}
 [bootstrap]
 listen = "{address}:{bootstrap}"
 [control]
 listen = "{address}:{control}"
+{tokens}
 {more}
 """
 
 
 class ServiceSite(Scene):
-    """``more`` is put at the end of the settings file, ``publish_files`` into [publish]."""
+    """``more`` is put at the end of the settings file; ``control`` is the control API's token file."""
 
-    def __init__(self, directory: Path, *, more: str = "", publish_files: str = "", trust: str = "", **options: Any):
+    def __init__(self, directory: Path, *, more: str = "", control: str = "", trust: str = "", **options: Any):
         super().__init__(directory, **options)
-        self._settings_parts = {"more": more, "publish_files": publish_files}
+        self._settings_parts = {"more": more, "tokens": f'token_file = "{control}"' if control else ""}
         self._trust = trust
         self.service: ContrailVmService
 

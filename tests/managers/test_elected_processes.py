@@ -23,6 +23,7 @@ async def test_after_kill_nine_the_standby_goes_on_and_writes_nothing_twice(tmp_
         vms = {vm.moid for vm in rig.contrailvms()}
         assert (await rig.ask("b", "/v1/reign"))["leads"] is False
 
+        assert not rig.secrets_seen()
         before = rig.calls()
         await rig.kill("a")
         assert await rig.leader() == "b"

@@ -67,6 +67,7 @@ management = "mgmt"
 overlay = {{ switch = "dvs0" }}
 [deployment.dc1.guest]
 controllers = ["127.0.0.1"]
+vmware_mode = "esxi_neutron"
 """
 
 

@@ -58,6 +58,7 @@ async def test_nothing_on_a_contrailvm_opens_vcenter_and_a_replaced_one_is_let_i
         (host,) = estate.vcenter.scenario.hosts()
         disk = estate.vcenter.guests.disk(estate.contrailvm(host)).files
         assert "/etc/contrail/vcenter-plugin.toml" in disk
+        assert b"vmware_mode=esxi_neutron\n" in disk["/etc/contrail/contrail-vrouter-agent.conf"]
         secret = estate.vcenter.ready["password"].encode()
         assert not [path for path, content in disk.items() if secret in content]
 

@@ -21,7 +21,7 @@ NOTE = "Generated from the code by `make docs`; do not edit."
 def pages() -> dict[str, str]:
     """File name -> content of every page."""
     manager, control, vrouters = _manager_api(), _simulator_api(), _vrouter_api()
-    server_manager, contrail = _server_manager_api(), _contrail_api()
+    server_manager, contrail, plugin = _server_manager_api(), _contrail_api(), _plugin_api()
     made = {
         "commands.md": _commands(),
         "server-manager-commands.md": _server_manager_commands(),
@@ -34,6 +34,8 @@ def pages() -> dict[str, str]:
         "simulator-switches.md": _switches(),
         "manager-api.md": _api_page(manager, "manager-api.json"),
         "manager-api.json": _json(manager),
+        "plugin-api.md": _api_page(plugin, "plugin-api.json"),
+        "plugin-api.json": _json(plugin),
         "simulator-control-api.md": _api_page(control, "simulator-control-api.json"),
         "simulator-control-api.json": _json(control),
         "simulator-vrouter-control-api.md": _api_page(vrouters, "simulator-vrouter-control-api.json"),
@@ -231,6 +233,15 @@ def _manager_api() -> dict[str, Any]:
     # The description needs no manager behind it.
     nothing: Any = None
     return create_app(target=nothing, tokens=nothing, health=nothing, metrics=nothing).openapi()
+
+
+def _plugin_api() -> dict[str, Any]:
+    from contrail_vsphere.app.plugin_control import create_app
+
+    # The description needs no plugin behind it.
+    nothing: Any = None
+    app = create_app(reigns=nothing, tokens=nothing, health=nothing, metrics=nothing, ends=nothing, local=True)
+    return app.openapi()
 
 
 def _simulator_api() -> dict[str, Any]:

@@ -112,6 +112,7 @@ class GuestTable(_Table):
     gateway: str = ""
     http_proxy: str = ""
     log_level: Literal["debug", "info", "notice", "warning", "error"] = "info"
+    vmware_mode: Literal["vcenter", "esxi_neutron"] = "vcenter"
 
 
 class DeploymentTable(_Table):

@@ -133,6 +133,8 @@ class GuestSettings:
     gateway: str = ""
     http_proxy: str = ""
     log_level: str = "info"
+    vmware_mode: Literal["vcenter", "esxi_neutron"] = "vcenter"
+    """``esxi_neutron``: a port is told by its VLAN alone, so that guests may share MAC addresses (VRRP)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,6 +165,7 @@ class EnrolmentOffice:
             dns_servers=guest.dns,
             collectors=guest.collectors,
             gateway=guest.gateway,
+            mode=guest.vmware_mode,
             log_level=_LOG_LEVELS[guest.log_level],
             services=(AGENT_SERVICE, PLUGIN_SERVICE) if plugin is not None else (AGENT_SERVICE,),
             plugin=plugin,

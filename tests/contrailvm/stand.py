@@ -56,6 +56,7 @@ class Stand:
         self._start = datetime.now(UTC)
         self._origin = 0.0
         self.failures: list[str] = []
+        self.plain_http = False
 
     def now(self) -> datetime:
         """Wall-clock time that runs with the loop's."""
@@ -70,7 +71,10 @@ class Stand:
         self.package = make_demo_package(self.directory / "build")
         server = self._identity("server", self.authority.issue_server(["127.0.0.1"]))
         self.publisher = Publisher(
-            self.directory / "packages", listen=Address("127.0.0.1", 0), tls=server, now=self.now
+            self.directory / "packages",
+            listen=Address("127.0.0.1", 0),
+            tls=None if self.plain_http else server,
+            now=self.now,
         )
         await self.publisher.start()
         await self.publisher.publish(self.package)

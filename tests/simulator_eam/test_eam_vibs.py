@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from contrail_vsphere.model.errors import PackageError
 from contrail_vsphere.simulator.core.timing import Timing
-from contrail_vsphere.simulator.eam import vib_bundle
 from contrail_vsphere.simulator.eam.host_image import HostImage
-from contrail_vsphere.simulator.eam.vib_bundle import Vib
 from contrail_vsphere.simulator.simulator import VCenterSimulator
 from contrail_vsphere.simulator.vcenter import host_life
 from contrail_vsphere.wire.soap.types import eam
+from contrail_vsphere.wire.vib import bundle as vib_bundle
+from contrail_vsphere.wire.vib.bundle import Vib
 
 looped = pytest.mark.looptime
 

@@ -428,8 +428,10 @@ def extension_facts(settings: Settings, identity: Identity) -> ExtensionFacts:
 
 def _publish_identity(
     publish: PublishSettings, data: DataDirectory, authority: CertificateAuthority
-) -> tuple[Identity, tuple[Callable[[], object], ...]]:
-    """The operator's own certificate, or ours with the way to renew it."""
+) -> tuple[Identity | None, tuple[Callable[[], object], ...]]:
+    """The operator's own certificate, or ours with the way to renew it; None for plain HTTP."""
+    if publish.plain_http:
+        return None, ()
     if publish.cert_file is not None and publish.key_file is not None:
         return Identity(publish.key_file, publish.cert_file), ()
     hosts = _hosts(publish.listen, publish.advertise)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from contrail_vsphere.contrailvm.notebook import Notebook
 from contrail_vsphere.contrailvm.publish import PackageStore
+from contrail_vsphere.contrailvm.publish.bundles import BundleStore
 from contrail_vsphere.engine.journal import Journal
 from contrail_vsphere.model.errors import InvalidState, SettingsError
 from contrail_vsphere.pki.ca import CertificateAuthority, Issued
@@ -65,6 +66,12 @@ class DataDirectory:
         return CertificateAuthority.load_or_create(
             self.make() / "ca", name="contrail-vsphere ContrailVM Manager", now=self._now
         )
+
+    def bundles(self) -> BundleStore:
+        """The published offline bundles."""
+        store = BundleStore(self.path / "packages-vib")
+        store.load()
+        return store
 
     def packages(self) -> PackageStore:
         """The published packages as they lie on disk now."""

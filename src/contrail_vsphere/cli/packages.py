@@ -17,6 +17,7 @@ from contrail_vsphere.model.errors import InvalidState, NotFound, PackageError, 
 
 if TYPE_CHECKING:
     from contrail_vsphere.app.data_dir import DataDirectory
+    from contrail_vsphere.contrailvm.package.bundle import OfflineBundle
 
 app = typer.Typer(help="ContrailVM packages: OVF descriptor, disks, manifest.", no_args_is_help=True)
 
@@ -66,11 +67,15 @@ def build(
 
 @app.command()
 def verify(
-    path: Annotated[Path, typer.Argument(help="A package directory, an .ovf or an .ova.")], as_json: AsJson = False
+    path: Annotated[Path, typer.Argument(help="A package directory, an .ovf, an .ova, or an offline bundle (.zip).")],
+    as_json: AsJson = False,
 ) -> None:
-    """Check a package; every problem is one line."""
+    """Check a package, or an offline bundle of VIBs; every problem is one line."""
     from contrail_vsphere.contrailvm.package import verify as check
 
+    if _is_bundle(path):
+        _tell_bundle(_verified(path), as_json=as_json)
+        return
     with _every_problem():
         made = check(path)
     _tell(made, as_json=as_json)
@@ -78,16 +83,22 @@ def verify(
 
 @app.command()
 def publish(
-    path: Annotated[Path, typer.Argument(help="A package directory, an .ovf or an .ova.")],
+    path: Annotated[Path, typer.Argument(help="A package directory, an .ovf, an .ova, or an offline bundle (.zip).")],
     config: ConfigFile = DEFAULT_FILE,
     as_json: AsJson = False,
 ) -> None:
     """Verify a package and offer it to deployments.
 
-    It is copied into the manager's data directory; deployments name it by its version.
+    It is copied into the manager's data directory; deployments name it by its version, and an offline bundle of VIBs by
+    name and version of its first VIB.
     """
     from contrail_vsphere.contrailvm.package import verify as check
 
+    if _is_bundle(path):
+        data = _data(config)
+        data.make()
+        _tell_bundle(data.bundles().add(_verified(path)), as_json=as_json)
+        return
     with _every_problem():
         made = check(path)
     data = _data(config)
@@ -148,6 +159,27 @@ def remove(
         print_json({"version": found[0].version, "digest": found[0].digest})
     else:
         typer.echo(f"package {found[0].version} ({found[0].digest[:12]}): removed")
+
+
+def _is_bundle(path: Path) -> bool:
+    return path.suffix == ".zip"
+
+
+def _verified(path: Path) -> OfflineBundle:
+    from contrail_vsphere.contrailvm.package.bundle import verify_bundle
+
+    with _every_problem():
+        return verify_bundle(path)
+
+
+def _tell_bundle(bundle: OfflineBundle, *, as_json: bool) -> None:
+    for warning in bundle.warnings:
+        warn(warning)
+    vibs = [{"name": each.name, "version": each.version, "level": each.acceptance_level} for each in bundle.vibs]
+    if as_json:
+        print_json({"name": bundle.name, "version": bundle.version, "digest": bundle.digest, "vibs": vibs})
+        return
+    typer.echo(f"bundle {bundle.name} {bundle.version} ({bundle.digest[:12]}): {len(vibs)} VIBs, sound")
 
 
 @contextmanager

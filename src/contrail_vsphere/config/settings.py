@@ -172,11 +172,18 @@ class PublishSettings(Table):
     """Certificate (PEM) of your own, presented again when renewed; without it the manager's CA issues one."""
     key_file: File | None = Field(default=None, examples=["publish.key"])
     """Its key, mode 0600."""
+    plain_http: bool = False
+    """Serve HTTP without TLS, for an EAM before 8.2 that trusts no certificate of ours: whoever is in between can then
+    change what becomes the vRouter of every host. The manager warns of it for as long as it is so."""
 
     @model_validator(mode="after")
     def _pair(self) -> Self:
         if (self.cert_file is None) != (self.key_file is None):
             raise ValueError("cert_file and key_file go together")
+        if self.plain_http and self.cert_file is not None:
+            raise ValueError("give plain_http or a certificate, not both")
+        if self.advertise and self.advertise.startswith("http:") != self.plain_http:
+            raise ValueError("advertise must begin with http: if plain_http is true, else with https:")
         return self
 
 

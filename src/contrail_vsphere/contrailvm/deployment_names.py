@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 import fnmatch
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from contrail_vsphere.contrailvm.deployments import DeploymentTable, OverlayTable, mistakes
 from contrail_vsphere.contrailvm.desired import (
     ROLES,
+    BundleRef,
     Desired,
     GuestSettings,
     Key,
@@ -34,6 +36,7 @@ def resolve_deployments(
     inventory: InventoryView,
     package: Callable[[str], PackageFacts | None],
     packages: Iterable[str] = (),
+    bundle: Callable[[str], BundleRef | None] = lambda _name: None,
     existing: Mapping[Key, Desired] | None = None,
 ) -> dict[Key, Desired]:
     """Names to managed object ids; DesiredStateError lists every name that does not resolve.
@@ -49,6 +52,13 @@ def resolve_deployments(
             problems.append(f"{name}.package: {_unknown('package', table.package, packages)}")
         else:
             problems += _misfits(name, table, found)
+        vib = bundle(table.vib) if table.vib else None
+        if table.vib and vib is None:
+            problems.append(
+                f"{name}.vib: no bundle {table.vib!r} is published; `contrailvm package publish BUNDLE.zip`"
+            )
+        if table.vib and table.backend == "system-vm":
+            problems.append(f"{name}.vib: System VMs carry no VIBs; put the bundle into the cluster's image")
         for given in table.clusters:
             resolver = _Resolver(name, table, inventory, problems)
             cluster = resolver.cluster(given)
@@ -63,8 +73,8 @@ def resolve_deployments(
                 problems.append(f"{name}.clusters: {given!r} already belongs to deployment {owner!r}")
             else:
                 taken[cluster.id] = name
-                resolved[key] = resolver.desired(
-                    key, cluster, found or PackageFacts(PackageRef(table.package, ""), ROLES)
+                resolved[key] = replace(
+                    resolver.desired(key, cluster, found or PackageFacts(PackageRef(table.package, ""), ROLES)), vib=vib
                 )
     if problems:
         raise mistakes("deployments", problems)

@@ -133,6 +133,8 @@ class DeploymentTable(_Table):
     backend: BackendChoice = "auto"
     """``system-vm`` also hands over what EAM has; there is no way back from it."""
     stable_macs: bool = True
+    vib: str = ""
+    """A published offline bundle, ``NAME VERSION`` of its first VIB or its digest; EAM only."""
 
 
 class _File(_Table):

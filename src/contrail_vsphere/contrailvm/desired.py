@@ -161,6 +161,14 @@ class PackageRef:
 
 
 @dataclass(frozen=True, slots=True)
+class BundleRef:
+    """Which offline bundle (VIBs): the words a person reads, the digest that decides."""
+
+    name: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Build:
     """What a ContrailVM is made from; a change of it makes a new one."""
 
@@ -191,6 +199,7 @@ class Desired:
     guest: GuestSettings = field(default_factory=GuestSettings)
     rollout: RolloutPolicy = RolloutPolicy()
     backend: BackendChoice = "auto"
+    vib: BundleRef | None = None
     stable_macs: bool = False
     """NICs get addresses that follow from host and role, so that DHCP knows a redeployed ContrailVM again."""
     removed: bool = False

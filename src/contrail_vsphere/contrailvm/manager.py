@@ -172,6 +172,7 @@ class ContrailVmManager:
         self._now = now
         self._journal = journal
         self._shelf = shelf
+        self._shelf = shelf
         self._fence = Fence(leader or AlwaysLeader())
         vcenter, eam = FencedVCenter(vcenter, self.leave), FencedEam(eam, self.leave)
         backends = Backends(eam, system_vms, leave=self.leave)
@@ -504,7 +505,7 @@ class ContrailVmManager:
     def status(self) -> ManagerStatus:
         """Everything ``contrailvm status`` shows; from the caches."""
         deployments: list[DeploymentStatus] = []
-        problems = [self.blind()] if self.blind() else []
+        problems = [each for each in (self.blind(), self._shelf.warning) if each]
         for key in self.keys():
             desired, observed, actions = self.controller.preview(key)
             if desired is None:

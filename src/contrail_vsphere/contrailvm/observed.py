@@ -71,6 +71,8 @@ class PackageOffer:
     properties: tuple[tuple[str, str], ...] = ()
     disk_bytes: int = 0
     """What the disks of one ContrailVM take at most."""
+    vib_url: str = ""
+    """Of the wanted offline bundle; empty where none is wanted."""
     reachable: bool = True
     """Our own probe through the advertised URL succeeded."""
     problem: str = ""

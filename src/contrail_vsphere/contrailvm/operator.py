@@ -86,6 +86,7 @@ class Operator:
             inventory=self._inventory,
             package=self._shelf.find,
             packages=[each.version for each in self._shelf.packages],
+            bundle=self._shelf.find_bundle,
             existing=others,
         )
         return tables, after, difference(self.notebook.desired, after)

@@ -45,6 +45,7 @@ REFETCH_INTERVAL = 2.0
 def wanted_config(desired: Desired, observed: Observed, offer: PackageOffer) -> AgencyConfig:
     """The agency's configuration as EAM should have it."""
     management = desired.management
+    trust = Trust(offer.pem) if offer.pem and observed.features.trust else None
     return AgencyConfig(
         name=agency_name(observed.solution_id, desired.key),
         agent_name=AGENT_NAME,
@@ -52,8 +53,10 @@ def wanted_config(desired: Desired, observed: Observed, offer: PackageOffer) -> 
             EsxAgentConfig(
                 ovf_url=offer.url,
                 properties=offer.properties,
-                trust=Trust(offer.pem) if offer.pem and observed.features.trust else None,
+                trust=trust,
                 deployment_option=desired.size,
+                vib_url=offer.vib_url,
+                vib_trust=trust if offer.vib_url else None,
                 version=offer.version,
             ),
         ),
@@ -94,8 +97,10 @@ def _agent_difference(wanted: tuple[EsxAgentConfig, ...], seen: tuple[EsxAgentCo
             differs["package"] = None
         if dict(ours.properties) != dict(theirs.properties):
             differs["properties"] = None
-        if _pem(ours.trust) != _pem(theirs.trust):
+        if _pem(ours.trust) != _pem(theirs.trust) or _pem(ours.vib_trust) != _pem(theirs.vib_trust):
             differs["certificate"] = None
+        if ours.vib_url != theirs.vib_url:
+            differs["VIB"] = None
         if ours.deployment_option != theirs.deployment_option:
             differs["size"] = None
         if (ours.product_line, ours.host_version) != (theirs.product_line, theirs.host_version):

@@ -23,7 +23,8 @@ LOOK_AGAIN = 10.0
 def choose_backend(desired: Desired, observed: Observed) -> Backend | Alarm | Wait:
     """Who is to keep the ContrailVMs of a cluster that has none yet."""
     why_not = observed.no_system_vms
-    if desired.backend == "eam":
+    if desired.backend == "eam" or desired.vib is not None:
+        # System VMs carry no VIBs.
         return "eam"
     if why_not is None:
         reason = "it is not known yet whether the cluster has System VMs"

@@ -84,15 +84,30 @@ _TABLE: dict[tuple[str, ...], IssuePolicy] = {
     ("VibCannotPutHostInMaintenanceMode", "VibCannotPutHostOutOfMaintenanceMode"): IssuePolicy(
         "approve", "a maintenance transition failed; approve another try", "maintenance"
     ),
+    ("CannotAccessAgentVib",): IssuePolicy("probe", "install the VIBs once their bundle can be fetched"),
+    ("VibInvalidFormat",): IssuePolicy("block", "EAM cannot read the bundle; publish and apply a sound one"),
+    ("VibNotInstalled",): IssuePolicy("resolve", "install the VIBs again"),
+    ("VibDependenciesNotMetByHost", "VibRequirementsNotMetByHost"): IssuePolicy(
+        "retry", "the host lacks what a VIB of the bundle needs; install that, or leave the host out"
+    ),
+    ("VibRequiresManualInstallation", "VibRequiresManualUninstallation"): IssuePolicy(
+        "report", "the host is managed by an image: put the bundle's VIBs there, or take them away, and remediate"
+    ),
+    ("PersonalityAgentAwaitingPMRemediation", "PersonalityAgentBlockedByAgencyOperation"): IssuePolicy(
+        "report", "the VIBs come with the cluster's image: remediate the cluster in vSphere Lifecycle Manager"
+    ),
     (
-        "VibNotInstalled",
-        "CannotAccessAgentVib",
-        "VibInvalidFormat",
-        "VibDependenciesNotMetByHost",
-        "VibRequirementsNotMetByHost",
-        "VibRequiresManualInstallation",
-        "VibRequiresManualUninstallation",
-    ): IssuePolicy("report", "the VIB of this agency cannot be installed"),
+        "PersonalityAgencyPMUnavailable",
+        "PersonalityAgencyDepotIssue",
+        "PersonalityAgencyInaccessibleDepot",
+        "PersonalityAgencyInvalidDepot",
+        "PersonalityAgencyCannotUploadDepot",
+        "PersonalityAgencyCannotConfigureSolutions",
+        "IntegrityAgencyVUMUnavailable",
+        "IntegrityAgencyVUMIssue",
+        "IntegrityAgencyCannotStageSoftware",
+        "IntegrityAgencyCannotDeleteSoftware",
+    ): IssuePolicy("report", "vCenter cannot bring the VIBs to the hosts; look at its Lifecycle Manager"),
 }
 
 ISSUES: dict[str, IssuePolicy] = {name: row for names, row in _TABLE.items() for name in names}

@@ -6,7 +6,7 @@ import hashlib
 import ssl
 from collections.abc import Callable, Mapping
 
-from contrail_vsphere.contrailvm.desired import Desired, PackageFacts, PackageRef, agency_name
+from contrail_vsphere.contrailvm.desired import BundleRef, Desired, PackageFacts, PackageRef, agency_name
 from contrail_vsphere.contrailvm.observed import PackageOffer
 from contrail_vsphere.contrailvm.package import Package
 from contrail_vsphere.contrailvm.publish import Publisher
@@ -66,6 +66,21 @@ class Shelf:
             return f"package {package.ref.version} cannot be fetched at {package.url}: {error}"
         return ""
 
+    @property
+    def warning(self) -> str:
+        """What is wrong with how packages go out, as long as it is so; empty for nothing."""
+        if self._publisher.identity is not None:
+            return ""
+        return (
+            f"packages are published over plain HTTP ({self._publisher.base_url}): whoever is in between can change "
+            "what becomes the vRouter of every host; turn plain_http off once vCenter is 8.0 U2 or later"
+        )
+
+    def find_bundle(self, wanted: str) -> BundleRef | None:
+        """A published offline bundle by the words of a deployment."""
+        found = self._publisher.bundles.find(wanted)
+        return BundleRef(f"{found.name} {found.version}", found.digest) if found is not None else None
+
     async def offer(self, desired: Desired) -> PackageOffer:
         """The wanted package as EAM is to get it; what is wrong is in ``problem``."""
         version, digest = desired.package.version, desired.package.digest
@@ -73,7 +88,12 @@ class Shelf:
         if package is None:
             problem = f"package {version} ({digest[:12]}) is not published here any more; publish it again"
             return PackageOffer(version=version, digest=digest, url="", reachable=False, problem=problem)
-        url, problem = self._publisher.url(digest), ""
+        url, problem, vib_url = self._publisher.url(digest), "", ""
+        if desired.vib is not None:
+            if desired.vib.digest not in self._publisher.bundles.bundles:
+                problem = f"bundle {desired.vib.name} is not published here any more; publish it again"
+                return PackageOffer(version=version, digest=digest, url="", reachable=False, problem=problem)
+            vib_url = self._publisher.bundle_url(desired.vib.digest)
         try:
             await self._publisher.probe(url)
         except (RefusedError, TransientError, UsageError) as error:
@@ -85,6 +105,7 @@ class Shelf:
             pem=self._publisher.certificate_pem,
             properties=self._properties(package, desired),
             disk_bytes=_disk_bytes(package),
+            vib_url=vib_url,
             reachable=not problem,
             problem=problem,
         )

@@ -62,6 +62,9 @@ class EsxAgentConfig:
     deployment_option: str = ""
     """``vmResourceConfiguration``: an OVF DeploymentOption id (EAM 8.3)."""
     disk_provisioning: str = ""
+    vib_url: str = ""
+    """An offline bundle whose VIBs EAM puts on the host before the VM; empty: none."""
+    vib_trust: Trust | None = None
     version: str = ""
     """The package's, for people; EAM has no place for it."""
 

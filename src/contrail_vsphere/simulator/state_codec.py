@@ -24,6 +24,8 @@ from contrail_vsphere.wire.soap.objects import value_from_text, value_to_text
 from contrail_vsphere.wire.soap.types import managed_class
 
 PACKAGE = "contrail_vsphere.simulator."
+WIRE = "contrail_vsphere.wire.vib.bundle"
+"""Values of the wire that are state as well: hosts have VIBs. Kept under their whole names."""
 NOT_KEPT = frozenset({"recent_tasks", "busy_chain", "entering_maintenance", "standby_change", "lock"})
 """What belongs to work under way: that is not kept, so objects are at rest in a file."""
 
@@ -40,10 +42,11 @@ def class_named(name: str) -> Any:
     if not all(part.isidentifier() for part in (*module.split("."), cls)):
         raise KeyError(name)
     try:
-        found = getattr(importlib.import_module(PACKAGE + module), cls)
+        full = module if module == WIRE else PACKAGE + module
+        found = getattr(importlib.import_module(full), cls)
     except (ImportError, AttributeError) as error:
         raise KeyError(name) from error
-    if not isinstance(found, type) or found.__module__ != PACKAGE + module:
+    if not isinstance(found, type) or found.__module__ != full:
         raise KeyError(name)
     return found
 
@@ -111,7 +114,7 @@ class Encoder:
             return {f"${type(value).__name__}": items if isinstance(value, list) else sorted(items)}
         if isinstance(value, Mapping):
             return {"$map": [[self.value(key), self.value(item)] for key, item in value.items()]}
-        if dataclasses.is_dataclass(value) and type(value).__module__.startswith(PACKAGE):
+        if dataclasses.is_dataclass(value) and type(value).__module__.startswith((PACKAGE, WIRE)):
             return {"$value": class_name(type(value)), "of": self.state(value)}
         raise TypeError(f"a {type(value).__name__} cannot be kept")
 

@@ -23,7 +23,9 @@ from aiohttp import web
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from contrail_vsphere.config.settings import Address
+from contrail_vsphere.contrailvm.package.bundle import OfflineBundle
 from contrail_vsphere.contrailvm.package.values import Package, PackageFile
+from contrail_vsphere.contrailvm.publish.bundles import BundleStore, file_of, path_of
 from contrail_vsphere.contrailvm.publish.conditions import Answer, answer
 from contrail_vsphere.contrailvm.publish.probe import ProbeResult, check_identity, probe
 from contrail_vsphere.contrailvm.publish.store import PackageStore
@@ -74,6 +76,7 @@ class Publisher:
         now: Callable[[], datetime] | None = None,
     ) -> None:
         self.store = PackageStore(data_dir)
+        self.bundles = BundleStore(data_dir.with_name(f"{data_dir.name}-vib"))
         self.counts: dict[str, FileCount] = {}
         """By path; kept when a package is retired, so that metrics never go backwards."""
         self.active = 0
@@ -91,8 +94,11 @@ class Publisher:
     async def start(self) -> None:
         """Take stock of what was published before, then listen; SettingsError where that cannot be."""
         self.store.load()
-        for digest, reason in self.store.damaged.items():
+        self.bundles.load()
+        for digest, reason in (self.store.damaged | self.bundles.damaged).items():
             _log.error("published package %s is not served: %s", digest[:12], reason)
+        if self._identity is None:
+            _log.warning("%s: packages go out over plain HTTP, and whoever is in between can change them", self._listen)
         self._route()
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._handle)
@@ -170,7 +176,21 @@ class Publisher:
     def reload(self) -> None:
         """Serve also what another process (``contrailvm package publish``) put into the data directory."""
         self.store.load()
+        self.bundles.load()
         self._route()
+
+    def publish_bundle(self, bundle: OfflineBundle) -> str:
+        """Import a verified offline bundle and serve it; returns its URL. Safe to repeat."""
+        stored = self.bundles.add(bundle)
+        self._route()
+        return self.bundle_url(stored.digest)
+
+    def bundle_url(self, digest: str) -> str:
+        """The URL as EAM is to have it; NotFound for a bundle that is not published."""
+        bundle = self.bundles.bundles.get(digest)
+        if bundle is None:
+            raise NotFound(f"no published bundle has the digest {digest[:12]}", hint="publish it first")
+        return self.base_url + quote(path_of(bundle))
 
     async def publish(self, package: Package) -> str:
         """Import a verified package and serve it; returns the URL of its descriptor. Safe to repeat."""
@@ -211,6 +231,7 @@ class Publisher:
     def _route(self) -> None:
         packages = self.store.packages.values()
         self._served = {_path(package, file.name): file for package in packages for file in package.files}
+        self._served |= {path_of(each): file_of(each) for each in self.bundles.bundles.values()}
         for path in self._served:
             self.counts.setdefault(path, FileCount())
 

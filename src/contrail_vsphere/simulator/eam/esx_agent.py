@@ -19,9 +19,9 @@ from contrail_vsphere.wire.soap.types import eam
 
 if TYPE_CHECKING:
     from contrail_vsphere.simulator.eam.agency import Agency
-    from contrail_vsphere.simulator.eam.vib_bundle import Vib
     from contrail_vsphere.simulator.vcenter.host_system import HostSystem
     from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
+    from contrail_vsphere.wire.vib.bundle import Vib
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

@@ -11,11 +11,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from contrail_vsphere.simulator.core.entity import Entity, operation
-from contrail_vsphere.simulator.eam.vib_bundle import LEVELS, Relation, Vib, version_key
 from contrail_vsphere.simulator.vcenter.data_object import data_object
 from contrail_vsphere.simulator.vcenter.host_projection import VENDOR
 from contrail_vsphere.simulator.vcenter.managed_entity import fault
 from contrail_vsphere.wire.soap.types import vim, vmodl
+from contrail_vsphere.wire.vib.bundle import LEVELS, Relation, Vib, version_key
 
 if TYPE_CHECKING:
     from contrail_vsphere.simulator.core.world import Transaction, World

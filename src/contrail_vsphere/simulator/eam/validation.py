@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from contrail_vsphere.simulator.eam.config import entity_of, scope_of
 from contrail_vsphere.simulator.eam.fetch import Fetcher, FetchError
-from contrail_vsphere.simulator.eam.vib_bundle import LARGEST_BUNDLE
 from contrail_vsphere.simulator.vcenter.compute_resource import ComputeResource
 from contrail_vsphere.simulator.vcenter.datacenter import Datacenter
 from contrail_vsphere.simulator.vcenter.datastore import Datastore
@@ -22,6 +21,7 @@ from contrail_vsphere.simulator.vcenter.network import Network
 from contrail_vsphere.simulator.vcenter.resource_pool import ResourcePool
 from contrail_vsphere.wire.soap.fault import SoapFault
 from contrail_vsphere.wire.soap.types import eam, vmodl
+from contrail_vsphere.wire.vib.bundle import LARGEST_BUNDLE
 
 if TYPE_CHECKING:
     from contrail_vsphere.simulator.core.world import World

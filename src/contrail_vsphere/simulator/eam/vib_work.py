@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 from contrail_vsphere.model.errors import PackageError
 from contrail_vsphere.simulator.core.faults import FaultBook
 from contrail_vsphere.simulator.core.timing import Timing
-from contrail_vsphere.simulator.eam import vib_bundle
 from contrail_vsphere.simulator.eam.events import agent_event
 from contrail_vsphere.simulator.eam.failures import VibError
 from contrail_vsphere.simulator.eam.fetch import FetchError
@@ -23,13 +22,14 @@ from contrail_vsphere.simulator.eam.observation import REMOVAL
 from contrail_vsphere.simulator.eam.worker import USER
 from contrail_vsphere.simulator.vcenter import host_life
 from contrail_vsphere.wire.soap.fault import SoapFault
+from contrail_vsphere.wire.vib import bundle as vib_bundle
 
 if TYPE_CHECKING:
     from contrail_vsphere.simulator.core.world import Transaction
     from contrail_vsphere.simulator.eam.esx_agent import EsxAgent
     from contrail_vsphere.simulator.eam.service import EamService
-    from contrail_vsphere.simulator.eam.vib_bundle import Bundle, Vib
     from contrail_vsphere.simulator.vcenter.compute_resource import ComputeResource
+    from contrail_vsphere.wire.vib.bundle import Bundle, Vib
 
 Changes = dict[str, Any]
 BLOCKED: Final = Draft("personality.agent.BlockedByAgencyOperation")

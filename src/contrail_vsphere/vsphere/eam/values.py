@@ -95,6 +95,10 @@ def _agent_config(config: EsxAgentConfig) -> Any:
         wire.vmResourceConfiguration = config.deployment_option
     if config.disk_provisioning:
         wire.ovfDiskProvisioning = config.disk_provisioning
+    if config.vib_url:
+        wire.vibUrl = config.vib_url
+    if config.vib_trust is not None and config.vib_trust.pem:
+        wire.vibSslTrust = eam.Agent.PinnedPemCertificate(sslCertificate=config.vib_trust.pem)
     return wire
 
 
@@ -162,7 +166,7 @@ def agency_config(wire: Any) -> AgencyConfig:
 
 def _esx_agent_config(wire: Any) -> EsxAgentConfig:
     environment = wire.ovfEnvironment
-    trust = wire.ovfSslTrust
+    trust, vib_trust = wire.ovfSslTrust, wire.vibSslTrust
     return EsxAgentConfig(
         ovf_url=wire.ovfPackageUrl or "",
         properties=tuple((each.key, each.value) for each in (environment.ovfProperty if environment else None) or ()),
@@ -171,6 +175,8 @@ def _esx_agent_config(wire: Any) -> EsxAgentConfig:
         host_version=wire.hostVersion or "",
         deployment_option=wire.vmResourceConfiguration or "",
         disk_provisioning=wire.ovfDiskProvisioning or "",
+        vib_url=wire.vibUrl or "",
+        vib_trust=None if vib_trust is None else Trust(pem=getattr(vib_trust, "sslCertificate", "") or ""),
     )
 
 

@@ -1,5 +1,7 @@
 """Offline bundles, as far as EAM looks into one: which VIBs it has, what they need of a host, whether it is whole.
 
+``archive`` looks further, into the VIBs themselves.
+
 A bundle is a zip with ``metadata.zip`` (itself with one descriptor per VIB under ``vibs/`` and bulletins) and the VIBs
 under ``vib20/``. Fields and layout are those of VMware's offline bundles (descriptor version 5.0). Signatures are not
 verified: whether a host takes a VIB follows from the acceptance level that its descriptor claims.

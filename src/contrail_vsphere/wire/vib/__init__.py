@@ -1,0 +1,1 @@
+"""VIBs and offline bundles: software for ESXi hosts, as vendors ship it."""

@@ -115,3 +115,18 @@ async def test_another_upgrade_in_the_middle_takes_over(scene):
         await lab.until(lab.over, seconds=3600)
         assert lab.all_on("1.2.0") and lab.most_dark <= 1
         assert dict(lab.rollout().before)["dc1/" + lab.agencies()[0].scope[0].moid].package.version == "1.0.0"
+
+
+async def test_a_rollout_whose_cluster_is_given_up_is_over_and_the_other_cluster_is_served(scene):
+    """The deployment moves from C1 to C0 in the middle of an upgrade of C1, which C0 has no part in."""
+    async with scene(hosts=4, clusters=2, deploy=False) as lab:
+        one = lab.text.replace('["C0", "C1"]', '["C1"]')
+        lab.apply(one)
+        await lab.until(lambda: len(lab.contrailvms()) == 2 and lab.converged(), seconds=900)
+        lab.apply(one, version="1.1.0")
+        await lab.until(lambda: lab.rollout().turns, seconds=900)
+        moved = lab.text.replace('["C0", "C1"]', '["C0"]').format(version="1.2.0")
+        lab.manager.operator.apply_deployments(moved, allow_removal=True)
+        await lab.until(lambda: [each.scope[0].name for each in lab.agencies()] == ["C0"], seconds=1800)
+        await lab.until(lambda: len(lab.contrailvms()) == 2 and lab.converged(), seconds=1800)
+        assert lab.rollout() is None or not lab.rollout().active

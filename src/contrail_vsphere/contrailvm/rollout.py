@@ -99,10 +99,12 @@ class Rollout:
         return replace(self.without_turn(key, host), passed=(*others, Passed(str(key), host, vm, at)))
 
     def without_key(self, key: Key) -> Rollout:
-        """The deployment has left the cluster."""
+        """The deployment has left the cluster; a rollout that was about no other is over."""
+        before = tuple(each for each in self.before if each[0] != str(key))
         return replace(
             self,
-            before=tuple(each for each in self.before if each[0] != str(key)),
+            state=self.state if before else "done",
+            before=before,
             turns=tuple(each for each in self.turns if each.key != str(key)),
             passed=tuple(each for each in self.passed if each.key != str(key)),
         )

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-from benchmarks import neutron, plugin, simulator
+from benchmarks import manager, neutron, plugin, simulator
 
 CPU_AIM = 8.0
 """Times less client CPU than pyVmomi, reading every VM with its devices."""
@@ -92,16 +92,17 @@ def measured(module: str, *sizes: int) -> dict[str, Any]:
 
 def show_manager(found: dict[str, Any]) -> None:
     hosts, clusters = found["hosts"], found["clusters"]
-    for name in ("deploy", "steady"):
+    for name in ("deploy", "steady", "upgrade"):
         part = found[name]
         calls = sum(part["calls"].values())
-        share = f"{calls / hosts:.1f} a host" if name == "deploy" else f"{calls / part['seconds'] * 30:.1f} in 30 s"
+        share = f"{calls / part['seconds'] * 30:.1f} in 30 s" if name == "steady" else f"{calls / hosts:.1f} a host"
         print(
             f"\nContrailVM Manager, {hosts} hosts in {clusters} clusters, {name}: {part['seconds']:.0f} virtual s,"
             f" {calls} calls of vCenter ({share}), {part['cpu']:.1f} s CPU of both sides and all guests"
         )
         most = sorted(part["calls"].items(), key=lambda each: -each[1])[:8]
         print("  " + ", ".join(f"{call} {number}" for call, number in most))
+    print(f"  an upgrade costs {found['upgrade']['cpu'] / hosts:.2f} s CPU a host")
 
 
 def served(vms: int, ports: int, calls: int) -> dict[str, Any]:
@@ -237,6 +238,7 @@ def main() -> int:
         faults += missed(found["read"])
     if options.only in (None, "manager"):
         found["manager"] = measured("benchmarks.manager", options.hosts, options.clusters)
+        faults += manager.missed(found["manager"])
     if options.only in (None, "neutron"):
         found["neutron"] = measured("benchmarks.neutron", options.neutron_ports)
         faults += neutron.missed(found["neutron"])

@@ -27,6 +27,7 @@ from contrail_vsphere.config.load import load
 from contrail_vsphere.config.settings import Settings
 from contrail_vsphere.contrailvm.manager import ContrailVmManager
 from contrail_vsphere.contrailvm.package import make_demo_package
+from contrail_vsphere.contrailvm.upgrades import UpgradeWish
 from contrail_vsphere.simulator.core.timing import Timing
 from contrail_vsphere.simulator.simulator import VCenterSimulator
 
@@ -37,6 +38,10 @@ STEADY = 600.0
 """Virtual seconds over which the steady state is counted."""
 DEADLINE = 3600.0
 """Virtual seconds in which every host must be green."""
+UPGRADE_DEADLINE = 6 * 3600.0
+"""Virtual seconds in which every host must be upgraded."""
+UPGRADE_AIM = 1.0
+"""Seconds of CPU for each host of an upgrade at most, of both sides and the guests together."""
 
 SETTINGS = """\
 [vcenter.bench]
@@ -70,6 +75,8 @@ management = "mgmt"
 overlay = {{ switch = "dvs0" }}
 [deployment.bench.guest]
 controllers = ["127.0.0.1"]
+[deployment.bench.rollout]
+concurrency = 4
 """
 
 
@@ -97,11 +104,9 @@ def _settings(directory: Path, ready: dict[str, Any]) -> Settings:
     return load(file, {})
 
 
-async def _package(settings: Settings, directory: Path) -> str:
+async def _package(settings: Settings, directory: Path, version: str) -> None:
     data = DataDirectory(settings.manager.data_dir, now=lambda: datetime.now(UTC))
-    package = make_demo_package(directory / "build")
-    await data.packages().add(package)
-    return package.version
+    await data.packages().add(make_demo_package(directory / f"build-{version}", version=version))
 
 
 async def _counted(vcenter: VCenterSimulator, seconds: float) -> dict[str, Any]:
@@ -116,20 +121,43 @@ async def vcenter_in_view(manager: ContrailVmManager) -> None:
         await asyncio.sleep(1.0)
 
 
+async def _upgraded(vcenter: VCenterSimulator, manager: ContrailVmManager) -> dict[str, Any]:
+    """Every host is given another ContrailVM, with the rollout as most would leave it."""
+    loop = asyncio.get_running_loop()
+    before, used, begun = Counter(vcenter.calls), time.process_time(), loop.time()
+    await manager.operator.upgrades.upgrade(UpgradeWish("bench", to="1.1.0"), by="bench")
+    while manager.notebook.rollouts["bench"].active:
+        if loop.time() - begun > UPGRADE_DEADLINE:
+            raise SystemExit(f"not all upgraded after {UPGRADE_DEADLINE:g} virtual seconds")
+        await asyncio.sleep(5.0)
+    built = {each.version for each in manager.hosts()}
+    if built != {"1.1.0"}:
+        raise SystemExit(f"after the upgrade hosts run {built}")
+    calls = dict(Counter(vcenter.calls) - before)
+    return {"calls": calls, "cpu": time.process_time() - used, "seconds": loop.time() - begun}
+
+
+def missed(found: dict[str, Any]) -> list[str]:
+    """The aims that were missed."""
+    share = found["upgrade"]["cpu"] / found["hosts"]
+    return [f"{share:.2f} s CPU for each host of an upgrade; the aim is {UPGRADE_AIM:g}"] * (share > UPGRADE_AIM)
+
+
 async def _measure(hosts: int, clusters: int, directory: Path) -> dict[str, Any]:
     loop = asyncio.get_running_loop()
     vcenter = VCenterSimulator(hosts=hosts, clusters=clusters, timing=Timing.real())
     await vcenter.start()
     try:
         settings = _settings(directory, vcenter.ready)
-        version = await _package(settings, directory)
+        for version in ("1.0.0", "1.1.0"):
+            await _package(settings, directory, version)
         await register(settings)
         async with ContrailVmService(settings, now=vcenter.world.clock.now, seed=1) as service:
             manager = service.manager
             before, used, begun = Counter(vcenter.calls), time.process_time(), loop.time()
             await vcenter_in_view(manager)
             names = json.dumps([f"C{number}" for number in range(clusters)])
-            manager.operator.apply_deployments(DEPLOYMENT.format(clusters=names, version=version))
+            manager.operator.apply_deployments(DEPLOYMENT.format(clusters=names, version="1.0.0"))
             while not (manager.converged() and manager.status().deployments):
                 if loop.time() - begun > DEADLINE:
                     raise SystemExit(f"{hosts} hosts: not all green after {DEADLINE:g} virtual seconds")
@@ -140,7 +168,9 @@ async def _measure(hosts: int, clusters: int, directory: Path) -> dict[str, Any]
                 "seconds": loop.time() - begun,
             }
             await asyncio.sleep(SETTLE)
-            return {"hosts": hosts, "clusters": clusters, "deploy": deployed, "steady": await _counted(vcenter, STEADY)}
+            steady = await _counted(vcenter, STEADY)
+            upgrade = await _upgraded(vcenter, manager)
+            return {"hosts": hosts, "clusters": clusters, "deploy": deployed, "steady": steady, "upgrade": upgrade}
     finally:
         await vcenter.stop()
 

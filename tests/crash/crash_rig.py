@@ -65,6 +65,9 @@ management = "mgmt"
 overlay = {{ switch = "dvs0" }}
 [deployment.dc1.guest]
 controllers = ["127.0.0.1"]
+[deployment.dc1.rollout]
+gate = 2
+deadline = 300
 """
 
 

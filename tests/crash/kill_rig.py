@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import asynccontextmanager
@@ -49,9 +50,10 @@ class KillRig:
             self.manager = await self._children.start("manager", "run", "--config", str(self.config))
 
     async def kill(self) -> None:
-        """``kill -9``; what it was doing stays as it is."""
+        """``kill -9``; what it was doing stays as it is. Only what ends by that signal is counted."""
         self.manager.process.kill()
-        await self.manager.process.wait()
+        ended = await self.manager.process.wait()
+        assert ended == -signal.SIGKILL, f"the manager had ended by itself ({ended}): {self.manager.last_words()}"
         self.kills += 1
 
     async def deploy(self, version: str) -> None:

@@ -1,4 +1,4 @@
-"""Everything that can happen to a site happens at random; once it is left alone, all becomes well.
+"""Everything that can happen to a site happens at random, rollouts too; once it is left alone, all becomes well.
 
 A walk is one site with switches turned at random, some chapters of mischief, and rest after each. At rest every host
 in a deployment's scope has exactly one healthy ContrailVM, nothing is doubled or orphaned, no host was put into
@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+import walk_rollouts  # noqa: F401 - its steps
 from walk_mischief import Mischief
 from walk_site import WalkSite
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ management = "mgmt"
 overlay = {{ switch = "dvs0" }}
 [deployment.{name}.guest]
 controllers = ["127.0.0.1"]
+[deployment.{name}.rollout]
+{rollout}
 """
 CLUSTERS = ("C0", "C1")
 BACK = ("rollback", "manager")
@@ -51,6 +53,8 @@ class WalkSite:
         """Cluster -> deployment and version that the operator was told is in force."""
         self.neighbours = Neighbours(self.vcenter)
         self.truth = WalkTruth(self.vcenter, self.neighbours)
+        self.rollout_table = "gate = 20"
+        """Lines of the rollout table in every deployments file from now on."""
         self.told: list[str] = []
         """What was done, for a failure's reader."""
         self.full: set[Datastore] = set()
@@ -94,10 +98,33 @@ class WalkSite:
     async def _apply(self, name: str, clusters: Mapping[str, str]) -> None:
         quoted = ", ".join(f'"{each}"' for each in clusters)
         version = next(iter(clusters.values()))
-        text = DEPLOYMENT.format(name=name, clusters=quoted, version=version, memory=RESERVED_MB)
+        text = DEPLOYMENT.format(
+            name=name, clusters=quoted, version=version, memory=RESERVED_MB, rollout=self.rollout_table
+        )
         before = {cluster: known for cluster, known in self.wanted.items() if known[0] != name}
         if await self._say(lambda m: m.operator.apply_deployments(text, allow_removal=True)):
             self.wanted = {**before, **dict.fromkeys(clusters, (name, version))}
+
+    async def ask(self, verb: Callable[[Any], Awaitable[Any]]) -> None:
+        """A person's word that takes a while; what is in force afterwards is what the journal says."""
+        if self.rig.process.died.is_set():
+            return
+        asked: list[asyncio.Task[Any]] = []
+
+        def speak(manager: Any) -> None:
+            async def guarded() -> None:
+                try:
+                    async with asyncio.timeout(60):
+                        await verb(manager)
+                except (ContrailVsphereError, TimeoutError) as refused:
+                    self.told.append(f"  refused: {refused}")
+
+            asked.append(asyncio.create_task(guarded()))
+
+        await self.rig.do(speak)
+        await asyncio.gather(*asked, return_exceptions=True)
+        if not self.rig.process.died.is_set():
+            self.heard()
 
     async def remove(self, name: str) -> None:
         if await self._say(lambda manager: manager.operator.remove(name)):
@@ -198,6 +225,10 @@ class WalkSite:
         """The operator looks after holds, and says that the deletions were meant."""
         if manager.notebook.desired:
             manager.operator.release()
+        for name in manager.notebook.rollouts:
+            with contextlib.suppress(ContrailVsphereError):
+                manager.operator.upgrades.resume(name)
+                manager.operator.upgrades.approve(name)
         if manager.brake.state.engaged:
             manager.operator.release_brake(manager.brake.name, by="operator", reason="meant")
 

@@ -17,6 +17,7 @@ from contrail_vsphere.contrailvm.plan_agency import REFETCH_INTERVAL
 from contrail_vsphere.contrailvm.plan_hooks import plan_restart
 from contrail_vsphere.contrailvm.policy import MAINTENANCE_ISSUES, MISSING_VM_ISSUES, IssuePolicy, policy_for
 from contrail_vsphere.contrailvm.records import Attempt
+from contrail_vsphere.contrailvm.rollout_view import is_serving
 from contrail_vsphere.model.eam import Agency, EsxAgent
 from contrail_vsphere.model.ids import HostId
 
@@ -178,6 +179,10 @@ def _order(case: _Case) -> Wait | None:
     for other in case.observed.hosts:
         if any(each.issue.type in MISSING_VM_ISSUES for each in other.issues):
             return case.wait(f"VmOrphaned: deleted once {other.host.name} has its ContrailVM back")
+    # The new one may need what the orphan takes up (space, memory), so its patience has an end.
+    patience = case.seen.seen.since + case.repair.progress_deadline
+    if case.observed.now < patience and not is_serving(case.view):
+        return case.wait(f"VmOrphaned: deleted once {case.view.host.name} has its ContrailVM back", until=patience)
     return None
 
 

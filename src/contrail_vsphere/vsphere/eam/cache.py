@@ -240,7 +240,10 @@ class EamCache:
         before, now = self._agencies.get(identity), asyncio.get_running_loop().time()
         due = now >= self._whole_at.get(identity, float("-inf")) + WHOLE_INTERVAL - SLACK
         try:
-            if before is not None and before.status == "green" and not whole and not due:
+            if before is not None and not whole and not due:
+                if before.status != "green":
+                    self.fold(await self._client.refresh_agency(before, hosts=(), unsettled=True))
+                    return
                 status, goal, issues = await self._client.agency_status(identity)
                 if (status, goal, issues) == (before.status, before.goal, before.issues):
                     self.fold(before)

@@ -80,7 +80,8 @@ class EamClient:
         """The agency with what may have changed read again; ``NotFound`` once it is destroyed.
 
         That is its own runtime, and EsxAgents that are new, named by an issue, on one of ``hosts``, or (``unsettled``)
-        not green. Its configuration and all other EsxAgents are as they were in ``before``.
+        not green. Its configuration and all other EsxAgents are as they were in ``before``; so are those whose new VM
+        stands beside the old one until we let EAM go on, which in a large upgrade may take hours.
         """
         ref = eam.Agency(before.id)
         runtime, refs = await _together([self._runtime(ref), self._call(ref, "QueryAgent")])
@@ -89,7 +90,9 @@ class EamClient:
         steady = {
             each.id: each
             for each in before.agents
-            if (each.status == "green" or not unsettled) and each.id not in named and each.host not in hosts
+            if (each.status == "green" or not unsettled or _stands_by(each))
+            and each.id not in named
+            and each.host not in hosts
         }
         ids = [EsxAgentId(each._moId) for each in refs or ()]
         stale = [each for each in ids if each not in steady]
@@ -184,3 +187,9 @@ async def _together(work: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         raise
+
+
+def _stands_by(agent: EsxAgent) -> bool:
+    """EAM waits for us with the new VM of an upgrade; the old one serves."""
+    hook = agent.hook
+    return hook is not None and hook.state == "provisioned" and agent.vm is not None and hook.vm != agent.vm

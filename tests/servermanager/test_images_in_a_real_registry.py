@@ -125,7 +125,7 @@ async def test_a_bundle_and_its_deletion(sqlite_store, tmp_path):
         assert shown(sqlite_store, "ct_4_1") is None
         async with registry.client() as client:
             assert await client.digest("ct_4_1-agent", "4.1.1.0-1") is None
-        assert "eligible for deletion" in await registry.collect_garbage()
+        assert await registry.collect_garbage() > 0
         data = tmp_path / "registry" / "data"
         assert [each for each in data.rglob("data") if each.is_file() and "blobs" in each.parts] == []
 

@@ -81,7 +81,7 @@ class ServerManagerService:
                 address=registry.address, ca_pem=authority.trust_bundle, username=registry.username,
                 password=registry.password().reveal(),
             )  # fmt: skip
-            return Parts(registry.client, registry.address, pull, ansible)
+            return Parts(registry.client, registry.address, pull, ansible, registry.collect_garbage)
         password = read_secret(settings.registry_password_file) if settings.registry_password_file else Secret("")
         tls = client_context(ca_file=settings.registry_ca_file)
         ca_pem = settings.registry_ca_file.read_text() if settings.registry_ca_file else ""

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +54,9 @@ class Images:
         scratch: Path,
         uploads: Path | None = None,
         limits: Limits | None = None,
+        garbage: Callable[[], Awaitable[int]] | None = None,
     ) -> None:
+        self._garbage = garbage
         self._store = store
         self._catalogue = catalogue
         self._registries = registries
@@ -113,6 +115,13 @@ class Images:
         if row.state != ImageState.DELETING:
             move(session, actor, row, ImageState.DELETING, reason="deleted")
             audit(session, actor, "delete", kind="image", object_id=image_id)
+
+    async def collect_garbage(self) -> int:
+        """Free the layers that no image needs any more, between two jobs; returns the bytes."""
+        if self._garbage is None:
+            raise InvalidState("the registry is not Server Manager's own", hint="collect garbage where it runs")
+        async with self._turn:
+            return await self._garbage()
 
     # -- jobs, on the loop ----------------------------------------------------------------------------------------
 

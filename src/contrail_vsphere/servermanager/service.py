@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -35,6 +35,8 @@ class Parts:
     registry_address: str
     pull: RegistryToPull
     ansible: AnsibleServer
+    collect_garbage: Callable[[], Awaitable[int]] | None = None
+    """Of the registry, if it is ours; returns the bytes that were freed."""
 
 
 class ServerManager:
@@ -60,6 +62,7 @@ class ServerManager:
         self.images = Images(
             store, catalogue=self.catalogue, registries=parts.registries, address=parts.registry_address,
             scratch=data_dir / "scratch", uploads=data_dir / "uploads", limits=Limits(),
+            garbage=parts.collect_garbage,
         )  # fmt: skip
         self.provisioner = Provisioner(store, planner=self.planner, ansible=parts.ansible, registry=parts.pull)
         self.uploads = data_dir / "uploads"

@@ -55,6 +55,17 @@ def delete_token(context: typer.Context, name: Name, yes: Yes = False) -> None:
         client.ask("DELETE", f"/v1/tokens/{name}")
 
 
+def collect_garbage(context: typer.Context, yes: Yes = False, as_json: AsJson = False) -> None:
+    """Free the layers of deleted images in the embedded registry, which is down for the moment."""
+    confirm("take the registry down and collect garbage", yes=yes)
+    with connected(context.obj) as client:
+        document = client.ask("POST", "/v1/registry/gc")
+    if as_json:
+        print_json(document)
+    else:
+        say(f"{document['freed_bytes']:,} bytes freed")
+
+
 @secret.command("put")
 def put_secret(
     context: typer.Context,

@@ -55,6 +55,7 @@ class PluginStand:
         self._start = datetime.now(UTC)
         self.leader: AlwaysLeader = AlwaysLeader()
         self.database = "plugin.db"
+        self.journal_type = Journal
         self.failures: list[str] = []
         self.told: list[str] = []
         """What happened, for whoever reads of a failure."""
@@ -87,7 +88,7 @@ class PluginStand:
         await self.vcenter.stop()
 
     async def resume(self) -> None:
-        self.journal = Journal(self.directory / self.database, now=self.now)
+        self.journal = self.journal_type(self.directory / self.database, now=self.now)
         self.http = aiohttp.ClientSession()
         self.client = VCenter(*self._access(), now=self.now, random=random.Random(1))
         await self.client.__aenter__()

@@ -76,11 +76,18 @@ class StandbyRig(PluginStand):
 
     async def reign(self, name: str) -> dict[str, Any]:
         """What a member says of itself."""
+        return await self._ask(name, "/v1/reign")
+
+    async def status(self, name: str) -> dict[str, Any]:
+        """The whole picture, as the member that leads has it."""
+        return await self._ask(name, "/v1/status")
+
+    async def _ask(self, name: str, path: str) -> dict[str, Any]:
         settings = load(self.directory / name / "settings.toml", {})
         url = self.members[name].ready["control_url"]
         listen = type(settings.plugin.listen).parse(url.rpartition("/")[2])
         async with ControlClient(settings, role="viewer", listen=listen) as client:
-            answer: dict[str, Any] = await client.get("/v1/reign")
+            answer: dict[str, Any] = await client.get(path)
         return answer
 
     async def leader(self, *, among: tuple[str, ...] = (), seconds: float = 30.0) -> str:

@@ -1,0 +1,78 @@
+"""The plugin as a process, killed with signal 9 in the middle of its work; after each start one truth is left."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+
+import pytest
+from standby_rig import StandbyRig
+
+pytestmark = [pytest.mark.process]
+KILLS, LONG = 10, 1000
+KINDS = ("virtual-machine", "virtual-machine-interface", "instance-ip")
+
+
+async def kills(directory, *, count: int, seed: int) -> None:
+    chance, broken = Random(seed), []
+    async with StandbyRig(directory / "rig", "", path="/none") as rig:
+        rig.vcenter.world.observe(lambda _commit: broken.extend(shared(rig)))
+        await rig.start("plugin")
+        for name, prefix in (("blue", "10.1.0.0/16"), ("red", "10.2.0.0/16")):
+            rig.network(name, prefix)
+        await rig.until(lambda: len(rig.groups()) == 2, seconds=60)
+        vms: list = []
+        for number in range(count):
+            work = [asyncio.create_task(act(rig, vms, chance, f"{number}-{each}")) for each in range(2)]
+            await asyncio.sleep(chance.choice((0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5)))
+            await rig.kill("plugin")
+            await asyncio.gather(*work)
+            await rig.start("plugin")
+        await rig.until_served(*vms, seconds=120)
+        assert not broken, broken
+        for vm in vms:
+            await rig.vcenter.scenario.delete_vm(vm)
+        await rig.until(lambda: not any(rig.objects(kind) for kind in KINDS), seconds=120)
+        await rig.until(lambda: not any(rig.plugged(host) for host in rig.vcenter.scenario.hosts()), seconds=60)
+        assert not any(
+            rig.is_open(port) for port in rig.dvs.ports.ports.values() if port.group in rig.groups().values()
+        )
+        assert set(rig.groups()) == {"blue", "red"}
+        free = [host["vlans_free"] for host in (await rig.status("plugin"))["hosts"]]
+        assert all(each >= 4094 - count for each in free), "what is not free rests for a minute"
+
+
+def shared(rig) -> list[str]:
+    used, found = {}, []
+    for port in rig.dvs.ports.ports.values():
+        if (
+            port.vm is not None
+            and rig.is_open(port)
+            and port.vm.power_state == "poweredOn"
+            and port.vm.host is not None
+        ):
+            other = used.setdefault((port.vm.host.moid, rig.vlan(port)), port.key)
+            found += [f"{other} and {port.key} have VLAN {rig.vlan(port)}"] if other != port.key else []
+    return found
+
+
+async def act(rig, vms, chance, name) -> None:
+    scenario = rig.vcenter.scenario
+    if len(vms) < 4 or (len(vms) < 7 and chance.random() < 0.4):
+        vms.append(await rig.vm(f"vm-{name}", chance.choice(["blue", "red"]), host=chance.randrange(2)))
+        return
+    vm = vms.pop(chance.randrange(len(vms)))
+    if chance.random() < 0.4:
+        await scenario.delete_vm(vm)
+        return
+    await scenario.move_vm(vm, next(host for host in scenario.hosts() if host is not vm.host))
+    vms.append(vm)
+
+
+async def test_ten_kills(tmp_path):
+    await kills(tmp_path, count=KILLS, seed=1)
+
+
+@pytest.mark.soak
+async def test_a_thousand_kills(tmp_path):
+    await kills(tmp_path, count=LONG, seed=2)

@@ -158,6 +158,7 @@ class NicChange:
     key: int | None = None
     mac: str = ""
     """Given to the NIC; empty leaves what it has, or what vCenter draws."""
+    sriov: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +175,10 @@ class ReconfigureVm(BaseAction):
     nics: tuple[NicChange, ...] = ()
     cpu_mhz: int | None = None
     memory_mb: int | None = None
+    pci: tuple[str, ...] = ()
+    """PCI devices that it is to have, ``VENDOR:DEVICE``; those that it lacks are added."""
+    lock_memory: bool = False
+    """Reserve all memory, however much it is."""
     token: bool = False
 
 

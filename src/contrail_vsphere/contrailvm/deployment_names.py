@@ -131,7 +131,8 @@ class _Resolver:
             key=key,
             cluster_name=cluster.name,
             package=package.ref,
-            nics=nics,
+            nics=(*nics, *self._functions(cluster)),
+            pci=table.devices.pci,
             size=table.size,
             trunk=trunk,
             datastores=self._datastores(cluster),
@@ -158,6 +159,15 @@ class _Resolver:
             trunk = OverlayTrunk(switch.id if switch else DvsId(""), given.port_group, given.ports)
             nics.append(NicRole(role))
         return trunk, tuple(nics)
+
+    def _functions(self, cluster: Cluster) -> tuple[NicRole, ...]:
+        """The SR-IOV NIC, after those of the package."""
+        given = self._table.devices.sriov
+        if given is None:
+            return ()
+        if self._table.networks.control_data is not None:
+            self._complain("devices.sriov", "the package has a NIC for control-data already")
+        return (NicRole("control-data", self._network("control-data", given, cluster), sriov=True),)
 
     def _network(self, role: Role, given: str, cluster: Cluster) -> NetworkId | None:
         networks = self._inventory.networks

@@ -103,6 +103,15 @@ class RolloutTable(_Table):
         return windows
 
 
+class DevicesTable(_Table):
+    """What a ContrailVM has of its host itself; all its memory is reserved then (vSphere 7.0 and later)."""
+
+    sriov: Name | None = None
+    """A network on SR-IOV adapters: one virtual function, for the underlay."""
+    pci: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{4}:[0-9a-f]{4}$")], ...] = ()
+    """Devices by vendor and device, as ``lspci -n`` writes them; one of each entry."""
+
+
 class GuestTable(_Table):
     """What the vRouters are told."""
 
@@ -128,6 +137,7 @@ class DeploymentTable(_Table):
     resource_pool: PoolTable | None = PoolTable()
     reservation: ReservationTable = ReservationTable()
     repair: RepairTable = RepairTable()
+    devices: DevicesTable = DevicesTable()
     guest: GuestTable = GuestTable()
     rollout: RolloutTable = RolloutTable()
     backend: BackendChoice = "auto"
@@ -236,6 +246,7 @@ def _known_keys(where: tuple[str, ...], *, top: bool) -> list[str]:
         "reservation": ReservationTable,
         "resource_pool": PoolTable,
         "repair": RepairTable,
+        "devices": DevicesTable,
         "guest": GuestTable,
         "rollout": RolloutTable,
     }

@@ -49,6 +49,8 @@ class NicRole:
 
     role: Role
     network: NetworkId | None = None
+    sriov: bool = False
+    """A virtual function of the host's own adapter, which the package does not have and we add."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,10 +202,17 @@ class Desired:
     rollout: RolloutPolicy = RolloutPolicy()
     backend: BackendChoice = "auto"
     vib: BundleRef | None = None
+    pci: tuple[str, ...] = ()
+    """PCI devices of the host for each ContrailVM, ``VENDOR:DEVICE`` in hex, one of each entry."""
     stable_macs: bool = False
     """NICs get addresses that follow from host and role, so that DHCP knows a redeployed ContrailVM again."""
     removed: bool = False
     """The operator wants it gone; stays until the agency is."""
+
+    @property
+    def special(self) -> bool:
+        """Devices of the host write into the VM's memory, which must all be reserved then."""
+        return bool(self.pci) or any(nic.sriov for nic in self.nics)
 
     @property
     def management(self) -> NetworkId | None:

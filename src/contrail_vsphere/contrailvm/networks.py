@@ -160,11 +160,12 @@ def nic_changes(
     fixed = host if desired.stable_macs else None
     changes = []
     for position, (role, network) in enumerate(wanted_networks(desired, observed)):
-        if network is None:
+        sriov = desired.nics[position].sriov
+        if network is None or (sriov and host is None):
             continue
         mac = stable_mac(observed.solution_id, desired.key, fixed, role) if fixed is not None else ""
         if position >= len(nics):
-            changes.append(NicChange(role, network, mac=mac))
+            changes.append(NicChange(role, network, mac=mac, sriov=sriov))
         elif nics[position].network != network or (mac and nics[position].mac.lower() != mac):
             changes.append(NicChange(role, network, nics[position].key, mac))
     return tuple(changes)

@@ -93,6 +93,8 @@ def _prepare(desired: Desired, observed: Observed, view: HostView, agent: EsxAge
             nics=nics,
             cpu_mhz=cpu,
             memory_mb=memory,
+            pci=desired.pci,
+            lock_memory=desired.special,
             token=True,
             reason=f"hook {hook.state}: {_in_words(nics, cpu, memory)}bootstrap token",
         ),
@@ -182,6 +184,8 @@ def vm_changes(
     wanted = desired.reservation
     cpu = wanted.cpu_mhz if wanted.cpu_mhz and vm.cpu_mhz_reserved != wanted.cpu_mhz else None
     memory = min(wanted.memory_mb, vm.memory_mb or wanted.memory_mb)
+    if desired.special:
+        memory = vm.memory_mb
     return (
         nic_changes(desired, observed, vm, host=host),
         cpu,

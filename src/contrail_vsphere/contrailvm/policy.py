@@ -46,7 +46,9 @@ _TABLE: dict[tuple[str, ...], IssuePolicy] = {
     ("CertificateNotTrusted",): IssuePolicy("probe", "give EAM our certificate, then deploy again", "redeploy"),
     ("InsufficientResources",): IssuePolicy("retry", "free CPU or memory on the host", "redeploy"),
     ("InsufficientSpace",): IssuePolicy("retry", "free space on the datastore, or name another one", "redeploy"),
-    ("InvalidConfig",): IssuePolicy("retry", "the VM cannot be powered on as configured", "power"),
+    ("InvalidConfig",): IssuePolicy(
+        "retry", "vCenter cannot power it on as configured; see what it lacks on that host", "power"
+    ),
     ("NoAgentVmDatastore", "NoAgentVmNetwork"): IssuePolicy(
         "settings", "give the host a datastore and a network for EsxAgents"
     ),

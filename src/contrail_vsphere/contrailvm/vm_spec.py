@@ -50,6 +50,10 @@ def reconfigure_spec(
     devices = list(config.get("config.hardware.device") or ())
     for number, change in enumerate(action.nics):
         spec.deviceChange.append(_nic_edit(change, number, devices=devices, networks=networks, dvss=dvss))
+    for number, missing in enumerate(missing_pci(devices, action.pci)):
+        spec.deviceChange.append(_pci_device(missing, number))
+    if action.lock_memory:
+        spec.memoryReservationLockedToMax = True
     if action.cpu_mhz is not None:
         spec.cpuAllocation = vim.ResourceAllocationInfo(reservation=action.cpu_mhz)
     if action.memory_mb is not None:
@@ -58,6 +62,32 @@ def reconfigure_spec(
         infos = list(config.get("config.vAppConfig.property") or ())
         spec.vAppConfig = vim.vApp.VmConfigSpec(property=[_property_edit(infos, *each) for each in properties.items()])
     return spec
+
+
+def missing_pci(devices: Sequence[Any], wanted: Sequence[str]) -> list[str]:
+    """Which of the wanted PCI devices the VM does not have yet."""
+    has = [
+        f"{each.vendorId:04x}:{each.deviceId:04x}"
+        for device in devices
+        if isinstance(device, vim.vm.device.VirtualPCIPassthrough)
+        for each in getattr(device.backing, "allowedDevice", None) or ()
+    ]
+    missing = []
+    for name in wanted:
+        if name in has:
+            has.remove(name)
+        else:
+            missing.append(name)
+    return missing
+
+
+def _pci_device(name: str, number: int) -> Any:
+    """Dynamic DirectPath I/O: vCenter chooses one of that kind when the VM is powered on, on a host that has one."""
+    kinds = vim.vm.device.VirtualPCIPassthrough
+    vendor, _, device = name.partition(":")
+    allowed = kinds.AllowedDevice(vendorId=int(vendor, 16), deviceId=int(device, 16))
+    backing = kinds.DynamicBackingInfo(deviceName="", allowedDevice=[allowed])
+    return vim.vm.device.VirtualDeviceSpec(operation="add", device=kinds(key=-100 - number, backing=backing))
 
 
 def nic_backing(network: Network, dvss: Mapping[DvsId, Dvs]) -> Any:
@@ -87,7 +117,9 @@ def _nic_edit(
         raise NotFound(f"the {change.role} network {change.network} no longer exists")
     backing = nic_backing(network, dvss)
     if change.key is None:
-        card = vim.vm.device.VirtualVmxnet3(
+        # A virtual function of whichever adapter of the host has one left: the backing names none.
+        kind = vim.vm.device.VirtualSriovEthernetCard if change.sriov else vim.vm.device.VirtualVmxnet3
+        card = kind(
             key=-1 - number,
             backing=backing,
             addressType="manual" if change.mac else "generated",

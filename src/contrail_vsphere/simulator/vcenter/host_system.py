@@ -80,6 +80,10 @@ class HostSystem(ManagedEntity):
     vms: tuple[VirtualMachine, ...] = ()
     datastores: tuple[Datastore, ...] = ()
     networks: tuple[Network, ...] = ()
+    pci_devices: tuple[str, ...] = ()
+    """Those that VMs may have, by kind: ``8086:1583``."""
+    virtual_functions: int = 0
+    """Of SR-IOV adapters, for VMs."""
     agent_datastore: Datastore | None = None
     agent_network: Network | None = None
     agent_manager: EsxAgentHostManager | None = None

@@ -72,6 +72,8 @@ class VirtualMachine(Snapshotted):
         "memory_limit": _MEMORY,
         "memory_shares": _MEMORY,
         "latency_sensitivity": ("config.latencySensitivity",),
+        "passthrough": ("config.hardware.device",),
+        "memory_locked": ("config.memoryReservationLockedToMax",),
         "nics": ("config.hardware.device", "guest.net", "summary.config.numEthernetCards"),
         "disks": ("config.hardware.device", "summary.config.numVirtualDisks", "summary.storage", "layoutEx"),
         "extra_config": ("config.extraConfig",),
@@ -134,6 +136,10 @@ class VirtualMachine(Snapshotted):
     """Level and number."""
     memory_shares: tuple[str, int] = ("normal", 10240)
     latency_sensitivity: str = "normal"
+    passthrough: tuple[str, ...] = ()
+    """Kinds of PCI devices that it takes from its host: ``8086:1583``."""
+    memory_locked: bool = False
+    """All memory is reserved, however much there will be."""
     nics: tuple[NicState, ...] = ()
     disks: tuple[DiskState, ...] = ()
     extra_config: Mapping[str, str] = field(default_factory=dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from contrail_vsphere.simulator.vcenter import vm_passthrough
 from contrail_vsphere.simulator.vcenter.data_object import data_object
 from contrail_vsphere.simulator.vcenter.devices import device_list
 from contrail_vsphere.wire.soap.types import vim
@@ -47,7 +48,7 @@ def config(vm: VirtualMachine) -> Any:
         cpuAllocation=cpu_allocation(vm),
         memoryAllocation=memory_allocation(vm),
         latencySensitivity=data_object(vim.LatencySensitivity, level=vm.latency_sensitivity),
-        memoryReservationLockedToMax=False,
+        memoryReservationLockedToMax=vm.memory_locked,
         extraConfig=extra_config(vm),
         managedBy=managed_by(vm),
         vAppConfig=vapp_config(vm),
@@ -75,7 +76,7 @@ def hardware(vm: VirtualMachine) -> Any:
         numCPU=vm.cpus,
         numCoresPerSocket=vm.cores_per_socket,
         memoryMB=vm.memory_mb,
-        device=device_list(vm.disks, vm.nics),
+        device=[*device_list(vm.disks, vm.nics), *vm_passthrough.devices(vm)],
     )
 
 

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from contrail_vsphere.simulator.core.entity import Entity
-from contrail_vsphere.simulator.vcenter import vm_projection
+from contrail_vsphere.simulator.vcenter import vm_passthrough, vm_projection
 from contrail_vsphere.simulator.vcenter.data_object import data_object
 from contrail_vsphere.simulator.vcenter.devices import (
     FIRST_DISK_KEY,
@@ -106,8 +106,11 @@ def apply_rest(tx: Transaction, vm: VirtualMachine, spec: Any) -> None:
         tx.set(vm, vapp_properties={}, vapp_property_info=(), ovf_transport=())
     elif spec.vAppConfig is not None:
         _apply_vapp(tx, vm, spec.vAppConfig)
+    if spec.memoryReservationLockedToMax is not None:
+        tx.set(vm, memory_locked=bool(spec.memoryReservationLockedToMax))
     if spec.deviceChange:
         _apply_devices(tx, vm, spec.deviceChange)
+        vm_passthrough.apply(tx, vm, spec.deviceChange)
 
 
 def _apply_allocations(tx: Transaction, vm: VirtualMachine, spec: Any) -> None:

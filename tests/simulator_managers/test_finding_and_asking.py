@@ -72,14 +72,17 @@ async def test_a_list_view_holds_what_it_was_given_and_filters_follow_it(vcenter
 async def test_guests_are_asked_and_fault_tolerance_is_refused(vcenter):
     with vcenter.world.commit() as tx:
         tx.set(vcenter.scenario.vm("vm-0000"), tools_running=True)
+        tx.set(vcenter.scenario.vm("vm-0002"), tools_running=True)
         tx.set(vcenter.scenario.vm("vm-0001"), tools_running=False)
 
     def work():
         content = connect(vcenter.ready).content
-        vm, other = place_of(content).vmFolder.childEntity[:2]
+        vm, other, third = place_of(content).vmFolder.childEntity
         with pytest.raises(vim.fault.ToolsUnavailable):
             other.RebootGuest()
-        vm.RebootGuest()
+        third.RebootGuest()
+        with pytest.raises(vim.fault.ToolsUnavailable):
+            third.RebootGuest()  # it boots, and nobody is in there who could say that it has
         vm.ShutdownGuest()
         assert vm.runtime.powerState == "poweredOff"
         with pytest.raises(vim.fault.InvalidPowerState):

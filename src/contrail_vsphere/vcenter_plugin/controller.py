@@ -29,7 +29,7 @@ from contrail_vsphere.vcenter_plugin.apply import Applier
 from contrail_vsphere.vcenter_plugin.desired import instance_of
 from contrail_vsphere.vcenter_plugin.identity import PortId
 from contrail_vsphere.vcenter_plugin.observed import Observed
-from contrail_vsphere.vcenter_plugin.plan_networks import NetworkPolicy, plan_network
+from contrail_vsphere.vcenter_plugin.plan_networks import NetworkPolicy, display_name, plan_network
 from contrail_vsphere.vcenter_plugin.plan_ports import LOOK_AGAIN, plan_machine
 from contrail_vsphere.vcenter_plugin.sights import MachineSight, PortPolicy
 
@@ -100,6 +100,8 @@ class PluginController:
                     self._vm_changed(value, change)
                 case Network():
                     self._group_changed(value)
+                    if value is change.before and (change.after is None or change.after.name != value.name):
+                        self._name_freed(value.name)
                 case Dvs():
                     self.mark_all()
                 case Host():
@@ -131,6 +133,12 @@ class PluginController:
             self.networks.mark(mark)
             for vm in self.observed.machines_on(group.id):
                 self.machines.mark(vm)
+
+    def _name_freed(self, name: str) -> None:
+        """Networks of that name may have port groups that had to be called otherwise."""
+        for network in self.observed.contrail.networks.values():
+            if display_name(network) == name:
+                self.networks.mark(network.uuid)
 
     def contrail_changed(self, change: ContrailChange) -> None:
         """Subscriber of the Contrail inventory."""

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
@@ -13,6 +14,8 @@ from contrail_vsphere.contrail.notifications import AmqpNotifications
 from contrail_vsphere.contrail.writer import ContrailWriter
 from contrail_vsphere.model.contrail import ContrailVm
 from contrail_vsphere.model.errors import SettingsError
+from contrail_vsphere.pki.ca import CertificateAuthority
+from contrail_vsphere.pki.identity import client_context
 from contrail_vsphere.pki.secrets import Secret
 from contrail_vsphere.simulator.contrail.simulator import ContrailSimulator
 
@@ -91,3 +94,28 @@ def test_an_address_with_credentials_or_none_is_refused_without_being_shown(url)
     with pytest.raises(SettingsError) as refused:
         AmqpNotifications(url)
     assert "u:p" not in str(refused.value)
+
+
+@real
+async def test_notifications_over_tls_come_from_the_right_broker_or_not_at_all(real_rabbitmq, tmp_path):
+    stranger = CertificateAuthority.create(tmp_path / "ca", name="another CA", now=lambda: datetime.now(UTC))
+    (tmp_path / "other.pem").write_text(stranger.trust_bundle)
+    async with (
+        ContrailSimulator(amqp=real_rabbitmq.url_with_credentials) as contrail,
+        ConfigApi(contrail.ready["urls"]) as api,
+    ):
+        trusted = client_context(ca_file=real_rabbitmq.ca_file)
+        source = AmqpNotifications(real_rabbitmq.tls_url, tls=trusted, random=random.Random(1))
+        inventory = ContrailInventory(api, source, poll=3600.0)
+        wrong = AmqpNotifications(real_rabbitmq.tls_url, tls=client_context(ca_file=tmp_path / "other.pem"))
+        deaf = ContrailInventory(api, wrong, poll=3600.0)
+        inventory.start()
+        deaf.start()
+        try:
+            await until(lambda: inventory.healthy)
+            contrail.scenario.create_network("green", "10.3.0.0/16")
+            await until(lambda: known(inventory, contrail))
+            assert not deaf.healthy
+        finally:
+            await inventory.stop()
+            await deaf.stop()

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 
 from real_process import RealProcess, free_port, needs
+
+from contrail_vsphere.pki.ca import CertificateAuthority
 
 SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 HELLO = b"AMQP\x00\x00\x09\x01"
@@ -18,13 +21,22 @@ class RealRabbitMq:
 
     def __init__(self, home: Path) -> None:
         needs(SERVER, "epmd")
-        self.port = free_port()
+        self.port, self.tls_port = free_port(), free_port()
         self._home, self._epmd_port = home, free_port()
         self._process = RealProcess(home, "rabbitmq")
 
     @property
     def url(self) -> str:
         return f"amqp://127.0.0.1:{self.port}"
+
+    @property
+    def tls_url(self) -> str:
+        return f"amqps://127.0.0.1:{self.tls_port}"
+
+    @property
+    def ca_file(self) -> Path:
+        """Of the CA (PEM) that its certificate is from."""
+        return self._home / "bundle.pem"
 
     @property
     def url_with_credentials(self) -> str:
@@ -36,7 +48,7 @@ class RealRabbitMq:
         advanced, plugins, config = home / "advanced.config", home / "enabled_plugins", home / "rabbitmq.conf"
         advanced.write_text("[{kernel, [{inet_dist_use_interface, {127,0,0,1}}]}].\n")
         plugins.write_text("[].\n")
-        config.write_text("log.file.level = warning\nloopback_users = none\n")
+        config.write_text("log.file.level = warning\nloopback_users = none\n" + self._tls())
         env = {
             "PATH": os.environ["PATH"],
             "HOME": str(home),
@@ -66,6 +78,24 @@ class RealRabbitMq:
         env = {"PATH": os.environ["PATH"], "ERL_EPMD_ADDRESS": "127.0.0.1"}
         command = ["epmd", "-port", str(self._epmd_port), "-kill"]
         subprocess.run(command, env=env, capture_output=True, timeout=20, check=False)
+
+    def _tls(self) -> str:
+        """A second listener, with a certificate for its address."""
+        authority = CertificateAuthority.load_or_create(self._home / "ca", name="broker", now=lambda: datetime.now(UTC))
+        issued = authority.issue_server(["127.0.0.1"])
+        key, cert, bundle = self._home / "broker.key", self._home / "broker.crt", self._home / "bundle.pem"
+        key.touch(mode=0o600)
+        key.write_bytes(issued.key_pem)
+        cert.write_bytes(issued.chain_pem)
+        bundle.write_text(authority.trust_bundle)
+        lines = {
+            "listeners.ssl.default": f"127.0.0.1:{self.tls_port}",
+            "ssl_options.cacertfile": bundle,
+            "ssl_options.certfile": cert,
+            "ssl_options.keyfile": key,
+            "ssl_options.verify": "verify_none",
+        }
+        return "".join(f"{name} = {value}\n" for name, value in lines.items())
 
     def _answers(self) -> bool:
         try:

@@ -68,8 +68,8 @@ class Profile:
     """VCenter's REST API is below ``/api`` (7.0 U2)."""
     system_vm_rest: bool = False
     """vLCM's System VM API is served (9.0)."""
-    dynamic_updates: bool = False
-    """... with blue-green redeployment, dynamic updates in hooks and the later transitions (9.1)."""
+    later_operations: bool = False
+    """... with updates of a VM in its hook, and transitions from several agencies and between clusters (9.1)."""
 
     def knows(self, issue_type: str) -> bool:
         """Whether this release raises that issue (a class name in ``eam.issue``)."""
@@ -128,7 +128,7 @@ PROFILES: Final[Mapping[str, Profile]] = {
         Profile(name="vc80u2", eam_version="8.2", shows_vcls=True),
         Profile(name="vc80u3", eam_version="8.3"),
         Profile(name="vc90", eam_version="9.0.0.0", images_only_from="9.0", system_vm_rest=True),
-        Profile(name="vc91", eam_version="9.0.0.0", images_only_from="9.0", system_vm_rest=True, dynamic_updates=True),
+        Profile(name="vc91", eam_version="9.0.0.0", images_only_from="9.0", system_vm_rest=True, later_operations=True),
     )
 }
 DEFAULT_PROFILE: Final = "vc80u3"

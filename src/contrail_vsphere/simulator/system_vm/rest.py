@@ -19,6 +19,7 @@ from contrail_vsphere.simulator.core.calls import Call, Unavailable
 from contrail_vsphere.simulator.core.faults import FaultBook
 from contrail_vsphere.simulator.system_vm.errors import RestError, from_fault, stamp
 from contrail_vsphere.simulator.system_vm.service import SystemVms
+from contrail_vsphere.simulator.system_vm.sets import LaterOperations
 from contrail_vsphere.simulator.system_vm.tasks import RestTasks
 from contrail_vsphere.simulator.vcenter import authorization
 from contrail_vsphere.simulator.vcenter.session_manager import SessionManager
@@ -27,10 +28,13 @@ from contrail_vsphere.wire.system_vm import codec, paths
 from contrail_vsphere.wire.system_vm.spec import (
     ApplySpec,
     CheckComplianceSpec,
+    DynamicUpdateSpec,
     EnablementInfo,
     EnableSpec,
+    MultiSourceEnableSpec,
     ProcessedHookSpec,
     SolutionSpec,
+    TransitionSpec,
 )
 
 if TYPE_CHECKING:
@@ -56,6 +60,7 @@ class RestDoor:
         self._tokens: set[str] = set()
         self._tasks = RestTasks(world)
         self._vms = SystemVms(world)
+        self._later = LaterOperations(world, self._vms)
 
     def add_routes(self, app: web.Application) -> None:
         """Before the application is started. Without System VMs (before 9.0) there are sessions and tasks only."""
@@ -80,8 +85,13 @@ class RestDoor:
         router.add_put(f"{vms}/solutions/{{solution}}", self._guarded("Solutions.set", WRITE, self._set))
         router.add_delete(f"{vms}/solutions/{{solution}}", self._guarded("Solutions.delete", WRITE, self._delete))
         router.add_get(f"{vms}/lifecycle-hooks/{{solution}}", self._guarded("LifecycleHooks.list", READ, self._hooks))
-        router.add_post(f"{vms}/lifecycle-hooks", self._action(**{"mark-as-processed": self._mark}))
-        router.add_post(f"{vms}/transition/{{solution}}", self._action(enable=self._enable))
+        hooks: dict[str, Handler] = {"mark-as-processed": self._mark}
+        transitions: dict[str, Handler] = {"enable": self._enable}
+        if self._profile.later_operations:
+            hooks["process-dynamic-update"] = self._dynamic_update
+            transitions |= {"multi-source-enable": self._multi_source_enable, "transition": self._transition}
+        router.add_post(f"{vms}/lifecycle-hooks", self._action(**hooks))
+        router.add_post(f"{vms}/transition/{{solution}}", self._action(**transitions))
 
     async def _unknown(self, request: web.Request) -> web.StreamResponse:
         return _refusal(RestError("NOT_FOUND", f"There is no {request.method} {request.path}."))
@@ -256,6 +266,28 @@ class RestDoor:
         cluster = self._vms.cluster(request.match_info["cluster"])
         key, spec = request.match_info["solution"], await _read(request, EnableSpec)
         return self._start(request, call, lambda: self._vms.enable(cluster, key, spec, user=call.user))
+
+    async def _multi_source_enable(self, request: web.Request, call: Call) -> web.Response:
+        cluster = self._vms.cluster(request.match_info["cluster"])
+        key, spec = request.match_info["solution"], await _read(request, MultiSourceEnableSpec)
+
+        async def work() -> None:
+            self._later.multi_source_enable(cluster, key, spec)
+
+        return self._start(request, call, work)
+
+    async def _transition(self, request: web.Request, call: Call) -> web.Response:
+        cluster = self._vms.cluster(request.match_info["cluster"])
+        key, spec = request.match_info["solution"], await _read(request, TransitionSpec)
+
+        async def work() -> None:
+            self._later.transition(cluster, key, spec)
+
+        return self._start(request, call, work)
+
+    async def _dynamic_update(self, request: web.Request, _call: Call) -> web.Response:
+        cluster, spec = self._vms.cluster(request.match_info["cluster"]), await _read(request, DynamicUpdateSpec)
+        self._later.dynamic_update(cluster, spec)
 
 
 def _basic(header: str) -> tuple[str, str]:

@@ -216,6 +216,32 @@ class EnableSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MultiSourceEnableSpec:
+    """Take over several agencies of EAM as one solution (9.1, sets of a cluster only)."""
+
+    eam_agency_ids: list[str]
+    solution: SolutionSpec
+    cluster_module: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransitionSpec:
+    """Move a solution here from another cluster (9.1, sets of a cluster only)."""
+
+    source_cluster: str
+    solution: SolutionSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DynamicUpdateSpec:
+    """Change a VM while it waits in a hook (9.1, sets of a cluster only)."""
+
+    vm: str
+    solution: str
+    lifecycle_state: LifecycleState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EnablementInfo:
     """Whether a cluster is managed by an image."""
 

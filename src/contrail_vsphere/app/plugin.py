@@ -264,6 +264,7 @@ def options(settings: PluginSettings) -> PluginOptions:
         adopt_existing=settings.adopt_existing,
         migrate=settings.migrate,
         rename=settings.rename,
+        virtual_macs=settings.virtual_macs,
         linger=settings.linger,
         reserved_vlans=frozenset(vlans_in(settings.reserved_vlans)),
         scope=Scope(

@@ -287,6 +287,9 @@ class PluginSettings(Table):
     """Where an unmarked port group has a network's name, wait for `plugin adopt` instead of making a second one."""
     rename: bool = True
     """Rename port groups after their network."""
+    virtual_macs: bool = False
+    """Guests may use MAC addresses that are not their card's, as VRRP does: port groups allow forged transmits, MAC
+    changes and promiscuous mode. VRouterAgents must run in the mode esxi_neutron. Needs vCenter 6.7."""
     linger: float = Field(default=10.0, ge=0, le=3600)
     """Seconds until the objects of a VM that is gone are deleted; one that is registered again keeps them."""
     reserved_vlans: str = Field(default="", examples=["1-99, 4000"])

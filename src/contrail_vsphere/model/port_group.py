@@ -26,6 +26,9 @@ class GroupSpec:
     network: UUID
     adopting: bool = False
     """Only take it over: its VLAN, and that its ports are open, stay as they are."""
+    virtual_macs: bool = False
+    """Guests may send and receive with MAC addresses that are not their card's (VRRP). With a VLAN for each port, a
+    promiscuous port sees nothing that is not its own."""
 
     @property
     def description(self) -> str:
@@ -46,11 +49,16 @@ def is_adopting(group: Network) -> bool:
     return group.blob(ADOPTING) == "yes"
 
 
-def drift(group: Network, network: UUID, *, adopting: bool = False) -> tuple[str, ...]:
+def drift(group: Network, network: UUID, *, adopting: bool = False, virtual_macs: bool = False) -> tuple[str, ...]:
     """What of a port group is not as it must be, in words; empty when all is.
 
-    ``adopting``: its defaults do not count.
+    ``adopting``: its defaults do not count. Without ``virtual_macs`` its MAC settings are the operator's.
     """
+    macs: tuple[tuple[str, object, object], ...] = (
+        ("promiscuous mode", group.promiscuous, True),
+        ("forged transmits", group.forged_transmits, True),
+        ("MAC changes", group.mac_changes, True),
+    )
     defaults: tuple[tuple[str, object, object], ...] = (
         ("VLAN", group.vlan, "none"),
         ("blocked by default", group.blocked, True),
@@ -59,6 +67,7 @@ def drift(group: Network, network: UUID, *, adopting: bool = False) -> tuple[str
     wanted: tuple[tuple[str, object, object], ...] = (
         ("mark", marked_network(group), network),
         *(() if adopting else defaults),
+        *(macs if virtual_macs and not adopting else ()),
         ("VLAN override", group.vlan_override, True),
         ("block override", group.block_override, True),
         ("reset at disconnect", group.reset_at_disconnect, True),

@@ -17,10 +17,11 @@ wants, only what hosts and vRouters have. Its rules:
     the switch (the wires behind carry every VLAN that the uplinks' group lets through).
 6.  A vRouter is a VM with a VRouterAgent and a trunk card on the sender's switch and host. It takes a frame that its
     trunk port receives, if the agent forwards and has a subscription whose receiving VLAN is the frame's and whose
-    address is the frame's source. It hands it to the subscriptions of the same virtual network with the destination's
-    MAC, or its IP address when the frame goes to the gateway's MAC, or to all for many; here or on other hosts whose
-    agents forward. Out it goes through that host's trunk card with the subscription's sending VLAN. It never sends a
-    frame back to where it came from; between virtual networks it forwards nothing.
+    address is the frame's source (any source in the mode ``esxi_neutron``). It hands it to the subscriptions of the
+    same virtual network with the destination's MAC, or its IP address when the frame goes to the gateway's MAC, or to
+    all for many; here or on other hosts whose agents forward. Out it goes through that host's trunk card with the
+    subscription's sending VLAN. It never sends a frame back to where it came from; between virtual networks it forwards
+    nothing.
 """
 
 from __future__ import annotations
@@ -303,7 +304,7 @@ def _subscription(agent: VRouterAgent, wire: _Wire) -> Port:
         raise _StoppedError("the vRouter does not forward")
     for port in reversed(agent.active_ports()):  # the last one that was made has the VLAN
         if port.rx_vlan == wire.vlan:
-            if port.mac.lower() != wire.frame.source_mac:
+            if agent.mode == "vcenter" and port.mac.lower() != wire.frame.source_mac:
                 raise _StoppedError(f"VLAN {wire.vlan} is subscribed for another address")
             return port
     raise _StoppedError(f"the vRouter has no subscription in VLAN {wire.vlan}")

@@ -42,6 +42,7 @@ class CreateGroup(Action):
     dvs: DvsId
     name: str
     network: VnId
+    virtual_macs: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,7 @@ class RepairGroup(Action):
     group: Network
     network: VnId
     adopting: bool = False
+    virtual_macs: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

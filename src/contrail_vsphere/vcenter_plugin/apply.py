@@ -185,7 +185,9 @@ class Applier:
             case CreateGroup():
                 await self._new_groups.submit(action.dvs, action)
             case RepairGroup():
-                spec = GroupSpec(escaped(action.group.name), action.network, action.adopting)
+                spec = GroupSpec(
+                    escaped(action.group.name), action.network, action.adopting, virtual_macs=action.virtual_macs
+                )
                 await self._groups.repair(action.group, spec)
             case AllowOverrides():
                 await self._groups.allow_overrides(action.group)
@@ -308,7 +310,7 @@ class Applier:
 
     async def _create_groups(self, dvs: DvsId, actions: Sequence[CreateGroup]) -> Sequence[ContrailVsphereError | None]:
         await self._fence.confirm()
-        specs = [GroupSpec(escaped(action.name), action.network) for action in actions]
+        specs = [GroupSpec(escaped(one.name), one.network, virtual_macs=one.virtual_macs) for one in actions]
         try:
             await self._groups.create(dvs, specs)
         except AlreadyExists as error:

@@ -40,6 +40,8 @@ class NetworkPolicy:
     """Rename port groups after their network."""
     migrate: bool = False
     """Where an unmarked port group has a network's name, wait until somebody has it taken over: make no second one."""
+    virtual_macs: bool = False
+    """Port groups let guests use MAC addresses that are not their card's (VRRP)."""
     makes: bool = True
     """False where OpenStack makes and deletes the port groups (vcenter-as-compute)."""
 
@@ -91,11 +93,18 @@ def _arrival(network: VirtualNetwork, dvs: Dvs, sight: NetworkSight, policy: Net
     wanted = display_name(network)
     there = adoptable(network, dvs, names)
     if there is not None and policy.adopt_existing and _fits(there):
-        return RepairGroup(group=there, network=network.uuid, reason=f"{wanted} is as a port group of ours would be")
+        reason = f"{wanted} is as a port group of ours would be"
+        return RepairGroup(group=there, network=network.uuid, virtual_macs=policy.virtual_macs, reason=reason)
     if there is not None and policy.migrate:
         return Wait(state="ADOPT", reason=f"{wanted} is there and is not ours: contrail-vsphere plugin adopt")
     name = group_name(wanted, network.uuid, taken=names)
-    return CreateGroup(dvs=dvs.id, name=name, network=network.uuid, reason=f"{wanted} has no port group on {dvs.name}")
+    return CreateGroup(
+        dvs=dvs.id,
+        name=name,
+        network=network.uuid,
+        virtual_macs=policy.virtual_macs,
+        reason=f"{wanted} has no port group on {dvs.name}",
+    )
 
 
 def _upkeep(
@@ -104,9 +113,12 @@ def _upkeep(
     actions: list[Action] = []
     exposed = sight.exposed.get(group.id, ())
     adopting = is_adopting(group) and bool(exposed)
-    wrong = drift(group, network.uuid, adopting=adopting)
+    wrong = drift(group, network.uuid, adopting=adopting, virtual_macs=policy.virtual_macs)
     if wrong and group.config_version:
-        actions.append(RepairGroup(group=group, network=network.uuid, adopting=adopting, reason=", ".join(wrong)))
+        macs, reason = policy.virtual_macs and not adopting, ", ".join(wrong)
+        actions.append(
+            RepairGroup(group=group, network=network.uuid, adopting=adopting, virtual_macs=macs, reason=reason)
+        )
     if adopting:
         actions.append(
             Wait(state="ADOPTING", reason=f"{group.name} stays open until these have VLANs: {_named(exposed)}")

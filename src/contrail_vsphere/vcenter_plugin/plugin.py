@@ -78,6 +78,7 @@ class PluginOptions:
     adopt_existing: bool = False
     migrate: bool = False
     rename: bool = True
+    virtual_macs: bool = False
     linger: float = 10.0
     reserved_vlans: frozenset[int] = field(default=frozenset())
     quarantine: float = QUARANTINE
@@ -164,6 +165,7 @@ class VCenterPlugin:
             networks=NetworkPolicy(
                 adopt_existing=options.adopt_existing,
                 rename=options.rename,
+                virtual_macs=options.virtual_macs,
                 migrate=options.migrate,
                 makes=options.mode == "vcenter-only",
             ),

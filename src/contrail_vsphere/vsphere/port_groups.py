@@ -77,6 +77,10 @@ def _config(spec: GroupSpec, *, new: bool) -> Any:
         vlan=build(_DVS.VlanIdSpec, inherited=False, vlanId=0),
         blocked=build(vim.BoolPolicy, inherited=False, value=True),
     )
+    if spec.virtual_macs:
+        setting.macManagementPolicy = build(
+            _DVS.MacManagementPolicy, inherited=False, allowPromiscuous=True, forgedTransmits=True, macChanges=True
+        )
     config = build(
         _GROUP.ConfigSpec,
         description=spec.description,

@@ -30,6 +30,8 @@ class VRouterAgent:
     controllers: tuple[str, ...] = ("10.0.0.11", "10.0.0.12")
     connect_after: float | None = 1.0
     """Seconds from the start until the control nodes answer; None: never."""
+    mode: Literal["vcenter", "esxi_neutron"] = "vcenter"
+    """``vmware_mode``: whether a frame's source address must be its port's, or the VLAN alone says whose it is."""
     life: Life = "stopped"
     aborted: str = ""
     """The assertion it died of."""

@@ -30,6 +30,7 @@ tools: $(VENV)/.dev  ## govc, vcsim and Ansible's collections for the conformanc
 	@tests/conformance/referees/build.sh .tools/bin
 	@tests/conformance/ansible/fetch.sh .tools/collections $(BIN)/python
 	@tests/fuel_plugin/builder.sh .tools/fpb $(BIN)/python
+	@tests/neutron_dvs/nova_vif.sh .tools/nova $(BIN)/python
 
 parts:  ## RabbitMQ, ZooKeeper and others for the tests, as root on Debian; tests of what is missing skip
 	@tests/real_parts/install.sh

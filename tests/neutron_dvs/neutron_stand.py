@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import sys
 from pathlib import Path
@@ -26,19 +27,23 @@ from contrail_vsphere.vsphere.vcenter import Endpoint, PasswordLogin, VCenter
 from contrail_vsphere.wire.soap.types import vim as wire_vim
 from contrail_vsphere.wire.soap.values import reference
 
-HOST, OTHER = "compute-a", "compute-b"
+HOST, OTHER, BOOKED = "compute-a", "compute-b", "compute-k"
 SETTINGS = {
-    "vmware_dvs": {"vcenters": "vC1", "cloud_id": "test-cloud"},
+    "DEFAULT": {"service_plugins": "router,qos,trunk"},
+    "ml2": {"extension_drivers": "port_security,qos"},
+    "vmware_dvs": {"vcenters": "vC1,vC2", "cloud_id": "test-cloud"},
     "vmware_dvs:vC1": {"host_map": f"{HOST}:cluster-0,{OTHER}:cluster-1", "switch_map": "physnet1:dvs0"},
+    "vmware_dvs:vC2": {"host_map": f"{BOOKED}:cluster-0", "switch_map": "physnet1:dvs0", "binding_mode": "key"},
 }
+"""Ports of vC2 are booked by key."""
 TCP = 6
 
 
 class NeutronStand:
     """``async with`` it. Calls to Neutron run in threads, so that the simulated vCenter goes on meanwhile."""
 
-    def __init__(self, directory: Path, neutron: RealNeutron, *, vms: int = 80):
-        self.directory, self.neutron = directory, neutron
+    def __init__(self, directory: Path, neutron: RealNeutron, *, vms: int = 40, vcenter: str = "vC1"):
+        self.directory, self.neutron, self.name = directory, neutron, vcenter
         self.vcenter = VCenterSimulator(hosts=2, vms=vms, timing=Timing.instant(), guests=False)
         self.workers: list[asyncio.subprocess.Process] = []
         self.network_api: Any = None
@@ -50,9 +55,9 @@ class NeutronStand:
         host, _, port = ready["url"].removeprefix("https://").removesuffix("/sdk").rpartition(":")
         secret = self.directory / "password"
         secret.write_text(ready["password"] + "\n")
-        self.ini = self.directory / "vC1.ini"
+        self.ini = self.directory / f"{self.name}.ini"
         self.ini.write_text(
-            f"[ml2_vmware]\nvcenter = vC1\nvsphere_hostname = {host}\nhost_port = {port}\n"
+            f"[ml2_vmware]\nvcenter = {self.name}\nvsphere_hostname = {host}\nhost_port = {port}\n"
             f"vsphere_login = {ready['username']}\nvsphere_password_file = {secret}\nca_file = {ready['ca_file']}\n"
             "lease_seconds = 4\n"
         )
@@ -122,8 +127,8 @@ class NeutronStand:
     async def status(self, port: Any) -> str:
         return (await self.api("get_port", port.id)).status
 
-    async def api_list(self, what: str) -> list[Any]:
-        return await asyncio.to_thread(lambda: list(getattr(self.network_api, what)()))
+    async def api_list(self, what: str, *arguments: Any) -> list[Any]:
+        return await asyncio.to_thread(lambda: list(getattr(self.network_api, what)(*arguments)))
 
     @property
     def free_vms(self) -> list[VirtualMachine]:
@@ -146,15 +151,16 @@ class NeutronStand:
         worker.send_signal(signal.SIGKILL)
         await worker.wait()
 
-    async def order_resync(self) -> None:
-        """As an operator does."""
-        command = [str(Path(sys.prefix) / "bin/contrail-vsphere"), "neutron", "resync", *self.settings_files]
+    async def command(self, verb: str, *arguments: str) -> Any:
+        """``contrail-vsphere neutron VERB ... --json``, as an operator types it."""
+        program = str(Path(sys.prefix) / "bin/contrail-vsphere")
         process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
+            program, "neutron", verb, *self.settings_files, *arguments, "--json", stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        _, words = await process.communicate()
+        said, words = await process.communicate()
         assert process.returncode == 0, words.decode()
+        return json.loads(said)
 
     @property
     def settings_files(self) -> list[str]:
@@ -166,7 +172,7 @@ class NeutronStand:
         lines = names[number].read_text(errors="replace").splitlines()
         return "\n".join(line for line in lines if " INFO neutron." not in line)[-4000:]
 
-    async def until(self, holds: Any, what: str, seconds: float = 40.0) -> Any:
+    async def until(self, holds: Any, what: str, seconds: float = 90.0) -> Any:
         """What ``holds`` gives, once it gives something."""
         try:
             async with asyncio.timeout(seconds):

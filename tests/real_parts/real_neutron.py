@@ -90,7 +90,9 @@ class RealNeutron:
             for section, values in sections.items()
         )
         self.config.write_text(text)
-        (self.home / "policy.yaml").write_text("{}\n")
+        # Bindings are nova's business, which has a role of its own.
+        rules = ("create_port_binding", "get_port_binding", "delete_port_binding", "activate")
+        (self.home / "policy.yaml").write_text("".join(f'"{rule}": "@"\n' for rule in rules))
 
     def migrate(self, kept: Path | None = None) -> None:
         """Neutron's tables and ours, as an operator makes them; from the dump of an earlier run where ``kept`` has one.

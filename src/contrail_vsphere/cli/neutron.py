@@ -43,7 +43,7 @@ def worker(
     """
     from contrail_vsphere.ml2.worker.boot import load, serve
 
-    settings, own = load(config_file)
+    settings, own = load(config_file, logs=True)
     asyncio.run(serve(settings, own, heartbeat=heartbeat, metrics=metrics))
 
 

@@ -154,7 +154,7 @@ async def adopt(store: NeutronStore, vcenter: VCenter, *, network: str = "", dry
         ports = FilteredPorts(vcenter)
         settings = store.settings
         rules = Rules(
-            settings.cloud_id, filtered=settings.filtered(store.vcenter), booked=settings.binding_mode == "key"
+            settings.cloud_id, filtered=settings.filtered(store.vcenter), booked=settings.booked(store.vcenter)
         )
         marked = {(each.dvs, each.blob(BLOB)) for each in vcenter.inventory.networks.values() if each.blob(BLOB)}
         done = []

@@ -67,6 +67,16 @@ VCENTER_OPTIONS = [
     cfg.ListOpt("switch_map", default=[], help="physnet:switch, or cluster/physnet:switch, ..."),
     cfg.BoolOpt("several_switches", default=False, help="Allow a cluster several switches."),
     cfg.StrOpt(
+        "binding_mode",
+        default="default",
+        choices=[
+            ("default", "as [vmware_dvs] says"),
+            ("portgroup", "a card takes any port"),
+            ("key", "ports are booked by key"),
+        ],
+        help="How a Neutron port becomes a DVPort of this vCenter.",
+    ),
+    cfg.StrOpt(
         "firewall",
         default="default",
         choices=[("default", "as [vmware_dvs] says"), ("on", "filter rules"), ("off", "none, everything passes")],
@@ -101,17 +111,22 @@ class DriverSettings:
 
     placement: Placement
     cloud_id: str = "openstack"
-    binding_mode: str = "portgroup"
     icmp_policy: str = "widen"
     rules_per_port: int = 512
     mtu_policy: str = "warn"
     unfiltered: frozenset[str] = frozenset()
     """vCenters without a firewall."""
+    by_key: frozenset[str] = frozenset()
+    """vCenters whose ports are booked by key."""
     ephemeral: tuple[int, int] = (32768, 65535)
 
     def filtered(self, vcenter: str) -> bool:
         """Whether security groups become filter rules there."""
         return vcenter not in self.unfiltered
+
+    def booked(self, vcenter: str) -> bool:
+        """Whether ports are booked there before their VMs exist."""
+        return vcenter in self.by_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +161,7 @@ def driver_settings(conf: Any) -> DriverSettings:
     conf.register_opts(DRIVER_OPTIONS, group=GROUP)
     ours = conf[GROUP]
     maps = []
-    unfiltered = set()
+    unfiltered, by_key = set(), set()
     for name in ours.vcenters:
         conf.register_opts(VCENTER_OPTIONS, group=group_of(name))
         each = conf[group_of(name)]
@@ -157,14 +172,16 @@ def driver_settings(conf: Any) -> DriverSettings:
         maps.append(VCenterMaps(name, each.host_map, each.switch_map, each.several_switches))
         if each.firewall == "off" or (each.firewall == "default" and not ours.firewall):
             unfiltered.add(name)
+        if each.binding_mode == "key" or (each.binding_mode == "default" and ours.binding_mode == "key"):
+            by_key.add(name)
     return DriverSettings(
         placement=placement(maps),
         cloud_id=ours.cloud_id,
-        binding_mode=ours.binding_mode,
         icmp_policy=ours.icmp_policy,
         rules_per_port=ours.rules_per_port,
         mtu_policy=ours.mtu_policy,
         unfiltered=frozenset(unfiltered),
+        by_key=frozenset(by_key),
         ephemeral=_range(ours.ephemeral_ports),
     )
 

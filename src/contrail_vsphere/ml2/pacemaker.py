@@ -77,7 +77,7 @@ def pcs(workers: Workers) -> str:
         lines.append(f"pcs resource create {name} {AGENT} {_words(parameters)} {operations} meta {_words(META)}")
         if node:
             lines.append(f"pcs constraint location {name} prefers {node}={PREFERENCE}")
-    lines += [f"pcs constraint colocation add {one} with {other} {APART}" for one, other in workers.pairs()]
+    lines += [f"pcs constraint colocation add {one} with {other} -- {APART}" for one, other in workers.pairs()]
     return "\n".join(lines) + "\n"
 
 

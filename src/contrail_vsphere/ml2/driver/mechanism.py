@@ -153,7 +153,7 @@ class VMwareDVSMechanismDriver(api.MechanismDriver):  # type: ignore[misc] # Neu
             session = plugin_context.session
             group = groups.known(session, site.vcenter, choice.switch.name, choice.segment_id)
             key = None
-            if group is not None and self.settings.binding_mode == "key":
+            if group is not None and self.settings.booked(site.vcenter):
                 key = groups.book(session, group, port["id"], context.host)
         return vif_details(group, fallback=fallback, port_key=key, port_filter=self.settings.filtered(site.vcenter))
 

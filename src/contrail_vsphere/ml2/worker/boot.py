@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,9 +22,12 @@ from contrail_vsphere.vsphere.vcenter import Endpoint, PasswordLogin, VCenter
 log = logging.getLogger(__name__)
 
 
-def load(config_files: Sequence[Path]) -> tuple[DriverSettings, WorkerSettings]:
-    """Read the settings of one vCenter's worker and load Neutron's core plugin. SettingsError for what is wrong."""
-    settings = load_settings(config_files)
+def load(config_files: Sequence[Path], *, logs: bool = False) -> tuple[DriverSettings, WorkerSettings]:
+    """Read the settings of one vCenter's worker and load Neutron's core plugin. SettingsError for what is wrong.
+
+    ``logs``: write them as Neutron's settings say; a command says warnings on stderr instead.
+    """
+    settings = load_settings(config_files, logs=logs)
     from neutron import manager
     from neutron.api import extensions
     from neutron_lib.api import attributes
@@ -35,7 +39,7 @@ def load(config_files: Sequence[Path]) -> tuple[DriverSettings, WorkerSettings]:
     return settings, own
 
 
-def load_settings(config_files: Sequence[Path]) -> DriverSettings:
+def load_settings(config_files: Sequence[Path], *, logs: bool = False) -> DriverSettings:
     """Read Neutron's configuration, so that its database can be asked. SettingsError for what is missing or wrong."""
     for path in config_files:
         if not path.is_file():
@@ -51,7 +55,10 @@ def load_settings(config_files: Sequence[Path]) -> DriverSettings:
         config.init(arguments, default_config_files=[])
     except (cfg.Error, cfg.ConfigFileValueError) as error:
         raise SettingsError(str(error)) from error
-    config.setup_logging()
+    if logs:
+        config.setup_logging()
+    else:
+        logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
     config.set_config_defaults()
     return driver_settings(cfg.CONF)
 

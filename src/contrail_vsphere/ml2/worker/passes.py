@@ -68,7 +68,7 @@ class Pass:
         self._rules = Rules(
             cloud=settings.cloud_id,
             filtered=settings.filtered(store.vcenter),
-            booked=settings.binding_mode == "key",
+            booked=settings.booked(store.vcenter),
             policy=Policy(settings.ephemeral, settings.icmp_policy, settings.rules_per_port),
         )
 

@@ -1,0 +1,204 @@
+"""QoS, trunks, address groups, migration, booked ports, orphans and the operator's verbs, on real Neutron."""
+
+from __future__ import annotations
+
+import pytest
+from neutron_stand import BOOKED, HOST, OTHER, TCP, NeutronStand
+from pyVmomi import vim
+
+from contrail_vsphere.simulator.vcenter.dvs_ports import in_force
+from contrail_vsphere.simulator.vcenter.dvs_settings import vlan_ranges
+
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("neutron"), pytest.mark.asyncio(loop_scope="module")]
+
+
+async def plugged(stand, network, **fields):
+    await stand.port_group_of(network)
+    port = await stand.port(network, **fields)
+    nic = await stand.boot(port)
+    await stand.active(port)
+    return port, nic
+
+
+async def test_bandwidth_and_marks_of_a_policy(stand: NeutronStand):
+    network = await stand.network("qos", "10.20.0.0/24")
+    policy = await stand.api("create_qos_policy", name="slow", project_id="tenant")
+    limit = await stand.api("create_qos_bandwidth_limit_rule", policy, max_kbps=2000, direction="egress")
+    await stand.api("create_qos_dscp_marking_rule", policy, dscp_mark=26)
+    port, nic = await plugged(stand, network, qos_policy_id=policy.id)
+    setting = in_force(stand.dv_port(nic))
+    assert setting.inShapingPolicy.averageBandwidth.value == 2_000_000  # what the VM sends, seen from the switch
+    marks = [
+        rule.action.dscpTag for rule in stand.rules(nic) if isinstance(rule.action, vim.dvs.TrafficRule.UpdateTagAction)
+    ]
+    assert set(marks) == {26}
+
+    await stand.api("update_qos_bandwidth_limit_rule", limit, policy, max_kbps=500)
+    await stand.until(
+        lambda: in_force(stand.dv_port(nic)).inShapingPolicy.averageBandwidth.value == 500_000, "the new limit"
+    )
+    await stand.api("update_port", port.id, qos_policy_id=None)
+    await stand.until(lambda: not in_force(stand.dv_port(nic)).inShapingPolicy.enabled.value, "no limit any more")
+
+
+async def test_a_trunk_carries_the_vlans_of_its_subports(stand: NeutronStand):
+    home, far = await stand.network("home", "10.21.0.0/24"), await stand.network("far", "10.22.0.0/24")
+    parent, nic = await plugged(stand, home)
+    await stand.port_group_of(far)
+    right, wrong = await stand.port(far, host=""), await stand.port(far, host="")
+    trunk = await stand.api("create_trunk", port_id=parent.id, project_id="tenant", sub_ports=[
+        {"port_id": right.id, "segmentation_type": "vlan", "segmentation_id": far.provider_segmentation_id},
+    ])  # fmt: skip
+
+    def carried():
+        return {first for first, _ in vlan_ranges(in_force(stand.dv_port(nic)).vlan)[0]}
+
+    vlans = {home.provider_segmentation_id, far.provider_segmentation_id}
+    await stand.until(lambda: carried() == vlans and vlan_ranges(in_force(stand.dv_port(nic)).vlan)[1], "both VLANs")
+    await stand.active(right)
+    assert (await stand.api("get_port", right.id)).binding_host_id == HOST
+
+    async def trunk_is_active():
+        return (await stand.api("get_trunk", trunk.id)).status == "ACTIVE"
+
+    await stand.until(trunk_is_active, "the trunk is ACTIVE")
+    tag = next(number for number in range(2, 4000) if number not in vlans)
+    await stand.api("add_trunk_subports", trunk, [
+        {"port_id": wrong.id, "segmentation_type": "vlan", "segmentation_id": tag},
+    ])  # fmt: skip
+    await stand.until(lambda: True, "")
+    assert tag not in carried()
+    assert await stand.status(wrong) == "DOWN"
+    await stand.api("delete_trunk_subports", trunk, [{"port_id": right.id}, {"port_id": wrong.id}])
+    await stand.until(lambda: far.provider_segmentation_id not in carried(), "its VLAN goes")
+
+
+async def test_an_address_group_that_grows_lets_more_in(stand: NeutronStand):
+    network = await stand.network("addresses", "10.23.0.0/24")
+    clients = await stand.api("create_address_group", name="clients", addresses=["192.0.2.1/32"], project_id="tenant")
+    group = await stand.group("by-address")
+    await stand.allow(group, port_range_min=80, port_range_max=80, remote_address_group_id=clients.id)
+    anybody = await stand.group("anybody")
+    server, door = await plugged(stand, network, security_group_ids=[group.id])
+    client, card = await plugged(stand, network, security_group_ids=[anybody.id])
+    frame = {
+        "source_ip": client.fixed_ips[0]["ip_address"], "destination_ip": server.fixed_ips[0]["ip_address"],
+        "protocol": TCP, "source_port": 40000, "destination_port": 80,
+    }  # fmt: skip
+    assert not stand.ask(card, door, **frame).delivered
+    await stand.api("add_addresses_to_address_group", clients, [f"{frame['source_ip']}/32"])
+    await stand.until(lambda: stand.ask(card, door, **frame).delivered, "the new address is let in")
+
+
+async def test_a_live_migration_leaves_one_binding_and_the_port_active(stand: NeutronStand):
+    network = await stand.network("moving", "10.24.0.0/24")
+    port, nic = await plugged(stand, network)
+    await stand.api("create_port_binding", port, host=OTHER)
+    bindings = {each.host: each for each in await stand.api_list("port_bindings", port)}
+    assert (bindings[OTHER].status, bindings[OTHER].vif_type) == ("INACTIVE", "dvs")
+    await stand.vcenter.scenario.move_vm(nic.vm, stand.vcenter.scenario.hosts()[1])
+    await stand.api("activate_port_binding", port, host=OTHER)
+    await stand.api("delete_port_binding", port, HOST)
+
+    async def active_there():
+        now = await stand.api("get_port", port.id)
+        return (now.binding_host_id, now.status) == (OTHER, "ACTIVE")
+
+    await stand.until(active_there, "ACTIVE on the other host")
+    assert stand.dv_port(nic).name == port.id
+
+
+async def test_an_orphan_is_kept_until_it_is_ordered_away(stand: NeutronStand):
+    network = await stand.network("model", "10.25.0.0/24")
+    group = await stand.port_group_of(network)
+    blob = vim.dvs.KeyedOpaqueBlob(key="vmware-dvs.segment", opaqueData="test-cloud/no-such-network/no-such-segment")
+    foreign = vim.dvs.KeyedOpaqueBlob(key="vmware-dvs.segment", opaqueData="other-cloud/a/b")
+    spec = vim.dvs.DistributedVirtualPortgroup.ConfigSpec
+    specs = [
+        spec(name="os-orphan", type="earlyBinding", numPorts=1, vendorSpecificConfig=[blob]),
+        spec(name="os-of-another-cloud", type="earlyBinding", numPorts=1, vendorSpecificConfig=[foreign]),
+    ]
+    await stand.client.run_task(vim.DistributedVirtualSwitch(stand.dvs.moid), "AddDVPortgroup_Task", spec=specs)
+    names = lambda: {each.name for each in stand.dvs.portgroups}  # noqa: E731
+    assert (await stand.command("resync"))["rows"] == 1
+
+    async def reported():
+        (status, _) = (await stand.command("status"))["vcenters"]
+        return status["state"].get("orphans") == ["os-orphan"]
+
+    await stand.until(reported, "the orphan is reported")
+    assert {"os-orphan", "os-of-another-cloud"} <= names()
+    planned = (await stand.command("repair", "--orphans", "--dry-run"))["actions"]
+    assert ("keep", "os-orphan") in [(each["action"], each["object"]) for each in planned]
+    await stand.command("repair", "--orphans")
+    await stand.until(lambda: "os-orphan" not in names(), "it goes when that is ordered")
+    assert "os-of-another-cloud" in names()
+    assert group in stand.dvs.portgroups
+
+
+async def test_an_operator_sees_who_works_and_what_differs(stand: NeutronStand):
+    network = await stand.network("seen", "10.26.0.0/24")
+    await stand.port_group_of(network)
+    spec = vim.dvs.VmwareDistributedVirtualSwitch.ConfigSpec
+    switch = vim.dvs.VmwareDistributedVirtualSwitch(stand.dvs.moid)
+    narrow = spec(configVersion=str(stand.dvs.config_version), maxMtu=1280)
+    await stand.client.run_task(switch, "ReconfigureDvs_Task", spec=narrow)
+    (ours, other) = (await stand.command("status"))["vcenters"]
+    assert ours["worker"]
+    assert ours["state"]["vcenter_reached"]
+    assert (other["vcenter"], other["worker"]) == ("vC2", "")
+    assert other["pending"] > 0
+    agents = await stand.api_list("agents")
+    assert {(agent.host, agent.is_alive) for agent in agents if agent.agent_type == "vmware_dvs worker"} == {
+        (HOST, True), (OTHER, True),
+    }  # fmt: skip
+    difference = (await stand.command("diff"))["actions"]
+    assert [each for each in difference if each["action"] not in ("warn", "keep")] == []
+    assert any(network.id in each["why"] and "carries 1280" in each["why"] for each in difference)
+
+
+async def test_port_groups_of_another_driver_are_adopted_by_order_only(stand: NeutronStand):
+    await stand.kill(stand.workers[-1])
+    network = await stand.network("theirs", "10.27.0.0/24")
+    vlan = vim.dvs.VmwareDistributedVirtualSwitch.VlanIdSpec(inherited=False, vlanId=network.provider_segmentation_id)
+    setting = vim.dvs.VmwareDistributedVirtualSwitch.VmwarePortConfigPolicy(vlan=vlan)
+    spec = vim.dvs.DistributedVirtualPortgroup.ConfigSpec(
+        name=f"dvs0{network.id}", type="earlyBinding", numPorts=4, defaultPortConfig=setting
+    )
+    await stand.client.run_task(vim.DistributedVirtualSwitch(stand.dvs.moid), "AddDVPortgroup_Task", spec=[spec])
+    group = stand.port_group(network)
+    planned = await stand.command("adopt", "--network", network.id, "--dry-run")
+    assert [each["group"] for each in planned["adopted"]] == [group.name]
+    assert group.config_version == stand.port_group(network).config_version
+    await stand.command("adopt", "--network", network.id)
+    await stand.start_worker()
+    await stand.until(lambda: network.name in group.description, "the worker takes it over", 90)
+    assert [each.name for each in stand.dvs.portgroups if network.id in each.name] == [group.name]
+
+
+async def test_ports_are_booked_by_key(real_neutron, tmp_path_factory):
+    async with NeutronStand(tmp_path_factory.mktemp("booked"), real_neutron, vcenter="vC2", vms=4) as stand:
+        await stand.start_worker()
+        network = await stand.network("booked", "10.28.0.0/24")
+        group = await stand.until(lambda: stand.port_group(network), "its port group", 90)
+
+        async def booked():
+            port = await stand.port(network, host=BOOKED)
+            if "dvs_port_key" in port.binding_vif_details:
+                return port
+            await stand.api("delete_port", port.id)
+            return None
+
+        first = await stand.until(booked, "a port with a key")
+        second = await stand.port(network, host=BOOKED)
+        keys = [port.binding_vif_details["dvs_port_key"] for port in (first, second)]
+        assert len(set(keys)) == 2
+        await stand.until(lambda: stand.dvs.ports.get(keys[0]).name == first.id, "its rules are there before its VM")
+        assert await stand.status(first) == "DOWN"
+        nic = await stand.boot(first)
+        assert nic.state.port_key == keys[0]
+        assert nic.state.network is group
+        await stand.active(first)
+        await stand.unplug(nic)
+        await stand.api("delete_port", first.id)
+        await stand.until(lambda: stand.dvs.ports.get(keys[0]).name == "", "the port is given back")

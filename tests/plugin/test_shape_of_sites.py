@@ -1,0 +1,65 @@
+"""Sites of more than one datacenter, and ContrailVMs among the VMs."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from plugin_stand import MARK, PluginStand
+from plugin_worlds import connected, placed
+
+from contrail_vsphere.simulator.vcenter.distributed_virtual_switch import (
+    DistributedVirtualPortgroup,
+    DistributedVirtualSwitch,
+)
+from contrail_vsphere.simulator.vcenter.virtual_machine import ManagedBy
+from contrail_vsphere.wire.soap.types import vim
+
+pytestmark = pytest.mark.looptime
+
+
+async def test_s13_two_datacenters_with_a_switch_each(tmp_path):
+    async with PluginStand(tmp_path) as stand:
+        (vm,) = await placed(stand, "web")
+        root = stand.admin.content.rootFolder
+        there = await stand.admin.call(root, "CreateDatacenter", name="DC1")
+        folders = await stand.admin.read(there, "networkFolder", "hostFolder")
+        spec = vim.cluster.ConfigSpecEx()
+        await stand.admin.call(folders["hostFolder"], "CreateClusterEx", name="there", spec=spec)
+        host = await stand.vcenter.scenario.add_host("esx-99", "there")
+        await stand.vcenter.vrouters.add(host.moid, controllers=("127.0.0.1",), connect_after=0.0)
+        members = [vim.dvs.HostMember.ConfigSpec(operation="add", host=host.ref)]
+        config = vim.dvs.VmwareDistributedVirtualSwitch.ConfigSpec(name="dvs-there", host=members)
+        create = vim.DistributedVirtualSwitch.CreateSpec(configSpec=config)
+        await stand.admin.run_task(folders["networkFolder"], "CreateDVS_Task", spec=create)
+        switches = list(stand.vcenter.world.of_type(DistributedVirtualSwitch))
+        assert len(switches) == 2
+
+        def names(dvs):
+            found = stand.vcenter.world.of_type(DistributedVirtualPortgroup)
+            return {g.name for g in found if g.dvs is dvs and any(blob.key == MARK for blob in g.vendor)}
+
+        await stand.until(lambda: all(names(dvs) == {"blue"} for dvs in switches))
+        before = stand.calls()
+        await stand.plugin.resync()
+        await asyncio.sleep(2)
+        await stand.settle()
+        assert stand.written(before) == {}, "one name in two datacenters is no conflict"
+        connected(stand, vm)
+        stand.network("red", "10.2.0.0/24")
+        await stand.until(lambda: all(names(dvs) == {"blue", "red"} for dvs in switches))
+
+
+async def test_s14_a_contrailvm_is_known_by_who_manages_it_and_never_by_its_name(tmp_path):
+    async with PluginStand(tmp_path) as stand:
+        (tenant,) = await placed(stand, "contrailVM-7")
+        own = await stand.vm("just a name", "blue", on=False)
+        with stand.vcenter.world.commit("EAM") as tx:
+            tx.set(own, managed_by=ManagedBy("com.vmware.vim.eam", "Agent"))
+        await stand.vcenter.scenario.power_on(own)
+        await asyncio.sleep(3)
+        await stand.settle()
+        connected(stand, tenant)
+        assert not stand.is_open(stand.port(own))
+        assert len(stand.objects("virtual-machine-interface")) == 1
+        assert [plug.vm for plug in stand.plugged(tenant.host).values()] == [tenant.instance_uuid]

@@ -57,7 +57,7 @@ async def test_s14_a_contrailvm_is_known_by_who_manages_it_and_never_by_its_name
         with stand.vcenter.world.commit("EAM") as tx:
             tx.set(own, managed_by=ManagedBy("com.vmware.vim.eam", "Agent"))
         await stand.vcenter.scenario.power_on(own)
-        await asyncio.sleep(3)
+        await asyncio.sleep(15)
         await stand.settle()
         connected(stand, tenant)
         assert not stand.is_open(stand.port(own))

@@ -67,6 +67,10 @@ class Client:
         self.collector = self.world.get("propertyCollector")
         self.known = {}
         self.version = ""
+        self.given = set()
+        self.last_event = 0
+        self.told = 0
+        self.world.observe(self.check_events)
 
     def filter(self, root, specs, steps=(), skip=True):
         spec = PC.FilterSpec(
@@ -91,6 +95,8 @@ class Client:
         update = await self.collector.wait_for_updates_ex(self.call, version=self.version, options=options)
         if update is None:
             return False
+        assert update.version not in self.given, "versions never repeat"
+        self.given.add(update.version)
         self.version = update.version
         for item in [item for part in update.filterSet for item in part.objectSet]:
             assert not item.missingSet
@@ -136,8 +142,46 @@ class Client:
                 values[name] = value
         return found
 
+    def check_events(self, done):
+        """An event comes with the commit that it tells of: what it says is true by then, and was not before."""
+        for event in done.events:
+            assert event.key > self.last_event, "keys grow"
+            self.last_event = event.key
+            said = TRUE_OF.get(type(event).__name__.removeprefix("vim.event."))
+            if said is not None:
+                self.told += 1
+                assert said(self.world, event), event
+
     def believed(self):
         return {moid: {k: v for k, v in values.items() if v} for moid, values in self.known.items()}
+
+
+def vm_of(world, event):
+    return world.get(event.vm.vm._moId)
+
+
+TRUE_OF = {
+    "VmPoweredOnEvent": lambda world, event: vm_of(world, event).power_state == "poweredOn",
+    "DrsVmPoweredOnEvent": lambda world, event: vm_of(world, event).power_state == "poweredOn",
+    "VmStartingEvent": lambda world, event: vm_of(world, event).power_state != "poweredOn",
+    "VmPoweredOffEvent": lambda world, event: vm_of(world, event).power_state == "poweredOff",
+    "VmSuspendedEvent": lambda world, event: vm_of(world, event).power_state == "suspended",
+    "VmRenamedEvent": lambda world, event: vm_of(world, event).name == event.newName,
+    "VmMigratedEvent": lambda world, event: vm_of(world, event).host.moid == event.host.host._moId,
+    "DrsVmMigratedEvent": lambda world, event: vm_of(world, event).host.moid == event.host.host._moId,
+    "VmCreatedEvent": lambda world, event: vm_of(world, event) is not None,
+    "VmRemovedEvent": lambda world, event: vm_of(world, event) is None,
+    "HostAddedEvent": lambda world, event: world.get(event.host.host._moId) is not None,
+    "HostRemovedEvent": lambda world, event: world.get(event.host.host._moId) is None,
+    "HostConnectedEvent": lambda world, event: world.get(event.host.host._moId).connection_state == "connected",
+    "HostDisconnectedEvent": lambda world, event: world.get(event.host.host._moId).connection_state == "disconnected",
+    "EnteredMaintenanceModeEvent": lambda world, event: world.get(event.host.host._moId).in_maintenance,
+    "ExitMaintenanceModeEvent": lambda world, event: not world.get(event.host.host._moId).in_maintenance,
+    "DVPortgroupCreatedEvent": lambda world, event: world.get(event.net.network._moId) is not None,
+    "DVPortgroupDestroyedEvent": lambda world, event: world.get(event.net.network._moId) is None,
+    "DvsPortConnectedEvent": lambda world, event: world.get(event.dvs.dvs._moId).ports.get(event.portKey).connected,
+}
+"""Event -> what must be so once it can be seen."""
 
 
 def elements(array):
@@ -324,6 +368,7 @@ async def test_random_walk_leaves_every_client_with_what_a_fresh_read_shows(seed
         for client in (by_view, by_type, by_walk):
             await client.settle(most=3)
             assert client.believed() == client.fresh()
+            assert client.told > 10
         assert not simulator.world.defects
     finally:
         await simulator.stop()

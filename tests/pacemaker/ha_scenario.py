@@ -117,9 +117,9 @@ class Scenario:
         path = self.home / f"resources.{self.tool}"
         path.write_text(text)
         if self.tool == "crmsh":
-            cluster.on(first, "crm", "configure", "load", "update", str(path))
+            cluster.on(first, "crm", "configure", "load", "update", str(path), timeout=300)
         else:
-            cluster.on(first, "sh", str(path))
+            cluster.on(first, "sh", str(path), timeout=300)
 
     # -- chapters -----------------------------------------------------------------------------------------------
 

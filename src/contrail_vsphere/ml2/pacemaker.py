@@ -74,10 +74,13 @@ def pcs(workers: Workers) -> str:
     lines = ["#!/bin/sh", "set -e"]
     for name, parameters, node in workers.primitives():
         operations = " ".join(f"op {operation} {_words(values)}" for operation, values in workers.operations())
-        lines.append(f"pcs resource create {name} {AGENT} {_words(parameters)} {operations} meta {_words(META)}")
+        # Started when its constraints are there: it would stick where it happens to start.
+        made = f"{name} {AGENT} {_words(parameters)} {operations} meta {_words(META)}"
+        lines.append(f"pcs resource create {made} --disabled")
         if node:
             lines.append(f"pcs constraint location {name} prefers {node}={PREFERENCE}")
     lines += [f"pcs constraint colocation add {one} with {other} -- {APART}" for one, other in workers.pairs()]
+    lines += [f"pcs resource enable {name}" for name, _, _ in workers.primitives()]
     return "\n".join(lines) + "\n"
 
 

@@ -137,6 +137,7 @@ class ContrailVmService:
         key = settings.manager.extension_key
         self._login = ExtensionLogin(key=key, identity=self._data.extension_identity(key))
         stack.enter_context(self._data.held())
+        journal = None if settings.zookeeper.manager_path else own_journal(self._data, stack)
         self._authority = self._data.authority()
         identity = await self._publish(stack)
         await self._connect(stack)
@@ -149,7 +150,7 @@ class ContrailVmService:
         vouch = partial(clone_ticket, self.vcenter) if settings.bootstrap.host_plugins else None
         listen = settings.bootstrap.listen
         self._bootstrap = desk.server(str(listen), identity, self._authority, vouch=vouch)
-        self.reigns = await self._elected(stack) if settings.zookeeper.manager_path else self._alone(stack)
+        self.reigns = await self._elected(stack) if journal is None else self._alone(journal)
         await _start_listener(self._bootstrap.start, "bootstrap.listen", listen)
         stack.push_async_callback(self._bootstrap.stop)
 
@@ -322,8 +323,7 @@ class ContrailVmService:
         tls = client_context(ca_file=manager.plugin_ca_file) if manager.plugin_ca_file is not None else True
         return PluginProbe(urls, read_secret(manager.plugin_token_file), self._http, tls=tls)
 
-    def _alone(self, stack: AsyncExitStack) -> Reigns[ContrailVmManager]:
-        journal = own_journal(self._data, stack)
+    def _alone(self, journal: RecordStore) -> Reigns[ContrailVmManager]:
         return alone(self._make, journal, ended=self._forget, random=self._random, what="manager")
 
     async def _elected(self, stack: AsyncExitStack) -> Reigns[ContrailVmManager]:

@@ -167,3 +167,26 @@ async def test_hosts_and_datastores_answer(vcenter):
         assert any(item.folderPath.startswith("[nfs-shared] vm-0000") for item in found.info.result)
 
     await run(work)
+
+
+async def test_files_of_an_unknown_machine_are_found_and_registered(vcenter):
+    path = await vcenter.scenario.leave_files("restored")
+
+    def work():
+        content = connect(vcenter.ready).content
+        place = place_of(content)
+        cluster = place.hostFolder.childEntity[0]
+        shared = next(item for item in place.datastore if item.name == "nfs-shared")
+        found = shared.browser.SearchSubFolders("[nfs-shared]", vim.host.DatastoreBrowser.SearchSpec())
+        WaitForTask(found)
+        files = {item.folderPath + entry.path for item in found.info.result for entry in item.file}
+        assert path in files
+        task = place.vmFolder.RegisterVm(path, "back", False, cluster.resourcePool, None)
+        WaitForTask(task)
+        assert task.info.result.name == "back"
+        WaitForTask(task.info.result.PowerOn())
+        again = place.vmFolder.RegisterVm(path, "twice", False, cluster.resourcePool, None)
+        with pytest.raises(vim.fault.AlreadyExists):
+            WaitForTask(again)
+
+    await run(work)

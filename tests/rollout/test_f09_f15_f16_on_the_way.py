@@ -36,8 +36,9 @@ async def test_f15_by_apply_it_waits_until_there_is_space(scene):
         assert lab.all_on("1.1.0")
 
 
-async def test_f16_a_night_without_manager_costs_nothing(scene):
-    async with scene(hosts=3) as lab:
+@pytest.mark.parametrize("profile", ["vc65", "vc80u3"])
+async def test_f16_a_night_without_manager_costs_nothing(scene, profile):
+    async with scene(hosts=3, profile=profile) as lab:
         await lab.upgrade("1.1.0")
         await lab.until(lambda: len(lab.waiting()) >= 2, seconds=600)
         lab.begin_watch(every=60.0)

@@ -7,8 +7,9 @@ from contrail_vsphere.simulator.core.faults import FaultRule
 pytestmark = pytest.mark.looptime
 
 
-async def test_f14_the_canary_fails_and_nobody_else_ever_noticed(scene):
-    async with scene(hosts=4) as lab:
+@pytest.mark.parametrize("profile", ["vc65", "vc80u3"])
+async def test_f14_the_canary_fails_and_nobody_else_ever_noticed(scene, profile):
+    async with scene(hosts=4, profile=profile) as lab:
         before = {vm.moid for vm in lab.contrailvms()}
         lab.break_package("1.1.0")
         lab.begin_watch()
@@ -63,8 +64,9 @@ async def test_f12_a_package_that_vcenter_cannot_import_never_costs_a_vrouter(sc
         assert not lab.turns and not lab.dark
 
 
-async def test_f12_a_package_that_cannot_be_powered_on_is_stopped_at_the_canary(scene):
-    async with scene(hosts=3) as lab:
+@pytest.mark.parametrize("profile", ["vc67", "vc80u3"])
+async def test_f12_a_package_that_cannot_be_powered_on_is_stopped_at_the_canary(scene, profile):
+    async with scene(hosts=3, profile=profile) as lab:
         lab.begin_watch()
         await lab.upgrade("1.1.0")
         await lab.until(lambda: lab.waiting(), seconds=600)

@@ -5,8 +5,9 @@ import pytest
 pytestmark = pytest.mark.looptime
 
 
-async def test_f13_every_host_gets_the_new_version_and_only_the_one_in_turn_is_dark(scene):
-    async with scene(hosts=4) as lab:
+@pytest.mark.parametrize("profile", ["vc65", "vc67", "vc80u3"])
+async def test_f13_every_host_gets_the_new_version_and_only_the_one_in_turn_is_dark(scene, profile):
+    async with scene(hosts=3, profile=profile) as lab:
         lab.begin_watch()
         await lab.upgrade("1.1.0")
         await lab.until(lab.over, seconds=3600)

@@ -113,8 +113,9 @@ async def test_f4_with_several_choices_they_are_named_and_nothing_is_written(sce
         await lab.heals()
 
 
-async def test_f5_a_host_in_maintenance_is_left_alone_for_hours(scene):
-    async with scene() as lab:
+@pytest.mark.parametrize("profile", ["vc65", "vc67", "vc80u3"])
+async def test_f5_a_host_in_maintenance_is_left_alone_for_hours(scene, profile):
+    async with scene(profile=profile) as lab:
         tenant = await lab.scenario.create_vm("tenant", host="esx-00")
         before = lab.on("esx-00")
         await lab.scenario.enter_maintenance("esx-00")

@@ -18,7 +18,7 @@ from contrail_vsphere.contrailvm.actions import (
 from contrail_vsphere.contrailvm.desired import Desired
 from contrail_vsphere.contrailvm.observed import HostView, Observed
 from contrail_vsphere.contrailvm.policy import policy_for
-from contrail_vsphere.contrailvm.rollout import RolloutView, Turn
+from contrail_vsphere.contrailvm.rollout import Rollout, RolloutView, Turn
 from contrail_vsphere.contrailvm.rollout_view import is_current, is_serving, is_taken, waits_for_turn
 
 LOOK_AGAIN = 30.0
@@ -26,6 +26,8 @@ LOOK_AGAIN = 30.0
 SETTLED = 60.0
 """Other vRouters must have forwarded that long, but no longer than a host is given, before a host's own failure is held
 against the package."""
+DROPPED_WITHIN = 60.0
+"""Seconds in which an EAM that does not show its hooks has dropped the new ContrailVMs of a package taken back."""
 PACKAGE_ISSUES = frozenset({"InvalidConfig"})
 """Besides those that block: vCenter cannot power on what was made from the package."""
 
@@ -60,8 +62,7 @@ def plan_turn(desired: Desired, observed: Observed, host: HostView) -> tuple[Act
     if view is None or not view.rollout.active:
         return None
     rollout, who = view.rollout, host.host.id
-    older = host.hook is not None and host.hook_since < rollout.began_at
-    if older or not is_taken(rollout, desired, observed):
+    if _is_older(rollout, observed, host) or not is_taken(rollout, desired, observed):
         # This new ContrailVM was made from another package; EAM drops it once it has its configuration.
         reason = (
             f"the new ContrailVM is not {rollout.target}; {observed.keeper} replaces it, the old one goes on forwarding"
@@ -79,6 +80,17 @@ def plan_turn(desired: Desired, observed: Observed, host: HostView) -> tuple[Act
         return ()
     reason = f"{view.why_not(observed.key, who)}; the old ContrailVM goes on forwarding"
     return (Wait(host=who, reason=reason, until=observed.now + LOOK_AGAIN),)
+
+
+def _is_older(rollout: Rollout, observed: Observed, host: HostView) -> bool:
+    """The new ContrailVM was there before the rollout, so it was made from something else."""
+    if host.hook is None:
+        return False
+    if host.agent is not None and host.agent.hook is None:
+        # Where EAM does not show hooks nobody knows since when it waits; it drops what is old soon after the Update.
+        sent = observed.record.sent
+        return sent is not None and observed.now < sent.at + DROPPED_WITHIN
+    return host.hook_since < rollout.began_at
 
 
 def _told(view: RolloutView) -> tuple[Action, ...]:

@@ -7,6 +7,7 @@ write; a decision about a rollout that meanwhile gave way to another is dropped.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from contrail_vsphere.contrailvm.actions import EndTurn, FinishRollout, StopRollout, TakeTurn
@@ -91,4 +92,12 @@ class RolloutDesk:
     def roll_back(self, rollout: Rollout, *, by: str, reason: str) -> tuple[Rollout, ...]:
         """Make the builds of before desired again; empty when there is no way back."""
         back = way_back(rollout, self._notebook.desired)
+        for key in back:
+            self._release(key, since=rollout.began_at)
         return self.write(back, sources={}, by=by, policy=rollout.policy, reason=reason, rollback=True) if back else ()
+
+    def _release(self, key: Key, *, since: float) -> None:
+        """Hosts that were put on hold with what is taken back now: they get another ContrailVM."""
+        for host, record in tuple(self._notebook.memory(key).hosts.items()):
+            if record.hold is not None and record.hold.since >= since:
+                self._notebook.put_host(key, host, replace(record, hold=None, attempts=()))

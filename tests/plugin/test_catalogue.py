@@ -84,7 +84,7 @@ ROWS = {
     "B8": ("plugin/test_races_of_ports.py::test_r11_clones_with_the_same_mac_address_are_served_and_reported",),
     "B9": ("plugin/test_defects.py::test_b9_a_session_that_dies_at_any_step_is_mended_within_seconds",),
     "B10": ("plugin/test_defects.py::test_b10_a_port_that_never_arrives_holds_nobody_up",),
-    "B11": ("plugin/test_defects.py::test_b11_a_network_made_anew_under_its_name_is_another_one",),
+    "B11": ("plugin/test_defects.py::test_b11_a_network_made_anew_under_its_name_gets_its_vms_back",),
     "B12": ("plugin/test_defects.py::test_b12_no_port_is_ever_open_without_its_vlan_or_before_it_is_its_own",),
     "J1": ("plugin/test_races.py::test_j1_nothing_is_deleted_while_contrail_is_away",
            "plugin/test_defects.py::test_j1_whatever_a_reading_of_contrail_ends_with_nothing_is_deleted"),

@@ -99,25 +99,27 @@ async def test_b10_a_port_that_never_arrives_holds_nobody_up(tmp_path):
         connected(stand, vm)
 
 
-async def test_b11_a_network_made_anew_under_its_name_is_another_one(tmp_path):
+async def test_b11_a_network_made_anew_under_its_name_gets_its_vms_back(tmp_path):
     async with PluginStand(tmp_path) as stand:
         (vm,) = await placed(stand, "web")
         for kind in ("instance-ip", "virtual-machine-interface"):
             for one in stand.objects(kind):
                 stand.contrail.scenario.delete(one)
         stand.contrail.scenario.delete_network("blue")
-        new = stand.network("blue", "10.7.0.0/24")
+        other = stand.network("blue", "10.8.0.0/24", project="other")
         await stand.until(lambda: len(stand.groups()) == 2)
         await asyncio.sleep(20)
-        assert not stand.is_open(stand.port(vm)), "nobody is in a network that he was not put into"
+        assert not stand.is_open(stand.port(vm)), "one of that name in another project is not meant"
         (reason,) = stand.plugin.controller.pending_deletes.values()
         assert "web" in reason
-        (group,) = [name for name, group in stand.groups().items() if str(new) in marks(group)]
-        await stand.change(vm, ("edit", vm.nics[0].key, group))
-        await stand.until(lambda: set(stand.groups()) == {"blue"}, seconds=60)
+        new = stand.network("blue", "10.7.0.0/24")
+        await stand.until(lambda: any(plug.network == str(new) for plug in stand.plugged(vm.host).values()))
+        await asyncio.sleep(20)
         await stand.settle()
         plug = connected(stand, vm)
         assert plug.network == str(new) and plug.ip.startswith("10.7.0.")
+        assert {uuid for group in stand.groups().values() for uuid in marks(group)} == {str(new), str(other)}
+        assert not stand.plugin.controller.pending_deletes
 
 
 def marks(group):

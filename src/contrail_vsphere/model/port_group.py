@@ -13,6 +13,9 @@ from contrail_vsphere.model.inventory import Network
 
 MARK = "contrail.vn-uuid"
 """Key of the blob in ``vendorSpecificConfig`` whose data is the network's uuid."""
+NAME = "contrail.vn-name"
+"""Key of the blob that holds the network's full name (``domain:project:name``), by which one that was deleted and made
+anew gets its port group back."""
 ADOPTING = "contrail.adopting"
 """Key of the blob of a port group that was somebody else's: ``yes`` as long as its ports may still depend on its own
 VLAN and on being open, ``no`` afterwards."""
@@ -29,6 +32,9 @@ class GroupSpec:
     virtual_macs: bool = False
     """Guests may send and receive with MAC addresses that are not their card's (VRRP). With a VLAN for each port, a
     promiscuous port sees nothing that is not its own."""
+
+    fq_name: str = ""
+    """The network's full name; empty: it is not noted."""
 
     @property
     def description(self) -> str:
@@ -49,10 +55,13 @@ def is_adopting(group: Network) -> bool:
     return group.blob(ADOPTING) == "yes"
 
 
-def drift(group: Network, network: UUID, *, adopting: bool = False, virtual_macs: bool = False) -> tuple[str, ...]:
+def drift(
+    group: Network, network: UUID, *, adopting: bool = False, virtual_macs: bool = False, fq_name: str = ""
+) -> tuple[str, ...]:
     """What of a port group is not as it must be, in words; empty when all is.
 
-    ``adopting``: its defaults do not count. Without ``virtual_macs`` its MAC settings are the operator's.
+    ``adopting``: its defaults do not count. Without ``virtual_macs`` its MAC settings are the operator's, without
+    ``fq_name`` it does not matter whether it knows its network's name.
     """
     macs: tuple[tuple[str, object, object], ...] = (
         ("promiscuous mode", group.promiscuous, True),
@@ -68,6 +77,7 @@ def drift(group: Network, network: UUID, *, adopting: bool = False, virtual_macs
         ("mark", marked_network(group), network),
         *(() if adopting else defaults),
         *(macs if virtual_macs and not adopting else ()),
+        *((("name noted", group.blob(NAME), fq_name),) if fq_name and not adopting else ()),
         ("VLAN override", group.vlan_override, True),
         ("block override", group.block_override, True),
         ("reset at disconnect", group.reset_at_disconnect, True),

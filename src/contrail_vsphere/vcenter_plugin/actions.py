@@ -42,6 +42,7 @@ class CreateGroup(Action):
     dvs: DvsId
     name: str
     network: VnId
+    fq_name: str
     virtual_macs: bool = False
 
 
@@ -55,6 +56,7 @@ class RepairGroup(Action):
     lane: ClassVar[str] = "switch"
     group: Network
     network: VnId
+    fq_name: str = ""
     adopting: bool = False
     virtual_macs: bool = False
 

@@ -186,7 +186,11 @@ class Applier:
                 await self._new_groups.submit(action.dvs, action)
             case RepairGroup():
                 spec = GroupSpec(
-                    escaped(action.group.name), action.network, action.adopting, virtual_macs=action.virtual_macs
+                    escaped(action.group.name),
+                    action.network,
+                    action.adopting,
+                    virtual_macs=action.virtual_macs,
+                    fq_name=action.fq_name,
                 )
                 await self._groups.repair(action.group, spec)
             case AllowOverrides():
@@ -310,7 +314,10 @@ class Applier:
 
     async def _create_groups(self, dvs: DvsId, actions: Sequence[CreateGroup]) -> Sequence[ContrailVsphereError | None]:
         await self._fence.confirm()
-        specs = [GroupSpec(escaped(one.name), one.network, virtual_macs=one.virtual_macs) for one in actions]
+        specs = [
+            GroupSpec(escaped(one.name), one.network, virtual_macs=one.virtual_macs, fq_name=one.fq_name)
+            for one in actions
+        ]
         try:
             await self._groups.create(dvs, specs)
         except AlreadyExists as error:

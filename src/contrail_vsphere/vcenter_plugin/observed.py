@@ -213,7 +213,13 @@ class Observed:
             users=users,
             exposed=exposed,
             exists=value is not None,
+            orphans=() if groups else tuple(self._orphans()),
         )
+
+    def _orphans(self) -> Iterable[Network]:
+        for network, groups in self.index.groups_of.items():
+            if network not in self.contrail.networks:
+                yield from (self.vsphere.networks[group] for group in sorted(groups))
 
     def _exposed(self, group: Network) -> tuple[str, ...]:
         """Running VMs that would be cut off if the port group were closed by default."""

@@ -14,7 +14,7 @@ from uuid import UUID
 from contrail_vsphere.model.contrail import VirtualNetwork
 from contrail_vsphere.model.ids import DatacenterId, DvsId, NetworkId, VnId
 from contrail_vsphere.model.inventory import Dvs, Network
-from contrail_vsphere.model.port_group import drift, is_adopting, marked_network
+from contrail_vsphere.model.port_group import NAME, drift, is_adopting, marked_network
 from contrail_vsphere.vcenter_plugin.actions import (
     Action,
     AllowOverrides,
@@ -65,6 +65,8 @@ class NetworkSight:
     """Those of a port group that is being taken over whose ports still depend on its former settings."""
     exists: bool = False
     """Contrail has it, selected or not."""
+    orphans: Sequence[Network] = ()
+    """Port groups of networks that Contrail does not have."""
 
 
 def plan_network(sight: NetworkSight, policy: NetworkPolicy) -> tuple[Action, ...]:
@@ -94,7 +96,10 @@ def _arrival(network: VirtualNetwork, dvs: Dvs, sight: NetworkSight, policy: Net
     there = adoptable(network, dvs, names)
     if there is not None and policy.adopt_existing and _fits(there):
         reason = f"{wanted} is as a port group of ours would be"
-        return RepairGroup(group=there, network=network.uuid, virtual_macs=policy.virtual_macs, reason=reason)
+        return _take(there, network, policy, reason)
+    orphan = _orphan(network, dvs, sight)
+    if orphan is not None:
+        return _take(orphan, network, policy, f"{orphan.name} stood for a network of the same name that is gone")
     if there is not None and policy.migrate:
         return Wait(state="ADOPT", reason=f"{wanted} is there and is not ours: contrail-vsphere plugin adopt")
     name = group_name(wanted, network.uuid, taken=names)
@@ -102,9 +107,30 @@ def _arrival(network: VirtualNetwork, dvs: Dvs, sight: NetworkSight, policy: Net
         dvs=dvs.id,
         name=name,
         network=network.uuid,
+        fq_name=full_name(network),
         virtual_macs=policy.virtual_macs,
         reason=f"{wanted} has no port group on {dvs.name}",
     )
+
+
+def _take(group: Network, network: VirtualNetwork, policy: NetworkPolicy, reason: str) -> RepairGroup:
+    return RepairGroup(
+        group=group,
+        network=network.uuid,
+        fq_name=full_name(network),
+        virtual_macs=policy.virtual_macs,
+        reason=reason,
+    )
+
+
+def _orphan(network: VirtualNetwork, dvs: Dvs, sight: NetworkSight) -> Network | None:
+    """A port group on the switch whose network had this one's full name and is gone: its VMs mean this one now."""
+    return next((each for each in sight.orphans if each.dvs == dvs.id and each.blob(NAME) == full_name(network)), None)
+
+
+def full_name(network: VirtualNetwork) -> str:
+    """``domain:project:name``, which no two networks have at a time."""
+    return ":".join(network.fq_name)
 
 
 def _upkeep(
@@ -113,11 +139,19 @@ def _upkeep(
     actions: list[Action] = []
     exposed = sight.exposed.get(group.id, ())
     adopting = is_adopting(group) and bool(exposed)
-    wrong = drift(group, network.uuid, adopting=adopting, virtual_macs=policy.virtual_macs)
+    name = full_name(network)
+    wrong = drift(group, network.uuid, adopting=adopting, virtual_macs=policy.virtual_macs, fq_name=name)
     if wrong and group.config_version:
         macs, reason = policy.virtual_macs and not adopting, ", ".join(wrong)
         actions.append(
-            RepairGroup(group=group, network=network.uuid, adopting=adopting, virtual_macs=macs, reason=reason)
+            RepairGroup(
+                group=group,
+                network=network.uuid,
+                fq_name="" if adopting else name,
+                adopting=adopting,
+                virtual_macs=macs,
+                reason=reason,
+            )
         )
     if adopting:
         actions.append(

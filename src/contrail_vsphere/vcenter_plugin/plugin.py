@@ -182,6 +182,7 @@ class VCenterPlugin:
         self._herald = Herald(
             EventPoster(vcenter.call), key=options.extension_key, look=self.troubles, observed=self.observed, now=now
         )
+        self._reading: set[asyncio.Task[None]] = set()
         self._capacities: tuple[float, dict[HostId, Capacity]] = (0.0, {})
         self._health = health
         self._unsubscribe: list[Callable[[], None]] = []
@@ -237,6 +238,9 @@ class VCenterPlugin:
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
         await self._herald.stop()
+        for reading in self._reading:
+            reading.cancel()
+        await asyncio.gather(*self._reading, return_exceptions=True)
         await self.controller.stop(deadline)
         await self.applier.close()
         await self.hosts.stop()
@@ -307,11 +311,29 @@ class VCenterPlugin:
                 self.book.doubt(event.dvs, key)
                 port = self.book.get(event.dvs, key)
                 self.controller.port_changed(port, port)
+                if self.options.migrate and not self._is_ours(port):
+                    self._read_soon(event.dvs, key)
         moving = self.observed.moves.hear(event)
         vm = self.vcenter.inventory.vms.get(moving) if moving is not None else None
         instance = instance_of(vm) if vm is not None else None
         if instance is not None:
             self.controller.machines.mark(instance)
+
+    def _is_ours(self, port: DvPort | None) -> bool:
+        group = self.vcenter.inventory.networks.get(port.group) if port is not None else None
+        return group is not None and self.observed.selection.network_of(group) is not None
+
+    def _read_soon(self, dvs: DvsId, key: str) -> None:
+        """A predecessor may have given it a VLAN, which is then not free on its host."""
+        if dvs in {each.id for each in self.observed.switches().values()}:
+            task = asyncio.create_task(self.book.refetch(dvs, key), name="plugin-foreign-port")
+            self._reading.add(task)
+            task.add_done_callback(self._has_read)
+
+    def _has_read(self, task: asyncio.Task[None]) -> None:
+        self._reading.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _LOG.info("a port that is not ours could not be read, the next resync will: %s", error)
 
     def _guest_changed(self, vm: VmId) -> None:
         value = self.vcenter.inventory.vms.get(vm)
@@ -327,9 +349,13 @@ class VCenterPlugin:
                 continue
             if port is after and port.vlan and port.blocked is not True and port.host is not None:
                 self.vlans.observe(owner, port.host, port.vlan)
-            elif port is before and port.host is not None and (after is None or self._owner(after) != owner):
+            elif port is before and port.host is not None and self._gave_up(before, after, owner):
                 self.vlans.free(owner, port.host, at=self._clock())
         self.controller.port_changed(before, after)
+
+    def _gave_up(self, before: DvPort, after: DvPort | None, owner: PortId) -> bool:
+        """Whether what it held where it was is free: nobody of ours would have to say so."""
+        return after is None or self._owner(after) != owner or (after.host, after.vlan) != (before.host, before.vlan)
 
     def _owner(self, port: DvPort | None) -> PortId | None:
         vm = self.vcenter.inventory.vms.get(port.vm) if port is not None and port.vm is not None else None

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from contrail_vsphere.model.ids import DvsId, NetworkId
 from contrail_vsphere.model.inventory import Network
-from contrail_vsphere.model.port_group import ADOPTING, MARK, GroupSpec, marked_network
+from contrail_vsphere.model.port_group import ADOPTING, MARK, NAME, GroupSpec, marked_network
 from contrail_vsphere.vsphere.vcenter import VCenter
 from contrail_vsphere.wire.soap.types import vim
 from contrail_vsphere.wire.soap.values import build, reference
@@ -44,7 +44,7 @@ class PortGroups:
         config = _config(spec, new=False)
         if spec.adopting:
             config.defaultPortConfig = None
-        kept = [(key, data) for key, data in group.blobs if key not in (MARK, ADOPTING)]
+        kept = [(key, data) for key, data in group.blobs if key not in (MARK, NAME, ADOPTING)]
         if spec.adopting or group.blob(ADOPTING):
             kept.append((ADOPTING, "yes" if spec.adopting else "no"))
         config.vendorSpecificConfig += [build(vim.dvs.KeyedOpaqueBlob, key=key, opaqueData=data) for key, data in kept]
@@ -89,6 +89,8 @@ def _config(spec: GroupSpec, *, new: bool) -> Any:
         defaultPortConfig=setting,
         vendorSpecificConfig=[build(vim.dvs.KeyedOpaqueBlob, key=MARK, opaqueData=str(spec.network))],
     )
+    if spec.fq_name:
+        config.vendorSpecificConfig.append(build(vim.dvs.KeyedOpaqueBlob, key=NAME, opaqueData=spec.fq_name))
     if new:
         config.name, config.type, config.numPorts = spec.name, "earlyBinding", PORTS
     return config

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-from benchmarks import manager, neutron, plugin, simulator
+from benchmarks import manager, neutron, plugin, servers, simulator
 
 CPU_AIM = 8.0
 """Times less client CPU than pyVmomi, reading every VM with its devices."""
@@ -201,6 +201,8 @@ def show(found: dict[str, Any]) -> None:
         print("\n".join(neutron.shown(found["neutron"])))
     if "plugin" in found:
         print("\n".join(plugin.shown(found["plugin"])))
+    if "servers" in found:
+        print("\n".join(servers.shown(found["servers"])))
     if "simulator" in found:
         print("\n".join(simulator.shown(found["simulator"])))
 
@@ -228,8 +230,11 @@ def main() -> int:
     parser.add_argument("--clusters", type=int, default=4)
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--ports", type=int, default=50_000, help="DVPorts of the simulator's part")
+    parser.add_argument("--servers", type=int, default=4, help="servers of Server Manager's part")
     parser.add_argument("--neutron-ports", type=int, default=1_000, help="ports of one security group")
-    parser.add_argument("--only", choices=("clients", "manager", "neutron", "plugin", "simulator"), help="one part")
+    parser.add_argument(
+        "--only", choices=("clients", "manager", "neutron", "plugin", "servers", "simulator"), help="one part"
+    )
     options = parser.parse_args()
     found: dict[str, Any] = {"vms": options.vms}
     faults = []
@@ -246,6 +251,9 @@ def main() -> int:
         burst = min(2_000, options.vms // 2)
         found["plugin"] = measured("benchmarks.plugin", max(4, options.vms // 50), options.vms, burst)
         faults += plugin.missed(found["plugin"])
+    if options.only in (None, "servers"):
+        found["servers"] = measured("benchmarks.servers", options.servers)
+        faults += servers.missed(found["servers"])
     if options.only in (None, "simulator"):
         found["simulator"] = served(options.vms, options.ports, options.calls)
         faults += simulator.missed(found["simulator"])

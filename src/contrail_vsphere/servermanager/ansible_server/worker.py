@@ -65,13 +65,13 @@ class _Run:
 
     def play(self, control: Path) -> tuple[RunState, str]:
         """How the run ended, and why."""
-        self._lay_out()
+        lay_out(self._run, self._request)
         runner = ansible_runner.run(
             private_data_dir=str(self._run.private),
             playbook=PLAYBOOK,
             inventory=str(self._run.private / "inventory.yml"),
             cmdline="--diff --check" if self._request.check else "--diff",
-            envvars=_environment(self._run.private, control),
+            envvars=environment(self._run.private, control),
             event_handler=self._on_event,
             cancel_callback=self._canceled,
             quiet=True,
@@ -88,23 +88,6 @@ class _Run:
         hosts = self._progress.hosts()
         bad = sorted(name for name, each in hosts.items() if each.state in ("failed", "unreachable"))
         return RunState.FAILED, f"not healthy or not reached: {', '.join(bad)}" if bad else "ended early"
-
-    def _lay_out(self) -> None:
-        private = private_directory(self._run.private)
-        private_directory(private / "project")
-        private_directory(private / "keys")
-        # Empty: neither the operator's settings nor the machine's apply.
-        write_private(private / "ansible.cfg", b"\n")
-        keys = {}
-        for number, (name, host) in enumerate(self._request.hosts.items()):
-            if host.private_key:
-                path = private / "keys" / str(number)
-                write_private(path, host.private_key.rstrip("\n").encode() + b"\n")
-                keys[name] = str(path)
-        hosts = private / "known_hosts"
-        write_private(hosts, inventory.known_hosts(self._request).encode())
-        text = inventory.inventory(self._request, keys=keys, known_hosts=str(hosts))
-        write_private(private / "inventory.yml", text.encode())
 
     def _on_event(self, raw: Mapping[str, Any]) -> bool:
         """False: ansible-runner need not keep the event, which would bear more than it should."""
@@ -144,7 +127,27 @@ def _each_text(value: Any, change: Callable[[str], str]) -> Any:
     return value
 
 
-def _environment(private: Path, control: Path) -> dict[str, str]:
+def lay_out(run: RunDirectory, request: RunRequest) -> None:
+    """What ansible-playbook reads, in the run's private directory."""
+    private = private_directory(run.private)
+    private_directory(private / "project")
+    private_directory(private / "keys")
+    # Empty: neither the operator's settings nor the machine's apply.
+    write_private(private / "ansible.cfg", b"\n")
+    keys = {}
+    for number, (name, host) in enumerate(request.hosts.items()):
+        if host.private_key:
+            path = private / "keys" / str(number)
+            write_private(path, host.private_key.rstrip("\n").encode() + b"\n")
+            keys[name] = str(path)
+    hosts = private / "known_hosts"
+    write_private(hosts, inventory.known_hosts(request).encode())
+    text = inventory.inventory(request, keys=keys, known_hosts=str(hosts))
+    write_private(private / "inventory.yml", text.encode())
+
+
+def environment(private: Path, control: Path) -> dict[str, str]:
+    """Ansible's settings; ``control`` is where ssh keeps its sockets."""
     return {
         "ANSIBLE_COLLECTIONS_PATH": str(COLLECTION),
         "ANSIBLE_COLLECTIONS_SCAN_SYS_PATH": "False",

@@ -1,0 +1,188 @@
+"""What Server Manager costs beside a bare ``ansible-playbook`` of the same plays, on servers made of this machine.
+
+Both sides do the same to the same servers, one after the other, with nothing left to change; the best of each counts.
+Needs root and the packages of ``make demo-servers``; elsewhere it says so and measures nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from contrail_vsphere.cli.server_manager.client import Client, Where
+from contrail_vsphere.demo.server_lab import GATEWAY, obstacles
+from contrail_vsphere.demo.service_images import archive
+from contrail_vsphere.servermanager.catalogue import catalogue
+
+OVERHEAD_AIM = 0.10
+"""Of a run by Server Manager over the bare playbook."""
+ROLES = ("lb", "agent", "analytics")
+REPEAT = 3
+MODULES = 4
+"""Module runs of a role: directories, files, container, health."""
+
+
+def main(hosts: int) -> dict[str, Any]:
+    """Set up a lab and measure inside it."""
+    wrong = [*obstacles(), *([] if shutil.which("docker-registry") else ["docker-registry is not installed"])]
+    if wrong:
+        return {"skipped": "; ".join(wrong)}
+    names = [f"s{number}" for number in range(1, hosts + 1)]
+    command = [sys.executable, "-m", "contrail_vsphere.demo.server_lab", *names]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as lab:
+        try:
+            ready = lab.stdout.readline() if lab.stdout else ""
+            pid = str(json.loads(ready)["pid"])
+            inside = ["nsenter", "--target", pid, "--net", "--", sys.executable, "-m", "benchmarks.servers", "inside"]
+            done = subprocess.run(inside, input=ready, capture_output=True, text=True, timeout=1500, check=False)
+        finally:
+            lab.terminate()
+            lab.wait(60)
+    if done.returncode:
+        raise SystemExit(f"benchmarks.servers: {done.stderr[-2000:]}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+async def measure(lab: dict[str, Any], directory: Path) -> dict[str, Any]:
+    """Everything, in the lab's network."""
+    from contrail_vsphere.app.ansible_server import AnsibleService
+    from contrail_vsphere.app.server_manager import ServerManagerService
+    from contrail_vsphere.config.load import load
+
+    config = directory / "contrail-vsphere.toml"
+    config.write_text(
+        f'[server_manager]\ndata_dir = "{directory}/manager"\nansible_data_dir = "{directory}/ansible"\n'
+        f'registry_listen = "{GATEWAY}:5100"\n'
+    )
+    settings = load(config, {}).server_manager
+    async with AnsibleService(settings), ServerManagerService(settings):
+        side = _Side(config, directory)
+        await asyncio.to_thread(side.fill, lab)
+        first = await asyncio.to_thread(side.provision)
+        pairs = []
+        for _ in range(REPEAT):
+            ours = await asyncio.to_thread(side.provision)
+            pairs.append((ours, await asyncio.to_thread(side.bare)))
+        return {
+            "hosts": len(lab["hosts"]), "roles": len(ROLES), "first": first["seconds"],
+            "ours": min(ours["seconds"] for ours, _ in pairs), "bare": min(bare for _, bare in pairs),
+            "changed": sum(ours["changed"] for ours, _ in pairs), "first_event": min(o["event"] for o, _ in pairs),
+            "modules": max(ours["modules"] for ours, _ in pairs),
+        }  # fmt: skip
+
+
+class _Side:
+    def __init__(self, config: Path, directory: Path) -> None:
+        self._where = Where(settings_file=config)
+        self._directory = directory
+        self._request = b""
+
+    def fill(self, lab: dict[str, Any]) -> None:
+        """An image, a cluster, its servers."""
+        client = Client(self._where)
+        parts = []
+        for role in ROLES:
+            path = self._directory / f"{role}.tar"
+            path.write_bytes(archive(catalogue().role(role), version="1"))
+            parts.append({"role": role, "container_path": str(path)})
+        client.ask("POST", "/v1/images", {
+            "id": "img", "category": "container", "type": "contrail-container", "version": "1",
+            "parameters": {"containers": parts}})  # fmt: skip
+        while client.get("/v1/images/img")["state"] == "adding":
+            time.sleep(0.2)
+        client.ask("PUT", "/v1/clusters/c", {"id": "c", "package_image_id": "img", "parameters": {"provision": {
+            "containers": {"global": {"GLOBAL": {"cloud_orchestrator": "vcenter"}}}}}})  # fmt: skip
+        key = Path(lab["private_key_file"]).read_text()
+        for name, host in lab["hosts"].items():
+            client.ask("PUT", f"/v1/servers/{name}", {"id": name, "cluster_id": "c", "ip_address": host["address"],
+                                                      "roles": list(ROLES), "ssh_private_key": key})  # fmt: skip
+            client.ask("POST", f"/v1/servers/{name}/check")
+        client.close()
+
+    def provision(self) -> dict[str, Any]:
+        """One run, watched to its end."""
+        client = Client(self._where)
+        at, began = time.time(), time.perf_counter()
+        run_id = client.ask("POST", "/v1/provision", {"cluster": "c"})["id"]
+        directory = self._directory / "ansible" / "runs" / run_id
+        self._request = self._request or (directory / "request.json").read_bytes()
+        while (run := client.get(f"/v1/runs/{run_id}"))["state"] in ("queued", "running"):
+            time.sleep(0.1)
+        seconds = time.perf_counter() - began
+        client.close()
+        if run["state"] != "succeeded":
+            raise SystemExit(f"run {run_id}: {run['reason']}")
+        events = [json.loads(line) for line in (directory / "events.jsonl").read_text().splitlines()]
+        steps = [each for each in events if each.get("role")]
+        return {
+            "seconds": seconds, "changed": sum(host["changed"] for host in run["hosts"].values()),
+            "event": events[0]["at"] - at, "modules": len(steps) / (len(run["hosts"]) * len(ROLES)),
+        }  # fmt: skip
+
+    def bare(self) -> float:
+        """The same plays by ansible-playbook alone."""
+        from contrail_vsphere.servermanager.ansible_server.run_directory import RunDirectory
+        from contrail_vsphere.servermanager.ansible_server.worker import PLAYBOOK, environment, lay_out
+        from contrail_vsphere.servermanager.runs import RunRequest
+
+        run = RunDirectory(self._directory / "bare")
+        lay_out(run, RunRequest.model_validate_json(self._request))
+        with tempfile.TemporaryDirectory(prefix="sm-b-") as control:
+            tool = str(Path(sys.executable).parent / "ansible-playbook")
+            command = [tool, "--diff", "-i", str(run.private / "inventory.yml"), PLAYBOOK]
+            given = {**environment(run.private, Path(control)), "PATH": os.environ["PATH"], "HOME": str(run.private)}
+            began = time.perf_counter()
+            subprocess.run(command, env=given, check=True, capture_output=True, timeout=600)
+            return time.perf_counter() - began
+
+
+def missed(found: dict[str, Any]) -> list[str]:
+    """Aims that were not reached."""
+    if "skipped" in found:
+        return []
+    faults = []
+    if (over := found["ours"] / found["bare"] - 1) > OVERHEAD_AIM:
+        faults.append(
+            f"Server Manager's run takes {over:.0%} longer than the bare playbook; the aim is {OVERHEAD_AIM:.0%}"
+        )
+    if found["changed"]:
+        faults.append(f"{found['changed']} changes where nothing was left to change")
+    if found["modules"] > MODULES:
+        faults.append(f"{found['modules']:.1f} module runs per role and server; the aim is {MODULES}")
+    return faults
+
+
+def shown(found: dict[str, Any]) -> list[str]:
+    """Lines for people."""
+    if "skipped" in found:
+        return [f"\nServer Manager: not measured: {found['skipped']}"]
+    return [
+        f"\nServer Manager, {found['hosts']} servers with {found['roles']} roles each: first {found['first']:.1f} s,"
+        f" again {found['ours']:.1f} s with {found['changed']} changes",
+        f"  bare ansible-playbook of the same plays {found['bare']:.1f} s: {found['ours'] / found['bare'] - 1:+.1%};"
+        f" first event after {found['first_event']:.1f} s, {found['modules']:.0f} module runs per role and server",
+    ]
+
+
+def _inside() -> None:
+    directory = Path(tempfile.mkdtemp(prefix="bench-servers-"))
+    try:
+        print(json.dumps(asyncio.run(measure(json.loads(sys.stdin.readline()), directory))))
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "inside":
+        _inside()
+    else:
+        print(json.dumps(main(int(sys.argv[1]))))

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from random import Random
-from typing import Protocol
 
 from contrail_vsphere.contrailvm.actions import Action, Alarm, changes_world
 from contrail_vsphere.contrailvm.adoption import draft
 from contrail_vsphere.contrailvm.announce import Announcer, Notice
 from contrail_vsphere.contrailvm.apply import Applier, resolve_batcher
+from contrail_vsphere.contrailvm.attachment import Attachment
 from contrail_vsphere.contrailvm.backends import Backends, Caches
+from contrail_vsphere.contrailvm.certificate_alarms import note_certificates
 from contrail_vsphere.contrailvm.controller import ContrailVmController
 from contrail_vsphere.contrailvm.deeds import Deeds, VmEvent
 from contrail_vsphere.contrailvm.desired import Key, key_of_agency
@@ -22,13 +22,14 @@ from contrail_vsphere.contrailvm.disturbance import disturbance, tenants_by_host
 from contrail_vsphere.contrailvm.doors import EamDoor, SystemVmDoor, VCenterDoor
 from contrail_vsphere.contrailvm.enrolment import EnrolmentOffice
 from contrail_vsphere.contrailvm.fenced import FencedEam, FencedVCenter
-from contrail_vsphere.contrailvm.health_document import HealthMessage, HealthNode
+from contrail_vsphere.contrailvm.health import health_of
+from contrail_vsphere.contrailvm.health_document import HealthNode
+from contrail_vsphere.contrailvm.live import KeepsAlive, LiveAgencies, TellsEvents
 from contrail_vsphere.contrailvm.notebook import Notebook
 from contrail_vsphere.contrailvm.observed import HostView, LiveInventory, marked_agencies
 from contrail_vsphere.contrailvm.operator import Operator
 from contrail_vsphere.contrailvm.policy import policy_for
 from contrail_vsphere.contrailvm.readings import Readings
-from contrail_vsphere.contrailvm.records import ToldAlarm
 from contrail_vsphere.contrailvm.rollout import Rollout
 from contrail_vsphere.contrailvm.rollout_desk import RolloutDesk
 from contrail_vsphere.contrailvm.rollout_status import RolloutStatus, rollout_record, rollout_status
@@ -38,7 +39,6 @@ from contrail_vsphere.contrailvm.shelf import Shelf
 from contrail_vsphere.contrailvm.status import (
     DeploymentStatus,
     ManagerStatus,
-    colour_of,
     deployment_status,
     host_status,
 )
@@ -48,80 +48,19 @@ from contrail_vsphere.engine.fence import Fence
 from contrail_vsphere.engine.health import HealthBook
 from contrail_vsphere.engine.journal import RecordStore
 from contrail_vsphere.engine.leader import AlwaysLeader, Leader
-from contrail_vsphere.model.eam import EAM_KEY, Agency, EamFeatures, Status
-from contrail_vsphere.model.errors import Conflict, ContrailVsphereError, NotFound
-from contrail_vsphere.model.ids import AgencyId, ClusterId, HostId, VmId
+from contrail_vsphere.model.eam import EAM_KEY, Agency
+from contrail_vsphere.model.errors import Conflict
+from contrail_vsphere.model.ids import AgencyId, HostId, VmId
 from contrail_vsphere.model.inventory import Change, VirtualMachine
 from contrail_vsphere.model.protocols import HostEntry, ReadinessState
 from contrail_vsphere.pki.ca import CertificateAuthority
 from contrail_vsphere.pki.tokens import TokenStore
 
-CERTIFICATES = Key("manager", ClusterId("certificates"))
-"""Under which alarms of certificates are remembered: they belong to no cluster."""
-HEARTBEAT = 120.0
-"""Seconds between two heartbeats of our extension."""
-REATTACH = "register it, then `contrailvm adopt --extension` if they are to be made again"
 EAM_EVENTS = "com.vmware.vim.eam."
 AGENCY_EVENTS = frozenset(f"{EAM_EVENTS}agency.{name}" for name in ("create", "destroyed", "goalstate", "updated"))
 """After these an agency may be another one; the others tell of EsxAgents."""
 
 _LOG = logging.getLogger(__name__)
-
-
-class LiveAgencies(Protocol):
-    """The cache of our agencies (``vsphere.eam.cache.EamCache``)."""
-
-    error: str
-    """Why EAM did not answer the last time; empty when it did."""
-    whole_reads: int
-    """How often all agencies were read, every EsxAgent of them."""
-
-    @property
-    def agencies(self) -> Mapping[AgencyId, Agency]:
-        """As last read."""
-        ...
-
-    @property
-    def features(self) -> EamFeatures:
-        """What this EAM can do."""
-        ...
-
-    @property
-    def healthy(self) -> bool:
-        """All agencies were read, and EAM answered the last time."""
-        ...
-
-    def subscribe(self, subscriber: Callable[[AgencyId, Agency | None, Agency | None], None]) -> Callable[[], None]:
-        """Be told of every read of an agency, changed or not, before and after; returns the way to stop."""
-        ...
-
-    def nudge(self, agency: AgencyId | None = None) -> None:
-        """Read an agency (None: all) very soon."""
-        ...
-
-    def hint(self, host: HostId | None = None) -> None:
-        """Read very soon what a happening on a host (None: somewhere) may have changed."""
-        ...
-
-    def fold(self, agency: Agency) -> None:
-        """Take in an agency that an action read on its way; subscribers are told."""
-        ...
-
-
-class TellsEvents(Protocol):
-    """``vsphere.events.EventTail``; events only say "look again", none may be relied on."""
-
-    def subscribe(self, subscriber: Callable[[VmEvent], None]) -> Callable[[], None]:
-        """Be told of every event; returns the way to stop."""
-        ...
-
-
-class KeepsAlive(Protocol):
-    """``contrailvm.registration.Registration``."""
-
-    async def heartbeat(self) -> None:
-        """Tell vCenter that we are alive; NotFound when our extension is gone."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,11 +121,7 @@ class ContrailVmManager:
         self.brake = DeletionBrake("contrailvm", journal=journal, now=now)
         self._stops: list[Callable[[], None]] = []
         self._events = events
-        self._registration = registration
-        self._pulse: asyncio.Task[None] | None = None
-        self.detached = self.notebook.detached
-        """Why nothing may be done any more: somebody unregistered our extension. A person must say that all is meant to
-        be made again (``reattach``), also after a restart."""
+        self.attachment = Attachment(registration, notebook=self.notebook, leave=self.leave)
         self._resolves = resolve_batcher(backends, caches.fold)
         self.office = EnrolmentOffice(
             tokens=tokens,
@@ -219,7 +154,7 @@ class ContrailVmManager:
             brake=self.brake,
             mint=self.office.mint,
             probe=shelf.probe,
-            registered=self._check_registration,
+            registered=self.attachment.check,
             now=self.epoch,
             resolves=self._resolves,
             rollouts=self.rollouts,
@@ -271,6 +206,11 @@ class ContrailVmManager:
         """Now, in seconds since the epoch."""
         return self._now().timestamp()
 
+    @property
+    def detached(self) -> str:
+        """Why nothing may be made any more; empty while our extension stands."""
+        return self.attachment.detached
+
     def blind(self) -> str:
         """Why nothing can be judged now; empty when all is in view."""
         if self.detached:
@@ -316,8 +256,7 @@ class ContrailVmManager:
         self._agencies.nudge()
         if self._events is not None:
             self._stops.append(self._events.subscribe(self._event_seen))
-        if self._registration is not None:
-            self._pulse = asyncio.create_task(self._beat(), name="contrailvm:heartbeat")
+        self.attachment.start()
         self.controller.start()
         self.watch.start()
         self._tasks.start()
@@ -327,9 +266,7 @@ class ContrailVmManager:
         for stop in self._stops:
             stop()
         self._stops.clear()
-        if self._pulse is not None:
-            self._pulse.cancel()
-            await asyncio.gather(self._pulse, return_exceptions=True)
+        await self.attachment.stop()
         await self._tasks.stop()
         await self.watch.stop()
         await self.controller.stop(deadline)
@@ -365,20 +302,6 @@ class ContrailVmManager:
         else:
             self._agencies.hint(event.host)
 
-    async def _check_registration(self) -> None:
-        """NotFound when our extension is gone: EAM is destroying our agencies then, and we keep our hands off."""
-        if self._registration is None:
-            return
-        await self.leave()
-        try:
-            await self._registration.heartbeat()
-        except NotFound as gone:
-            if not self.detached:
-                _LOG.error("detached: %s", gone)
-                self.detached = f"{gone}; its agencies and ContrailVMs are gone with it: {REATTACH}"
-                self.notebook.put_detached(self.detached)
-            raise
-
     def tell(self, listener: Callable[[Notice], None]) -> None:
         """Have somebody else told what vCenter is told."""
         self._announcer.listeners.append(listener)
@@ -408,15 +331,7 @@ class ContrailVmManager:
 
     def note_certificates(self, advice: Mapping[str, str]) -> None:
         """What expires soon, by the certificate's name; told in vCenter when it begins and when it is over."""
-        before = {each.cause: each for each in self.notebook.alarms(CERTIFICATES)}
-        found = {
-            name: ToldAlarm(host=None, cause=name, reason=f"certificate {name} {text}") for name, text in advice.items()
-        }
-        self.notebook.put_alarms(CERTIFICATES, tuple(before.get(name, found[name]) for name in sorted(found)))
-        for name in found.keys() - before.keys():
-            self._announcer.alarm(CERTIFICATES, found[name], raised=True)
-        for name in before.keys() - found.keys():
-            self._announcer.alarm(CERTIFICATES, before[name], raised=False)
+        note_certificates(advice, notebook=self.notebook, tell=self._announcer.alarm)
 
     def unclaimed(self) -> tuple[Agency, ...]:
         """Agencies with our mark that no deployment names."""
@@ -437,23 +352,11 @@ class ContrailVmManager:
 
     async def reattach(self) -> tuple[str, ...]:
         """A person wants what went with our extension made again. NotFound while it is not registered."""
-        if not self.detached:
+        if not await self.attachment.reattach():
             return ()
-        await self._check_registration()
-        self.detached = ""
-        self.notebook.put_detached("")
         self._agencies.nudge()
         self.controller.mark_all()
         return tuple(f"{key}: its agency and ContrailVMs are made again" for key in sorted(self.notebook.desired))
-
-    async def _beat(self) -> None:
-        """Keep the extension's heartbeat fresh."""
-        while True:
-            try:
-                await self._check_registration()
-            except ContrailVsphereError as error:
-                _LOG.info("heartbeat: %s", error)
-            await asyncio.sleep(HEARTBEAT)
 
     def _agency_read(self, agency_id: AgencyId, _before: Agency | None, agency: Agency | None) -> None:
         before = self.readings.by_id.get(agency_id)
@@ -575,6 +478,25 @@ class ContrailVmManager:
                 )
         return tuple(sorted(entries.values(), key=lambda each: (each.name, each.host)))
 
+    def vrouters(self) -> dict[str, str]:
+        """Name and address of every vRouter that serves, as Contrail is to know them."""
+        found = {}
+        for key, desired in self.notebook.desired.items():
+            observed = self.controller.observe(key)
+            for view in observed.hosts:
+                line = host_status(desired, observed, view, ())
+                if line.state == "healthy" and line.address:
+                    found[view.record.vrouter_name or view.host.name] = line.address
+        return found
+
+    def vrouter_names(self) -> frozenset[str]:
+        """What the vRouters of all hosts in scope are called, whether they serve or not."""
+        return frozenset(
+            view.record.vrouter_name or view.host.name
+            for key in self.notebook.desired
+            for view in self.controller.observe(key).hosts
+        )
+
     async def readiness(self, host: HostId) -> ReadinessState:
         """Ask the host's vRouter now."""
         for target in self._targets():
@@ -582,28 +504,9 @@ class ContrailVmManager:
                 return await self.watch.ask(target)
         return ReadinessState(forwards=False, synced=False, reason="the host has no running ContrailVM with an address")
 
-    def _eam_health(self, time: datetime) -> HealthNode:
-        """Of EAM alone: red when it does not answer, or is stuck in its work, whatever the ContrailVMs do meanwhile."""
-        stuck = [
-            alarm.reason for alarms in self.controller.alarms.values() for alarm in alarms if alarm.cause == "eam.stuck"
-        ]
-        problems = [f"it does not answer: {self._agencies.error}"] if self._agencies.error else stuck
-        messages = tuple(HealthMessage(f"m{n}", text, time, "alert") for n, text in enumerate(problems[:20]))
-        status: Status = "red" if problems else "green" if self._agencies.healthy else "yellow"
-        return HealthNode("eam", "vSphere ESX Agent Manager", status, messages)
-
     def health(self) -> HealthNode:
         """The health document's tree: each deployment and cluster, and EAM apart."""
-        time = self._now()
-        parts = []
-        for line in self.status().deployments:
-            lines = [f"{host.name}: {host.next or host.reason}" for host in line.hosts if host.state != "healthy"]
-            messages = tuple(HealthMessage(f"host{n}", text, time, "warning") for n, text in enumerate(lines[:20]))
-            name = f"{line.deployment} on {line.cluster_name}: {line.healthy} of {line.total} hosts"
-            colour = colour_of(host.state for host in line.hosts)
-            parts.append(HealthNode(f"{line.deployment}.{line.cluster}", name, colour, messages))
-        eam = self._eam_health(time)
-        return HealthNode(self.solution_id, "ContrailVM Manager", children=(*parts, eam))
+        return health_of(self.status(), agencies=self._agencies, alarms=self.controller.alarms, time=self._now())
 
 
 def _took_a_step(change: Change) -> bool:

@@ -275,6 +275,7 @@ def observe(
         agency_issues=_agency_issues(keeper) if keeper else (),
         hosts=views,
         strangers=tuple(vm for vm in visitors if vm.host in known and vm.id not in kept),
+        leftovers=_leftovers(readings.values(), inventory, known) if keeper is None else (),
         strays=tuple(agent for agent in (keeper.agency.agents if keeper else ()) if agent.host not in known),
         networks=inventory.networks,
         datastores=inventory.datastores,

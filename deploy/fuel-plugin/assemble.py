@@ -37,6 +37,11 @@ def assemble(version: str, target: Path) -> None:
         copy(source, target / source.name)
     for source in sorted((HERE / version).iterdir()):
         shutil.copy2(source, target / source.name)
+    if version != "3.0.0":
+        # Since 8.0 a task may run again on every deployment, so that controllers that come later are in the resources.
+        tasks = target / "deployment_tasks.yaml"
+        again = "  version: 2.0.0\n  reexecute_on: [deploy_changes]\n"
+        tasks.write_text(tasks.read_text().replace("  version: 2.0.0\n", again))
     repository = target / "repositories" / "ubuntu"
     repository.mkdir(parents=True)
     package(repository)

@@ -35,6 +35,7 @@ from contrail_vsphere.app.reign import Reigns
 from contrail_vsphere.app.standby import Face, StandbyWatch, hand_over, own_journal
 from contrail_vsphere.app.synced import PluginProbe
 from contrail_vsphere.app.system_vms import system_vms
+from contrail_vsphere.app.virtual_routers import vrouter_roll
 from contrail_vsphere.app.webhooks import Webhooks
 from contrail_vsphere.config.settings import Address, PublishSettings, Settings
 from contrail_vsphere.contrail.introspect import Introspect
@@ -173,6 +174,13 @@ class ContrailVmService:
             stack.push_async_callback(self.standby.stop)
         self.certificates.start()
         stack.push_async_callback(self.certificates.stop)
+        self.virtual_routers = await vrouter_roll(
+            settings.contrail,
+            stack,
+            serving=lambda: self.manager.vrouters() if self.reigns.leads else {},
+            known=lambda: self.manager.vrouter_names() if self.reigns.leads else None,
+            random=self._random,
+        )
         self.ready = {
             "control_url": control,
             "publish_url": self.publisher.base_url,

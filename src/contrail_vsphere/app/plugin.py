@@ -7,7 +7,6 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -15,6 +14,7 @@ import aiohttp
 
 from contrail_vsphere.app.access import TokenFile
 from contrail_vsphere.app.connect import administrator, choose_vcenter, endpoint
+from contrail_vsphere.app.contrail_access import contrail_auth, contrail_notifications, words
 from contrail_vsphere.app.contrailvm import utc_now
 from contrail_vsphere.app.control_server import ControlServer
 from contrail_vsphere.app.data_dir import DataDirectory
@@ -25,12 +25,10 @@ from contrail_vsphere.app.plugin_control import create_app
 from contrail_vsphere.app.reign import Reigns
 from contrail_vsphere.app.sandesh_pages import Ends
 from contrail_vsphere.app.vcenter_ticket import TicketOffice
-from contrail_vsphere.config.settings import ContrailSettings, PluginSettings, Settings
+from contrail_vsphere.config.settings import PluginSettings, Settings
 from contrail_vsphere.contrail.config_api import ConfigApi
 from contrail_vsphere.contrail.introspect import Introspect
 from contrail_vsphere.contrail.inventory import ContrailInventory
-from contrail_vsphere.contrail.keystone import Auth, KeystoneUser, KeystoneV3, NoAuth
-from contrail_vsphere.contrail.notifications import AmqpNotifications, Notifications
 from contrail_vsphere.contrail.vrouter_agent import VRouterAgentClient
 from contrail_vsphere.engine.health import HealthBook
 from contrail_vsphere.engine.journal import RecordStore
@@ -90,11 +88,17 @@ class PluginService:
         await stack.enter_async_context(vcenter)
         tls = client_context(ca_file=settings.contrail.ca_file) if settings.contrail.ca_file else None
         api = ConfigApi(
-            words(settings.contrail.servers), auth=_auth(settings.contrail, tls), tls=tls, random=self._random
+            words(settings.contrail.servers),
+            auth=contrail_auth(settings.contrail, tls),
+            tls=tls,
+            random=self._random,
         )
         await stack.enter_async_context(api)
         inventory = ContrailInventory(
-            api, _notifications(settings.contrail, self._random), poll=settings.contrail.poll, random=self._random
+            api,
+            contrail_notifications(settings.contrail, self._random),
+            poll=settings.contrail.poll,
+            random=self._random,
         )
         directory = await self._directory(settings.plugin, vcenter, http, stack)
         vcenter.inventory.start()
@@ -274,41 +278,3 @@ def options(settings: PluginSettings) -> PluginOptions:
             hosts=frozenset(words(settings.hosts)),
         ),
     )
-
-
-def words(text: str) -> tuple[str, ...]:
-    """The parts between commas."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _auth(contrail: ContrailSettings, tls: Any) -> Auth:
-    if not contrail.keystone_url:
-        return NoAuth()
-    password = _password(contrail.password_file, contrail.password.get_secret_value(), what="contrail")
-    user = KeystoneUser(
-        contrail.keystone_url,
-        contrail.username,
-        password,
-        project=contrail.project,
-        user_domain=contrail.user_domain,
-        project_domain=contrail.project_domain,
-    )
-    return KeystoneV3(user, tls=tls)
-
-
-def _notifications(contrail: ContrailSettings, random: Random) -> Notifications | None:
-    brokers = words(contrail.brokers)
-    if not brokers:
-        return None
-    tls = client_context(ca_file=contrail.ca_file) if any(url.startswith("amqps:") for url in brokers) else None
-    password = _password(
-        contrail.broker_password_file, contrail.broker_password.get_secret_value(), what="contrail.broker"
-    )
-    return AmqpNotifications(*brokers, username=contrail.broker_username, password=password, tls=tls, random=random)
-
-
-def _password(file: Path | None, value: str, *, what: str) -> Secret:
-    secret = read_secret(file) if file is not None else Secret(value)
-    if not secret:
-        raise SettingsError(f"{what} has no password", hint="set its password_file, or the password in the environment")
-    return secret

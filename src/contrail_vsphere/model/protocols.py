@@ -38,6 +38,18 @@ class HostEntry:
     state: UnitState = "absent"
 
 
+class VRouterObjects(Protocol):
+    """VirtualRouter objects in Contrail (``contrail.virtual_routers``)."""
+
+    async def ensure(self, name: str, address: str) -> None:
+        """Have the object of that name with that address."""
+        ...
+
+    async def remove(self, name: str) -> None:
+        """Have it no more."""
+        ...
+
+
 class HostDirectory(Protocol):
     """Which host is served by which ContrailVM (``GET /v1/hosts``)."""
 

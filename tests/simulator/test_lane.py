@@ -90,7 +90,13 @@ async def test_requests_one_after_the_other_in_any_pieces(vcenter, names, cuts):
 
 async def test_small_calls_stay_in_the_lane_and_odd_ones_leave_it(vcenter):
     lanes = vcenter.server._lanes.connections
-    for name, inside in (("sound", True), ("unknown", True), ("chunked", False), ("versions", False)):
+    for name, inside in (
+        ("sound", True),
+        ("unknown", True),
+        ("versions", True),
+        ("chunked", False),
+        ("no such path", False),
+    ):
         async with connection(vcenter) as (reader, writer):
             writer.write(REQUESTS[name][0])
             await answer(reader)

@@ -35,11 +35,13 @@ from contrail_vsphere.wire.soap.metadata import EAM, VIM, method_of
 from contrail_vsphere.wire.soap.shapes import ManagedObject
 from contrail_vsphere.wire.soap.types import eam, managed_class, vmodl
 from contrail_vsphere.wire.soap.values import build
-from contrail_vsphere.wire.soap.versions import version_of
+from contrail_vsphere.wire.soap.versions import render_versions, version_of
 
 log = logging.getLogger(__name__)
 
 COOKIE = "vmware_soap_session"
+VERSIONS = "/sdk/vimServiceVersions.xml"
+"""The document by which a client chooses the version that it speaks."""
 XML = "text/xml; charset=utf-8"
 PLAIN = "text/plain; charset=utf-8"
 WORTH_PACKING = 1024
@@ -117,6 +119,10 @@ class Dispatcher:
         for task in list(self.background):
             task.cancel()
         await asyncio.gather(*self.background, return_exceptions=True)
+
+    def versions(self) -> Answer:
+        """The versions document."""
+        return Answer(body=render_versions(self.release.newest), content_type="text/xml")
 
     def malformed(self, caller: Caller, error: ProtocolError) -> Answer:
         """The answer to what is no SOAP request."""

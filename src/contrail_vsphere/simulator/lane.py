@@ -2,8 +2,9 @@
 
 A client makes thousands of small calls, and general HTTP costs several times what the calls do. So a connection begins
 here, where exactly one form is understood: ``POST`` to a SOAP endpoint, HTTP/1.1, a body of known and modest length,
-no header twice. At the first request of any other form (chunked, large, another path, garbage) the connection with
-what came so far is handed to aiohttp for the rest of its life, which is where limits and odd cases are dealt with.
+no header twice; or the ``GET`` of the versions document, which is how clients begin. At the first request of any other
+form (chunked, large, another path, garbage) the connection with what came so far is handed to aiohttp for the rest of
+its life, which is where limits and odd cases are dealt with.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from types import MappingProxyType
 from typing import Any
 
 from contrail_vsphere.model.errors import ProtocolError
-from contrail_vsphere.simulator.dispatch import COOKIE, Answer, Caller, Dispatcher
+from contrail_vsphere.simulator.dispatch import COOKIE, VERSIONS, Answer, Caller, Dispatcher
 from contrail_vsphere.wire.soap.decode import RequestDecoder
 
 ENDPOINTS = ("/sdk", "/sdk/", "/sdk/vimService", "/sdkTunnel", "/eam/sdk", "/eam/sdk/")
@@ -32,7 +33,9 @@ LARGEST_BODY = 256 << 10
 ENOUGH = LARGEST_HEAD + LARGEST_BODY
 """Bytes of requests that came before they were asked for, after which no more are taken for now."""
 
-_STARTS: Mapping[bytes, str] = MappingProxyType({f"POST {path} HTTP/1.1".encode(): path for path in ENDPOINTS})
+_STARTS: Mapping[bytes, str] = MappingProxyType(
+    {f"POST {path} HTTP/1.1".encode(): path for path in ENDPOINTS} | {f"GET {VERSIONS} HTTP/1.1".encode(): VERSIONS}
+)
 _LONGEST_START = max(map(len, _STARTS)) + 2
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
 _ELSEWHERE = frozenset({b"transfer-encoding", b"content-encoding", b"expect", b"upgrade"})
@@ -170,6 +173,9 @@ class Lane(asyncio.Protocol):
 
     def _serve(self, transport: asyncio.Transport, head: _Head, body: bytes) -> None:
         dispatcher = self._shared.dispatcher
+        if head.caller.endpoint == VERSIONS:
+            self._answered(transport, head, dispatcher.versions())
+            return
         decoder = RequestDecoder()
         try:
             decoder.feed(body)
@@ -179,12 +185,16 @@ class Lane(asyncio.Protocol):
         else:
             answer = dispatcher.begin(head.caller, decoded)
         if isinstance(answer, Answer):
-            self._done(transport, head, answer)
-            if self._buffer:
-                self._loop.call_soon(self._go_on)  # others may have waited for their turn
+            self._answered(transport, head, answer)
         else:
             self._task = task = self._loop.create_task(answer)
             task.add_done_callback(lambda done: self._waited(transport, head, done))
+
+    def _answered(self, transport: asyncio.Transport, head: _Head, answer: Answer) -> None:
+        """At once; others may have waited for their turn."""
+        self._done(transport, head, answer)
+        if self._buffer:
+            self._loop.call_soon(self._go_on)
 
     def _waited(self, transport: asyncio.Transport, head: _Head, task: asyncio.Task[Answer]) -> None:
         self._task = None
@@ -265,7 +275,7 @@ def _parse(raw: bytes, anybody: Caller) -> _Head | None:
         if name in fields or name in _ELSEWHERE:
             return None
         fields[name] = found[2].rstrip(b" \t")
-    length = fields.get(b"content-length", b"")
+    length = fields.get(b"content-length", b"0" if endpoint == VERSIONS else b"")
     if not length.isdigit() or len(length) > 9:
         return None
 

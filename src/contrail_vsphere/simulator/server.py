@@ -16,12 +16,11 @@ from aiohttp import web
 
 from contrail_vsphere.model.errors import ProtocolError
 from contrail_vsphere.simulator.core.world import World
-from contrail_vsphere.simulator.dispatch import COOKIE, Answer, Caller, Dispatcher
+from contrail_vsphere.simulator.dispatch import COOKIE, VERSIONS, Answer, Caller, Dispatcher
 from contrail_vsphere.simulator.lane import BODY_TIMEOUT, ENDPOINTS, KEEP_ALIVE, Lane, Lanes
 from contrail_vsphere.simulator.profile import Release
 from contrail_vsphere.simulator.vcenter.http_nfc_lease import Leases, TooLargeError, receive
 from contrail_vsphere.wire.soap.decode import Request, RequestDecoder
-from contrail_vsphere.wire.soap.versions import render_versions
 
 MAX_REQUEST = 32 << 20
 """Bytes of a request; vCenter's own limit is of that order."""
@@ -61,7 +60,7 @@ class VimServer:
         app = web.Application(client_max_size=MAX_REQUEST)
         for path in ENDPOINTS:
             app.router.add_post(path, self._serve)
-        app.router.add_get("/sdk/vimServiceVersions.xml", self._versions)
+        app.router.add_get(VERSIONS, self._versions)
         for method in ("PUT", "POST"):
             app.router.add_route(method, "/nfc/{lease}/{file}", self._receive)
         return app
@@ -113,8 +112,8 @@ class VimServer:
 
     # -- what is not for the fast lane --------------------------------------------------------------------------
 
-    async def _versions(self, _request: web.Request) -> web.Response:
-        return web.Response(body=render_versions(self.release.newest), headers={"Content-Type": "text/xml"})
+    async def _versions(self, request: web.Request) -> web.StreamResponse:
+        return await _sent(request, self.dispatcher.versions())
 
     async def _receive(self, request: web.Request) -> web.Response:
         """A file for an HttpNfcLease; whoever knows the lease's URL may send it, as with vCenter."""

@@ -97,6 +97,14 @@ async def test_a_vlan_that_an_unadopted_port_has_is_given_to_nobody_else(tmp_pat
         assert new.host is old.host
         assert stand.vlan(stand.port(new)) != 1
 
+        # The predecessor still works, and takes the VLAN that would have been next.
+        taken = stand.vlan(stand.port(new)) + 1
+        await stand.left_vlan(old, taken)
+        await asyncio.sleep(1)
+        late = await stand.vm("late", "blue")
+        await stand.until(lambda: stand.is_open(stand.port(late)))
+        assert stand.vlan(stand.port(late)) not in (taken, stand.vlan(stand.port(new)))
+
 
 async def test_private_vlans_of_the_central_plugin_give_way_port_by_port(tmp_path):
     async with FormerSite(tmp_path / "site", migrate=True) as stand:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from random import Random
 
 from plugin_site import PluginSite
 
 from contrail_vsphere.simulator.contrail.answers import RefusedError
 from contrail_vsphere.simulator.core.faults import FaultRule
+from contrail_vsphere.simulator.core.timing import Timing
 from contrail_vsphere.simulator.vcenter import vm_life
 from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
 from contrail_vsphere.wire.soap.types import vim
@@ -96,8 +98,10 @@ class PluginMischief:
         vm, host = self.a_vm(), self.chance.choice(self.site.vcenter.scenario.hosts())
         if vm is None or vm.host is host:
             return ""
+        takes = self.chance.choice((0.0, 0.0, 0.3, 6.0))
+        self.site.vcenter.world.services[Timing] = replace(Timing.instant(), relocate=takes)
         self.site.begin(self.site.vcenter.scenario.move_vm(vm, host))
-        return f"{vm.name!r} moves to {host.name}"
+        return f"{vm.name!r} moves to {host.name} in {takes} s"
 
     @step(2)
     async def delete(self) -> str:
@@ -199,6 +203,19 @@ class PluginMischief:
         number = self.next()
         self.site.network(f"net-{number}", f"10.{number % 200 + 10}.0.0/24")
         return f"network net-{number}"
+
+    @step()
+    async def network_made_anew(self) -> str:
+        networks = list(self.site.truth.networks().values())
+        if not networks:
+            return ""
+        network = self.chance.choice(networks)
+        try:
+            self.site.contrail.scenario.delete(network)
+        except RefusedError:
+            return ""
+        self.site.network(network.name, f"10.{self.next() % 200 + 10}.0.0/24")
+        return f"network {network.name} is deleted and made anew"
 
     @step(2)
     async def delete_network(self) -> str:

@@ -18,7 +18,7 @@ from plugin_site import PluginSite
 
 pytestmark = pytest.mark.looptime
 
-SHORT, CHAPTERS, STEPS = 10, 4, 30
+SHORT, CHAPTERS, STEPS = 10, 4, 50
 """``make test``: so many sites, chapters on each, and steps in each chapter."""
 
 

@@ -113,10 +113,10 @@ class SoapTransport:
             translated = connection_error(error, name=name, what=what, deadline=deadline)
             if isinstance(translated, Unreachable | Untrusted):
                 self.breaker.failed(translated.message)
-            if isinstance(translated, Untrusted):
-                await self._forget_trust()
             else:
                 self.breaker.succeeded()
+            if isinstance(translated, Untrusted):
+                await self._forget_trust()
             raise translated from error
         except SoapFault:
             self.breaker.succeeded()  # it is an answer

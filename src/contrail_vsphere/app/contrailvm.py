@@ -363,6 +363,7 @@ class ContrailVmService:
             bootstrap_url=self._bootstrap_url(),
             authority=self._authority.fingerprint,
             extension=self._login.identity.fingerprint,
+            publish=self.publisher.identity.fingerprint if self.publisher.identity is not None else "",
         )
 
     def _forget(self) -> None:

@@ -19,6 +19,8 @@ from contrail_vsphere.pki.ca import CertificateAuthority, Issued
 from contrail_vsphere.pki.identity import Identity
 from contrail_vsphere.pki.secrets import private_directory, write_private
 
+MOVED = "moved"
+"""Kind of the record that marks a journal as left behind: the present one is in ZooKeeper."""
 RENEW_BEFORE = timedelta(days=30)
 """A server certificate that expires sooner is issued anew at start."""
 
@@ -85,6 +87,11 @@ class DataDirectory:
         if not (self.path / "journal.sqlite").exists():
             return ()
         with self.journal() as journal:
+            if journal.get(MOVED, "journal") is not None:
+                raise InvalidState(
+                    "the journal is in ZooKeeper: who uses the package is not known here",
+                    hint="when no deployment of `contrailvm status` has it, delete its directory below packages",
+                )
             desired = Notebook(journal).desired.values()
         return tuple(
             f"{each.key.deployment} on {each.cluster_name}" for each in desired if each.package.digest == digest

@@ -13,13 +13,12 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 
-from contrail_vsphere.app.data_dir import DataDirectory
+from contrail_vsphere.app.data_dir import MOVED, DataDirectory
 from contrail_vsphere.contrailvm.notebook import Notebook
 from contrail_vsphere.engine.journal import Journal, RecordStore
 from contrail_vsphere.model.errors import ContrailVsphereError, InvalidState, SettingsError
 
 KIND = "contrailvm-face"
-MOVED = "moved"
 PERIOD = 60.0
 """Seconds between two looks at the journal of the one that leads."""
 
@@ -37,6 +36,8 @@ class Face:
     """Of the CA's certificate."""
     extension: str
     """Of the certificate that logs in to vCenter."""
+    publish: str = ""
+    """Of the certificate that EAM pins; empty on plain HTTP."""
 
     def differs(self, other: Face) -> tuple[str, ...]:
         """In what a take-over by the other would be felt outside, in words."""
@@ -69,6 +70,8 @@ def lacks(journal: RecordStore, mine: Face, packages: Collection[str]) -> tuple[
     found = list(before.differs(mine)) if before is not None else []
     if before is not None and before.extension != mine.extension:
         found.append("the extension's certificate is another one: copy identities from the manager that leads")
+    if before is not None and before.publish != mine.publish:
+        found.append("EAM pins another publishing certificate: copy identities from the manager that leads")
     wanted = {each.package for each in Notebook(journal).desired.values() if not each.removed}
     found += [f"package {each.version} is not published here" for each in wanted if each.digest not in packages]
     return tuple(sorted(found))

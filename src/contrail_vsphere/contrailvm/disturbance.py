@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from contrail_vsphere.contrailvm.actions import (
     Action,
+    ApplyToHosts,
     CreateAgency,
     DestroyAgency,
     Effect,
@@ -51,7 +52,11 @@ def disturbance(action: Action, observed: Observed, tenants: Counter[HostId]) ->
     view = observed.view_of(action.host) if action.host is not None else None
     if isinstance(action, UninstallAgency | DestroyAgency):
         return _removal(action.hosts, tenants)
+    if isinstance(action, ApplyToHosts):
+        return _apply(action.hosts, observed, tenants)
     if isinstance(action, UpdateAgency) and not {"package", "size"}.isdisjoint(action.changed):
+        if observed.keeper == "vLCM":
+            return f"{NOBODY}: vLCM replaces the ContrailVM of a host when it is told to, at the host's turn"
         return f"{NOBODY}: EAM makes the new ContrailVMs beside the old ones, which forward until their hosts' turns"
     if isinstance(action, StopRollout) and action.roll_back:
         return "only hosts that were replaced already: they get their old version back, one after the other"
@@ -79,6 +84,15 @@ def _host(action: Action, effect: Effect, view: HostView, number: int) -> str:
         return who
     what = {TakeTurn: "until the new ContrailVM forwards", RestartContrailVm: "while the ContrailVM restarts"}
     return f"{who}: cut off {what.get(type(action), 'until the ContrailVM forwards again')}"
+
+
+def _apply(hosts: tuple[HostId, ...], observed: Observed, tenants: Counter[HostId]) -> str:
+    """Hosts that have a ContrailVM may get another one; whether vLCM finds that needed it does not say before."""
+    served = [view.host.id for view in observed.hosts if view.host.id in hosts and is_serving(view)]
+    number = sum(tenants[host] for host in served)
+    if not number:
+        return f"{NOBODY} now: hosts without a ContrailVM get one"
+    return f"{number} tenant VMs on {len(served)} hosts: cut off until the new ContrailVM forwards, if it is a new one"
 
 
 def _removal(hosts: tuple[HostId, ...], tenants: Counter[HostId]) -> str:

@@ -408,7 +408,7 @@ class ContrailVmManager:
     def status(self) -> ManagerStatus:
         """Everything ``contrailvm status`` shows; from the caches."""
         deployments: list[DeploymentStatus] = []
-        problems = [each for each in (self.blind(), self._shelf.warning) if each]
+        problems = [each for each in (self.blind(), self._agencies.trouble, self._shelf.warning) if each]
         for key in self.keys():
             desired, observed, actions = self.controller.preview(key)
             if desired is None:

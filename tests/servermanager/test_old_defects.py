@@ -1,18 +1,23 @@
 """Faults of the seed era's Server Manager, each of which must not come back.
 
-By their numbers in the list that was made when its source was read; those about playbooks are tested with the Ansible
-server. 1, 2, 3: inventories shared by clusters, hosts, passwords. 5: one failure marks all. 6: an Ansible server that
-is away. 10: two adds at once. 12: an id breaks the error path. 14: an image in use. 15: ids. 16: what is stored is
-evaluated. 18: falsy values. 19: no reason, no history. 24: exit codes. 25: answers. 26: samples.
+By their numbers in the list that was made when its source was read; what is not here is there:
+`servermanager_ansible/test_what_runs_tell.py` 1 to 5; `servermanager_ansible/test_queue_of_runs.py` 9;
+`servermanager_ansible/test_collection_modules.py` 11, 20, 21, 22; `test_provisioning.py` 6, 19;
+`test_images_in_a_real_registry.py` 12, 14; `test_resolving_parameters.py` 18; `test_rest_api.py` and
+`servermanager_lab/test_04_no_secret_shows.py` 17; `servermanager_cli` 24; `test_seed_era_client.py` 25.
 """
 
 import asyncio
+import gzip
 import json
+import subprocess
+import sys
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from aiohttp import web
-from image_kit import docker_archive
+from image_kit import docker_archive, tar
 from sm_stand import ACTOR
 from test_provisioning import fill
 
@@ -22,13 +27,15 @@ from contrail_vsphere.pki.secrets import Secret
 from contrail_vsphere.servermanager import documents
 from contrail_vsphere.servermanager.archive import read_archive
 from contrail_vsphere.servermanager.catalogue import catalogue
+from contrail_vsphere.servermanager.collection import PATH
+from contrail_vsphere.servermanager.images import Images
 from contrail_vsphere.servermanager.names import Reference, Release, check_image_id, repository
 from contrail_vsphere.servermanager.objects import server_document
 from contrail_vsphere.servermanager.parameters import Findings
 from contrail_vsphere.servermanager.planner import Order, Planner
 from contrail_vsphere.servermanager.registry import Registry
 from contrail_vsphere.servermanager.sm_config import read_sm_config
-from contrail_vsphere.servermanager.tables import Server
+from contrail_vsphere.servermanager.tables import Image, Server
 
 SAMPLES = Path(__file__).parents[2] / "docs" / "samples" / "server-manager"
 
@@ -163,3 +170,56 @@ async def test_a_registry_that_wants_tokens_gets_them_and_no_stranger_gets_our_p
     finally:
         await runner.cleanup()
         await asyncio.sleep(0)
+
+
+async def test_07_a_job_that_breaks_says_so_and_the_next_one_runs(sqlite_store, tmp_path):
+    @asynccontextmanager
+    async def broken():
+        raise RuntimeError("boom")
+        yield
+
+    images = Images(sqlite_store, catalogue=catalogue(), registries=broken, address="reg:5100", scratch=tmp_path / "s")
+    await images.resume()
+    for name in ("one", "two"):
+        document = {"id": name, "category": "container", "type": "contrail-container", "version": "1",
+                    "parameters": {"containers": [{"role": "lb"}]}}  # fmt: skip
+        with sqlite_store.writing() as session:
+            images.register(session, ACTOR, document)
+        images.begin(name)
+    for name in ("one", "two"):
+        await images.settled(name)
+        with sqlite_store.reading() as session:
+            row = session.get_one(Image, name)
+            assert (row.state, row.reason) == ("failed", "RuntimeError: boom")
+
+
+def test_08_every_wait_for_a_service_has_an_end():
+    assert all(0 < role.health.timeout <= 600 for role in catalogue())
+    assert ServerManagerSettings().ansible_run_timeout < float("inf")
+
+
+def test_13_every_archive_of_a_bundle_is_unpacked(tmp_path):
+    (tmp_path / "out").mkdir()
+    path = tmp_path / "bundle.tgz"
+    inner = {f"contrail-{part}-images_4.tgz": gzip.compress(tar({
+        f"contrail-{role}-u16.04-4.tar.gz": gzip.compress(docker_archive(role))}))
+        for part, role in (("docker", "controller"), ("cloud-docker", "agent"))}  # fmt: skip
+    path.write_bytes(gzip.compress(tar(inner)))
+    assert {image.role_hint for image in read_archive(path, tmp_path / "out")} == {
+        "contrail-controller",
+        "contrail-agent",
+    }
+
+
+def test_27_nothing_reboots_a_server():
+    for path in PATH.rglob("*"):
+        if path.suffix in (".py", ".yml"):
+            assert not {"reboot", "lsmod"} & set(path.read_text().split()), path
+
+
+def test_28_ansible_runs_in_processes_of_its_own():
+    """Its Python API is private: neither server has it loaded, and one module of ours starts it."""
+    code = ("import sys, contrail_vsphere.app.ansible_server, contrail_vsphere.app.server_manager;"
+            "print([name for name in sys.modules if name.split('.')[0] in ('ansible', 'ansible_runner')])")  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"

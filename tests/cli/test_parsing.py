@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
-import time
 
 import pytest
 import typer
@@ -87,15 +86,9 @@ def test_interrupted(capsys, monkeypatch):
 @pytest.mark.process
 def test_help_is_quick():
     """Nothing of what the commands need is imported before they run."""
-    took = []
-    for _ in range(3):
-        began = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "contrail_vsphere.cli.main", "--help"], check=True, capture_output=True)
-        took.append(time.perf_counter() - began)
     code = "import contrail_vsphere.cli.main, sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     assert not {"pyVmomi", "aiohttp", "fastapi", "pydantic", "cryptography"} & set(loaded)
-    assert min(took) < 2.0
 
 
 @pytest.mark.process

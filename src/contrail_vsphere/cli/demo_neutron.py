@@ -16,8 +16,9 @@ def demo_neutron(
     timeout: Annotated[float, typer.Option(min=0, help="Seconds until it is given up (exit 3).")] = 600.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on stdout.")] = False,
 ) -> None:
-    """See Neutron's networks, ports and security groups on two vCenters; Neutron and MariaDB are real.
+    """See Neutron's networks and ports on two vCenters.
 
+    With their security groups, as DVS filter rules. Neutron and MariaDB are real.
     Needs MariaDB's programs, and says so. Everything listens on loopback and is gone with the demo.
     """
     from contrail_vsphere.demo.neutron_story import tell

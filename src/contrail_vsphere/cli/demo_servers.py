@@ -16,8 +16,9 @@ def demo_servers(
     timeout: Annotated[float, typer.Option(min=0, help="Seconds until it is given up (exit 3).")] = 600.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on stdout.")] = False,
 ) -> None:
-    """See Server Manager put five roles on three servers: registry, Ansible, SSH and Podman are real.
+    """See Server Manager put five roles on three servers.
 
+    Registry, Ansible, SSH and Podman are real.
     Needs root and some packages, and says which. The servers are namespaces without a route out, gone with the demo.
     """
     from contrail_vsphere.demo.servers_story import tell

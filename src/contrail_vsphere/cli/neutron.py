@@ -37,9 +37,9 @@ def worker(
     ] = None,
     metrics: Annotated[str, typer.Option(help="HOST:PORT on which Prometheus finds /metrics; empty: nowhere.")] = "",
 ) -> None:
-    """Follow Neutron on one vCenter, in the foreground; ends on SIGTERM.
+    """Follow Neutron on one vCenter, in the foreground.
 
-    Several may run for one vCenter: one works, the others wait for its lease.
+    Ends on SIGTERM. Several may run for one vCenter: one works, the others wait for its lease.
     """
     from contrail_vsphere.ml2.worker.boot import load, serve
 
@@ -49,7 +49,10 @@ def worker(
 
 @app.command()
 def status(config_file: ConfigFiles, as_json: AsJson = False) -> None:
-    """Who works for each vCenter, what is open, and what was given up and why; asks Neutron's database alone."""
+    """Who works for each vCenter, and what is open.
+
+    Also what was given up, and why. Asks Neutron's database alone.
+    """
     from contrail_vsphere.ml2 import operations
     from contrail_vsphere.ml2.worker.boot import load_settings
 
@@ -85,7 +88,10 @@ def diff(
     port: PortIds = None,
     as_json: AsJson = False,
 ) -> None:
-    """What a worker would do now: compares Neutron with vCenter and writes nothing."""
+    """What a worker would do now.
+
+    Compares Neutron with vCenter and writes nothing.
+    """
     _print_difference(config_file, network or [], port or [], as_json=as_json)
 
 
@@ -97,7 +103,10 @@ def resync(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Have the worker compare these networks and ports with vCenter again, or everything."""
+    """Have the worker compare with vCenter again.
+
+    These networks and ports, or everything.
+    """
     if dry_run:
         _print_difference(config_file, network or [], port or [], as_json=as_json)
         return
@@ -134,7 +143,10 @@ def adopt(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Mark port groups as this cloud's that another driver made for its networks; nothing else of them is changed."""
+    """Mark as this cloud's what another driver made.
+
+    Port groups of its networks; nothing else of them is changed.
+    """
     from contrail_vsphere.ml2 import operations
     from contrail_vsphere.ml2.worker.boot import connector
 

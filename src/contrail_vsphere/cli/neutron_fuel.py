@@ -28,7 +28,10 @@ def render(
     root: Root = Path("/"),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")] = False,
 ) -> None:
-    """Write the files of this controller: driver, a file per vCenter, secrets, Pacemaker resources."""
+    """Write the files of this controller.
+
+    Driver settings, a file per vCenter, secrets, Pacemaker resources.
+    """
     rendered = _read(astute)
     written = [file.path for file in rendered.files if _write(root, file.path, file.text, file.mode)]
     if as_json:
@@ -39,7 +42,10 @@ def render(
 
 @app.command("apply")
 def apply_(astute: Astute = Path("/etc/astute.yaml"), root: Root = Path("/")) -> None:
-    """Write the files, then load the resources into Pacemaker; may run again at any time."""
+    """Write the files, and load the resources.
+
+    Pacemaker takes them; may run again at any time.
+    """
     render(astute, root)
     from contrail_vsphere.ml2.fuel import RESOURCES_FILE
 
@@ -49,7 +55,10 @@ def apply_(astute: Astute = Path("/etc/astute.yaml"), root: Root = Path("/")) ->
 
 @app.command()
 def remove(astute: Astute = Path("/etc/astute.yaml"), root: Root = Path("/")) -> None:
-    """Take resources and files away; port groups stay until their networks are deleted."""
+    """Take resources and files away.
+
+    Port groups stay until their networks are deleted.
+    """
     from contrail_vsphere.ml2.pacemaker import Workers
 
     rendered = _read(astute)

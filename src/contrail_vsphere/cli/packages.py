@@ -70,7 +70,10 @@ def verify(
     path: Annotated[Path, typer.Argument(help="A package directory, an .ovf, an .ova, or an offline bundle (.zip).")],
     as_json: AsJson = False,
 ) -> None:
-    """Check a package, or an offline bundle of VIBs; every problem is one line."""
+    """Check a package, or an offline bundle of VIBs.
+
+    Every problem is one line.
+    """
     from contrail_vsphere.contrailvm.package import verify as check
 
     if _is_bundle(path):

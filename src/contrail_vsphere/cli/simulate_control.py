@@ -261,7 +261,10 @@ def snapshot(url: Url = "") -> None:
 
 @app.command()
 def save(file: InventoryFile, url: Url = "", as_json: AsJson = False) -> None:
-    """Write the whole inventory to a file, for load and for simulate vcenter --load."""
+    """Write the whole inventory to a file.
+
+    For ``load``, and for ``simulate vcenter --load``.
+    """
     document = ask(url, "GET", "/v1/inventory")
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
         json.dump(document, out)
@@ -270,7 +273,10 @@ def save(file: InventoryFile, url: Url = "", as_json: AsJson = False) -> None:
 
 @app.command()
 def load(file: InventoryFile, url: Url = "", as_json: AsJson = False) -> None:
-    """Begin anew with an inventory that save wrote, at the same addresses."""
+    """Begin anew with an inventory that save wrote.
+
+    The simulator keeps its addresses.
+    """
     try:
         document = json.loads(file.read_text())
     except (OSError, ValueError) as error:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from contrail_vsphere.cli.output import print_json, say, warn
+from contrail_vsphere.cli.server_manager import fields
 from contrail_vsphere.cli.server_manager.client import Client, connected
 from contrail_vsphere.model.errors import (
     ContrailVsphereError,
@@ -20,36 +21,66 @@ from contrail_vsphere.model.errors import (
 )
 
 add = typer.Typer(help="Add or change objects.", no_args_is_help=True)
+update = typer.Typer(help="Change objects that are there.", no_args_is_help=True)
 delete = typer.Typer(help="Delete objects.", no_args_is_help=True)
 
 File = Annotated[Path, typer.Option("--file", "--file_name", "-f", help="JSON file, as {KIND: [{...}, ...]}.")]
+FileOrFields = Annotated[
+    Path | None,
+    typer.Option(
+        "--file", "--file_name", "-f", help="JSON file, as {KIND: [{...}, ...]}; or fields: --id ID --NAME VALUE."
+    ),
+]
+FIELDS: Final = {"allow_extra_args": True, "ignore_unknown_options": True}
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", "-F", "--no_confirm", help="Do not ask.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Until the image is ready or failed.")]
 WaitTime = Annotated[float, typer.Option(help="With --wait: seconds, then exit code 3.")]
 
 
-@add.command("server")
-def add_server(context: typer.Context, file: File, as_json: AsJson = False) -> None:
-    """Add servers, or merge into those that are there; their SSH host keys are pinned."""
+@add.command("server", context_settings=FIELDS)
+def add_server(context: typer.Context, file: FileOrFields = None, as_json: AsJson = False) -> None:
+    """Add servers, or merge into those that are there; their SSH host keys are pinned.
+
+    Instead of a file, fields: --id s1 --ip_address 10.0.0.1 --roles lb,agent --network.interfaces[0].name eth0
+    """
+    given = _given(context, file, "server")
     with connected(context.obj) as client:
-        _tell([_put(client, "server", each) for each in _read(file, "server")], as_json=as_json)
+        _tell([_put(client, "server", each) for each in given], as_json=as_json)
 
 
-@add.command("cluster")
-def add_cluster(context: typer.Context, file: File, as_json: AsJson = False) -> None:
-    """Add clusters, or merge into those that are there."""
+@add.command("cluster", context_settings=FIELDS)
+def add_cluster(context: typer.Context, file: FileOrFields = None, as_json: AsJson = False) -> None:
+    """Add clusters, or merge into those that are there; from a file, or from fields."""
+    given = _given(context, file, "cluster")
     with connected(context.obj) as client:
-        _tell([_put(client, "cluster", each) for each in _read(file, "cluster")], as_json=as_json)
+        _tell([_put(client, "cluster", each) for each in given], as_json=as_json)
 
 
-@add.command("image")
+@update.command("server", context_settings=FIELDS)
+def update_server(context: typer.Context, file: FileOrFields = None, as_json: AsJson = False) -> None:
+    """Change servers that are there; from a file, or from fields."""
+    _update(context, file, "server", as_json=as_json)
+
+
+@update.command("cluster", context_settings=FIELDS)
+def update_cluster(context: typer.Context, file: FileOrFields = None, as_json: AsJson = False) -> None:
+    """Change clusters that are there; from a file, or from fields."""
+    _update(context, file, "cluster", as_json=as_json)
+
+
+@add.command("image", context_settings=FIELDS)
 def add_image(
-    context: typer.Context, file: File, wait: Wait = False, timeout: WaitTime = 3600.0, as_json: AsJson = False
+    context: typer.Context,
+    file: FileOrFields = None,
+    wait: Wait = False,
+    timeout: WaitTime = 3600.0,
+    as_json: AsJson = False,
 ) -> None:
-    """Add images; paths in the file are paths on Server Manager's machine."""
+    """Add images, from a file or from fields; paths are paths on Server Manager's machine."""
+    given = _given(context, file, "image")
     with connected(context.obj) as client:
-        added = [client.ask("POST", "/v1/images", each) for each in _read(file, "image")]
+        added = [client.ask("POST", "/v1/images", each) for each in given]
         if wait:
             added = [wait_for_image(client, each["id"], timeout) for each in added]
         _tell(added, as_json=as_json)
@@ -168,6 +199,22 @@ def wait_for_image(client: Client, image_id: str, timeout: float) -> dict[str, A
             said = line
         time.sleep(1)
     raise NotConverged(f"image {image_id} is not ready after {timeout:g} s", hint="server-manager display image")
+
+
+def _given(context: typer.Context, file: Path | None, kind: str) -> list[dict[str, Any]]:
+    if file is None:
+        return [fields.document(context.args)]
+    if context.args:
+        raise UsageError(f"{context.args[0]}: a file or fields, not both")
+    return _read(file, kind)
+
+
+def _update(context: typer.Context, file: Path | None, kind: str, *, as_json: bool) -> None:
+    given = _given(context, file, kind)
+    with connected(context.obj) as client:
+        for each in given:
+            client.get(f"/v1/{kind}s/{each.get('id')}")
+        _tell([_put(client, kind, each) for each in given], as_json=as_json)
 
 
 def _put(client: Client, kind: str, document: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(change.add, name="add")
+app.add_typer(change.update, name="update")
 app.add_typer(show.display, name="display")
 app.add_typer(show.display, name="show", hidden=True)
 app.add_typer(change.delete, name="delete")

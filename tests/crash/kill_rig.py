@@ -25,7 +25,7 @@ from contrail_vsphere.model.errors import ContrailVsphereError, InvalidState, No
 
 START = 60.0
 """Seconds a process may take to serve; two cores are shared by many."""
-CONVERGE = 60.0
+CONVERGE = 180.0
 """Seconds in which all must be well again, at the demo's pace."""
 POLL = 0.1
 

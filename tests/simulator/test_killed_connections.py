@@ -8,6 +8,7 @@ import asyncio
 import ssl
 from urllib.parse import urlparse
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyVmomi import vim, vmodl
@@ -170,37 +171,46 @@ async def killed_while_waiting(simulator, follower, choice):
     await asyncio.gather(waiting, changing)
 
 
+async def walked(steps):
+    """All of it, and what the client believes afterwards."""
+    simulator = await prepared()
+    wire = Wire(simulator.ready)
+    try:
+        follower = Follower(wire)
+        await follower.begin()
+        await follower.settle()
+        for action, choice in steps:
+            if action == "poll":
+                await follower.poll(most=choice or None)
+            elif action == "all":
+                simulator.server.drop_connections()
+            elif action == "waiting":
+                await killed_while_waiting(simulator, follower, choice)
+            elif action in KILLS:
+                kill(simulator, action, choice)
+            else:
+                await step(simulator, action, choice)
+                check_ports(simulator.world)
+        await follower.settle()
+        believed = {moid: {k: v for k, v in values.items() if v} for moid, values in follower.known.items()}
+        assert believed == await follower.fresh()
+        assert not simulator.world.defects
+    finally:
+        wire.close()
+        await simulator.stop()
+
+
 @given(steps=st.lists(STEPS, max_size=14))
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_killed_connection_loses_nothing(steps):
-    async def walk():
-        simulator = await prepared()
-        wire = Wire(simulator.ready)
-        try:
-            follower = Follower(wire)
-            await follower.begin()
-            await follower.settle()
-            for action, choice in steps:
-                if action == "poll":
-                    await follower.poll(most=choice or None)
-                elif action == "all":
-                    simulator.server.drop_connections()
-                elif action == "waiting":
-                    await killed_while_waiting(simulator, follower, choice)
-                elif action in KILLS:
-                    kill(simulator, action, choice)
-                else:
-                    await step(simulator, action, choice)
-                    check_ports(simulator.world)
-            await follower.settle()
-            believed = {moid: {k: v for k, v in values.items() if v} for moid, values in follower.known.items()}
-            assert believed == await follower.fresh()
-            assert not simulator.world.defects
-        finally:
-            wire.close()
-            await simulator.stop()
+    asyncio.run(walked(steps))
 
-    asyncio.run(walk())
+
+@pytest.mark.soak
+@given(steps=st.lists(STEPS, max_size=60))
+@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_many_killed_connections_lose_nothing(steps):
+    asyncio.run(walked(steps))
 
 
 async def test_what_was_begun_is_done_once_although_its_caller_was_killed():

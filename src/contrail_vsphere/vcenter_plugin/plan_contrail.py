@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from uuid import UUID
 
-from contrail_vsphere.model.contrail import Address, Family, InstanceIp, VirtualNetwork, Vmi
+from contrail_vsphere.model.contrail import Address, ContrailVm, Family, InstanceIp, VirtualNetwork, Vmi
 from contrail_vsphere.model.ids import VirtualMachineId
 from contrail_vsphere.vcenter_plugin.actions import (
     Action,
@@ -17,7 +17,9 @@ from contrail_vsphere.vcenter_plugin.actions import (
     CreateIip,
     CreateVmi,
     DeleteIip,
+    DeleteVm,
     DeleteVmi,
+    EnsureVm,
     SetMac,
     Wait,
 )
@@ -25,6 +27,8 @@ from contrail_vsphere.vcenter_plugin.desired import WantedPort
 from contrail_vsphere.vcenter_plugin.identity import PREDECESSORS, Identity, is_ours, may_touch
 from contrail_vsphere.vcenter_plugin.sights import MachineSight, PortPolicy, PortSight, vmi_id
 
+SIGHT_AGAIN = 5.0
+"""Seconds until it is asked again whether absence proves anything."""
 _NUMBER: dict[Family, int] = {"v4": 0, "v6": 1}
 
 
@@ -128,3 +132,44 @@ def _lacking(
     for family in families:
         if network.serves(family) and not any(iip.family == family for iip in own):
             yield family, None
+
+
+# -- the VM in Contrail ---------------------------------------------------------------------------------------------
+
+
+def ensure_vm(sight: MachineSight, port: PortSight, policy: PortPolicy) -> Iterator[Action]:
+    """The VM, with its present name."""
+    vm, wanted = sight.contrail_vm, port.wanted
+    assert wanted is not None  # noqa: S101 - the caller has chosen it so
+    if vm is not None and not may_touch(vm.creator, adopted=policy.adopt):
+        return
+    if vm is not None and vm.display_name == sight.name and is_ours(vm, policy.identity):
+        return
+    yield EnsureVm(
+        vm=policy.identity.vm(sight.id),
+        name=sight.name,
+        project=wanted.project,
+        annotations=origin(policy.identity, sight.id),
+        exists=vm is not None,
+        reason=_why_ensured(vm, sight.name),
+    )
+
+
+def _why_ensured(vm: ContrailVm | None, name: str) -> str:
+    if vm is None:
+        return "Contrail does not know the VM"
+    return "the VM has another name" if vm.display_name != name else f"the VM was made by {vm.creator}"
+
+
+def farewell(sight: MachineSight, policy: PortPolicy) -> Iterator[Action]:
+    """The VM, once it has no card in a network of Contrail any more."""
+    vm = sight.contrail_vm
+    if vm is None or not is_ours(vm, policy.identity):
+        return
+    if sight.blind:
+        yield Wait(state="DRAINING", seconds=SIGHT_AGAIN, reason=f"the VM is not seen, but {sight.blind}")
+    elif vm.annotations.get("vcenter") == str(policy.identity.vcenter):
+        if sight.gone_for < policy.linger:
+            yield Wait(state="DRAINING", seconds=policy.linger - sight.gone_for, reason="the VM may come back")
+        else:
+            yield DeleteVm(vm=VirtualMachineId(sight.id), reason="the VM has no card in a network of Contrail")

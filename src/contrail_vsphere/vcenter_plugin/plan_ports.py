@@ -13,16 +13,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from contrail_vsphere.contrail.vrouter_agent import VRouterPort
-from contrail_vsphere.model.contrail import ContrailVm
 from contrail_vsphere.model.dvport import DvPort
-from contrail_vsphere.model.ids import VirtualMachineId
 from contrail_vsphere.vcenter_plugin import plan_contrail
 from contrail_vsphere.vcenter_plugin.actions import (
     Action,
     Claim,
     ConfirmCards,
-    DeleteVm,
-    EnsureVm,
     ForgetPort,
     PlugPort,
     RefetchPort,
@@ -33,14 +29,13 @@ from contrail_vsphere.vcenter_plugin.actions import (
     WritePort,
 )
 from contrail_vsphere.vcenter_plugin.desired import WantedPort
-from contrail_vsphere.vcenter_plugin.identity import PREDECESSORS, PortId, is_ours, may_touch
+from contrail_vsphere.vcenter_plugin.identity import PREDECESSORS, PortId, may_touch
+from contrail_vsphere.vcenter_plugin.plan_contrail import SIGHT_AGAIN
 from contrail_vsphere.vcenter_plugin.plug_values import digest_of, values_for
 from contrail_vsphere.vcenter_plugin.records import Plug
 from contrail_vsphere.vcenter_plugin.sights import HostSight, MachineSight, PortPolicy, PortSight, vmi_id
 from contrail_vsphere.vcenter_plugin.vlans import HIGHEST, LOWEST
 
-SIGHT_AGAIN = 5.0
-"""Seconds until it is asked again whether absence proves anything."""
 LOOK_AGAIN = 1.0
 """Seconds until a port is asked about again whose host differs from its VM's: during a move it lags behind."""
 
@@ -50,7 +45,7 @@ def plan_machine(sight: MachineSight, policy: PortPolicy) -> tuple[Action, ...]:
     actions: list[Action] = []
     present = [port for port in sight.ports if port.wanted is not None]
     if present and policy.writes_contrail:
-        actions += _ensure_vm(sight, present[0], policy)
+        actions += plan_contrail.ensure_vm(sight, present[0], policy)
     for port in sight.ports:
         if port.wanted is not None:
             actions += _keep(port, port.wanted, sight, policy)
@@ -64,7 +59,7 @@ def plan_machine(sight: MachineSight, policy: PortPolicy) -> tuple[Action, ...]:
         reason = f"{', '.join(sight.twins)} has the same instance UUID: only one of them is served"
         actions.append(Wait(state="ERROR", reason=reason))
     if not sight.ports and not sight.other_vmis and policy.writes_contrail:
-        actions += _farewell(sight, policy)
+        actions += plan_contrail.farewell(sight, policy)
     return tuple(_surely(actions, sight))
 
 
@@ -355,45 +350,6 @@ def _unplug(port: PortSight, plug: Plug, sight: MachineSight, reason: str) -> It
         yield Wait(state="OWED", port=port.id, reason=f"to be unplugged at {host.name}, whose agent does not answer")
     else:
         yield Unplug(port=port.id, host=plug.host, address=host.address, vmi=record.vmi, reason=reason)
-
-
-# -- the VM in Contrail ---------------------------------------------------------------------------------------------
-
-
-def _ensure_vm(sight: MachineSight, port: PortSight, policy: PortPolicy) -> Iterator[Action]:
-    vm, wanted = sight.contrail_vm, port.wanted
-    assert wanted is not None  # noqa: S101 - the caller has chosen it so
-    if vm is not None and not may_touch(vm.creator, adopted=policy.adopt):
-        return
-    if vm is not None and vm.display_name == sight.name and is_ours(vm, policy.identity):
-        return
-    yield EnsureVm(
-        vm=policy.identity.vm(sight.id),
-        name=sight.name,
-        project=wanted.project,
-        annotations=plan_contrail.origin(policy.identity, sight.id),
-        exists=vm is not None,
-        reason=_why_ensured(vm, sight.name),
-    )
-
-
-def _why_ensured(vm: ContrailVm | None, name: str) -> str:
-    if vm is None:
-        return "Contrail does not know the VM"
-    return "the VM has another name" if vm.display_name != name else f"the VM was made by {vm.creator}"
-
-
-def _farewell(sight: MachineSight, policy: PortPolicy) -> Iterator[Action]:
-    vm = sight.contrail_vm
-    if vm is None or not is_ours(vm, policy.identity):
-        return
-    if sight.blind:
-        yield Wait(state="DRAINING", seconds=SIGHT_AGAIN, reason=f"the VM is not seen, but {sight.blind}")
-    elif vm.annotations.get("vcenter") == str(policy.identity.vcenter):
-        if sight.gone_for < policy.linger:
-            yield Wait(state="DRAINING", seconds=policy.linger - sight.gone_for, reason="the VM may come back")
-        else:
-            yield DeleteVm(vm=VirtualMachineId(sight.id), reason="the VM has no card in a network of Contrail")
 
 
 def _no_host(wanted: WantedPort, host: HostSight | None) -> str:

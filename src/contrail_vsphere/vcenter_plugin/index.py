@@ -1,0 +1,71 @@
+"""Who refers to whom, in the direction that the inventories do not have; kept by the changes they tell of. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+from uuid import UUID
+
+from contrail_vsphere.model.contrail import ContrailChange, InstanceIp, Vmi
+from contrail_vsphere.model.ids import NetworkId, VirtualMachineId, VmId, VmiId, VnId
+from contrail_vsphere.model.inventory import Change, Network, VirtualMachine
+from contrail_vsphere.vcenter_plugin.desired import instance_of
+
+_NOWHERE = VnId(UUID(int=0))
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Index:
+    """Who refers to whom, in the direction that the views do not have."""
+
+    def __init__(self, network_of: Callable[[Network], VnId | None]) -> None:
+        self._network_of = network_of
+        self.vms_of: dict[UUID, set[VmId]] = {}
+        self.users_of: dict[NetworkId, set[VmId]] = {}
+        self.groups_of: dict[VnId, set[NetworkId]] = {}
+        self.vmis_of: dict[VirtualMachineId, set[VmiId]] = {}
+        self.iips_of: dict[VmiId, dict[UUID, InstanceIp]] = {}
+        self.macs_of: dict[tuple[VnId, str], set[VmiId]] = {}
+
+    def vsphere(self, change: Change) -> None:
+        """Take a change of the vSphere inventory in."""
+        for value, add in ((change.before, False), (change.after, True)):
+            if isinstance(value, VirtualMachine):
+                instance = instance_of(value)
+                if instance is not None:
+                    _note(self.vms_of, instance, value.id, add=add)
+                for nic in value.nics:
+                    if nic.network is not None:
+                        _note(self.users_of, nic.network, value.id, add=add)
+            elif isinstance(value, Network):
+                network = self._network_of(value)
+                if network is not None:
+                    _note(self.groups_of, network, value.id, add=add)
+
+    def contrail(self, change: ContrailChange) -> None:
+        """Take a change of Contrail in."""
+        for value, add in ((change.before, False), (change.after, True)):
+            if isinstance(value, Vmi):
+                if value.vm is not None:
+                    _note(self.vmis_of, value.vm, value.uuid, add=add)
+                for mac in value.macs:
+                    _note(self.macs_of, (value.network or _NOWHERE, mac), value.uuid, add=add)
+            elif isinstance(value, InstanceIp):
+                for vmi in value.vmis:
+                    iips = self.iips_of.setdefault(vmi, {})
+                    if add:
+                        iips[value.uuid] = value
+                    else:
+                        iips.pop(value.uuid, None)
+                    if not iips:
+                        del self.iips_of[vmi]
+
+
+def _note(table: dict[K, set[V]], key: K, value: V, *, add: bool) -> None:
+    if add:
+        table.setdefault(key, set()).add(value)
+    elif key in table:
+        table[key].discard(value)
+        if not table[key]:
+            del table[key]

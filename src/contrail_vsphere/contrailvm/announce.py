@@ -7,8 +7,6 @@ logged and forgotten.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,20 +20,13 @@ from contrail_vsphere.contrailvm.observed import InventoryView
 from contrail_vsphere.contrailvm.records import ToldAlarm
 from contrail_vsphere.contrailvm.registration import WARNINGS
 from contrail_vsphere.contrailvm.rollout import Rollout
-from contrail_vsphere.model.errors import ContrailVsphereError
 from contrail_vsphere.model.ids import HostId, VmId
-from contrail_vsphere.wire.soap.types import vim, vmodl
+from contrail_vsphere.vsphere.own_events import EventPoster, own_event
 
 Kind = Literal[
     "repaired", "held", "degraded", "healthy", "rolloutBegan", "rolloutStopped", "rolledBack", "rolloutEnded"
 ]
 """Last part of the event's type; the first is our extension's key (``registration.EVENTS``)."""
-
-_MANAGER = vim.event.EventManager("EventManager")
-DEADLINE = 30.0
-"""Seconds one event may take to post."""
-
-_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +58,12 @@ class Announcer:
         host_vm: Callable[[Key, HostId], VmId | None],
         now: Callable[[], datetime],
     ) -> None:
-        self._vcenter = vcenter
+        self._poster = EventPoster(vcenter.call)
         self._solution_id = solution_id
         self._inventory = inventory
         self._deeds = deeds
         self._host_vm = host_vm
         self._now = now
-        self._telling: set[asyncio.Task[None]] = set()
         self.listeners: list[Callable[[Notice], None]] = []
         """Told the same as vCenter."""
 
@@ -117,9 +107,7 @@ class Announcer:
 
     async def stop(self) -> None:
         """What was not told by now is not told."""
-        for task in self._telling:
-            task.cancel()
-        await asyncio.gather(*self._telling, return_exceptions=True)
+        await self._poster.stop()
 
     # -- inside -------------------------------------------------------------------------------------------------
 
@@ -128,9 +116,7 @@ class Announcer:
         notice = self._notice(key, kind, event, user=deed.user if deed else "")
         for listener in self.listeners:
             listener(notice)
-        task = asyncio.create_task(self._post(event), name=f"contrailvm:announce:{kind}")
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+        self._poster.post(event)
 
     def _notice(self, key: Key, kind: Kind, event: Any, *, user: str) -> Notice:
         return Notice(
@@ -145,13 +131,6 @@ class Announcer:
             user=user,
         )
 
-    async def _post(self, event: Any) -> None:
-        try:
-            async with asyncio.timeout(DEADLINE):
-                await self._vcenter.call(_MANAGER, "PostEvent", eventToPost=event)
-        except (ContrailVsphereError, TimeoutError) as error:
-            _LOG.info("vCenter was not told %r: %s", event.message, error or "the deadline passed")
-
     def _event(self, key: Key, kind: Kind, host_id: HostId | None, *, reason: str, deed: Deed | None) -> Any:
         host = self._inventory.hosts.get(host_id) if host_id is not None else None
         cluster = self._inventory.clusters.get(key.cluster)
@@ -161,26 +140,15 @@ class Announcer:
         name = deed.vm_name if deed else vm.name if vm else "ContrailVM"
         cause = f"{name} on {place} was {deed.what} by {deed.user}; " if deed else f"{name} on {place}: "
         message = cause + reason if host or cluster else f"ContrailVM Manager: {reason}"
-        arguments = {"deployment": key.deployment, "reason": reason, "message": message}
+        arguments = {"deployment": key.deployment, "reason": reason}
         arguments |= {"user": deed.user, "did": deed.what} if deed else {}
-        event = vim.event.EventEx(
-            # Numbers, time and user are vCenter's to set, but the wire requires them.
-            key=0,
-            chainId=0,
-            createdTime=self._now(),
-            userName="",
-            eventTypeId=f"{self._solution_id}.{kind}",
+        return own_event(
+            f"{self._solution_id}.{kind}",
+            message,
             severity="warning" if kind in WARNINGS else "info",
-            message=message,
-            fullFormattedMessage=message,
-            arguments=[vmodl.KeyAnyValue(key=name, value=value) for name, value in arguments.items()],
+            at=self._now(),
+            arguments=arguments,
+            cluster=cluster,
+            host=host,
+            vm=vm,
         )
-        if cluster is not None:
-            event.computeResource = vim.event.ComputeResourceEventArgument(
-                name=cluster.name, computeResource=vim.ClusterComputeResource(cluster.id)
-            )
-        if host is not None:
-            event.host = vim.event.HostEventArgument(name=host.name, host=vim.HostSystem(host.id))
-        if vm is not None:
-            event.vm = vim.event.VmEventArgument(name=vm.name, vm=vim.VirtualMachine(vm.id))
-        return event

@@ -42,7 +42,10 @@ TCP = 6
 class NeutronStand:
     """``async with`` it. Calls to Neutron run in threads, so that the simulated vCenter goes on meanwhile."""
 
-    def __init__(self, directory: Path, neutron: RealNeutron, *, vms: int = 40, vcenter: str = "vC1"):
+    def __init__(
+        self, directory: Path, neutron: RealNeutron, *, vms: int = 40, vcenter: str = "vC1", connected: bool = True
+    ):
+        self._connected = connected
         self.directory, self.neutron, self.name = directory, neutron, vcenter
         self.vcenter = VCenterSimulator(hosts=2, vms=vms, timing=Timing.instant(), guests=False)
         self.workers: list[asyncio.subprocess.Process] = []
@@ -67,8 +70,13 @@ class NeutronStand:
         await self.client.__aenter__()
         await self._cable()
         self._free = list(self.vcenter.scenario.vms())
-        await asyncio.to_thread(self._connect)
+        if self._connected:
+            await self.connect()
         return self
+
+    async def connect(self) -> None:
+        """Neutron answers by now."""
+        await asyncio.to_thread(self._connect)
 
     async def _cable(self) -> None:
         """Give every host an uplink: frames between hosts need one."""

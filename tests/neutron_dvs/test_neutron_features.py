@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
+
 import pytest
-from neutron_stand import BOOKED, HOST, OTHER, TCP, NeutronStand
+from neutron_stand import BOOKED, HOST, OTHER, SETTINGS, TCP, NeutronStand
 from pyVmomi import vim
+from real_neutron import RealNeutron
 
 from contrail_vsphere.simulator.vcenter.dvs_ports import in_force
 from contrail_vsphere.simulator.vcenter.dvs_settings import vlan_ranges
@@ -202,3 +206,22 @@ async def test_ports_are_booked_by_key(real_neutron, tmp_path_factory):
         await stand.unplug(nic)
         await stand.api("delete_port", first.id)
         await stand.until(lambda: stand.dvs.ports.get(keys[0]).name == "", "the port is given back")
+
+
+async def test_a_whole_api_process_per_vcenter_binds_ports_of_every_vcenter(
+    real_neutron, real_mariadb, tmp_path_factory
+):
+    """The other reading of the seed: Neutron's API with vC2.ini and its worker attached, behind the same database."""
+    home = tmp_path_factory.mktemp("whole")
+    process = RealNeutron(home / "api", real_mariadb, settings=SETTINGS)
+    async with NeutronStand(home, process, vcenter="vC2", vms=2, connected=False) as stand:
+        worker = f"{sys.prefix}/bin/contrail-vsphere neutron worker {' '.join(stand.settings_files)}"
+        try:
+            await asyncio.to_thread(process.start, "--attach-daemon", worker)
+            await stand.connect()
+            network = await stand.network("whole", "10.29.0.0/24")
+            await stand.until(lambda: stand.port_group(network), "the attached worker makes its port group", 120)
+            for host in (BOOKED, HOST):
+                assert (await stand.port(network, host=host)).binding_vif_type == "dvs"
+        finally:
+            process.stop()

@@ -110,8 +110,8 @@ class RealNeutron:
         if dump is not None:
             self._database.dump(self._name, dump)
 
-    def start(self) -> None:
-        """Return when it answers."""
+    def start(self, *more: str) -> None:
+        """Return when it answers; ``more``: further arguments of uWSGI."""
         env = {
             "PATH": f"{BIN}:{os.environ['PATH']}",
             "OS_NEUTRON_CONFIG_DIR": str(self.home),
@@ -122,7 +122,7 @@ class RealNeutron:
             "--virtualenv", str(VENV), "--master", "--processes", "1", "--threads", "4", "--lazy-apps",
             "--enable-threads", "--die-on-term", "--buffer-size", "65535", "--need-app",
             # uWSGI closes after each answer and does not say so; clients that keep connections would meet a reset.
-            "--add-header", "Connection: close",
+            "--add-header", "Connection: close", *more,
         ]  # fmt: skip
         self._process.spawn(command, env, answers=self._answers)
 

@@ -43,6 +43,15 @@ async def test_a_bundle_that_nobody_published_is_a_mistake_in_the_file(scene):
             lab.apply(WITH_VIB)
 
 
+async def test_an_older_bundle_is_a_mistake_in_the_file(scene):
+    async with scene(hosts=1, deploy=False) as lab:
+        publish(lab, version="1.1-1")
+        lab.apply(WITH_VIB.replace("1.0-1", "1.1-1"))
+        publish(lab)
+        with pytest.raises(DesiredStateError, match="is older than"):
+            lab.apply(WITH_VIB)
+
+
 async def test_a_vib_that_a_host_cannot_take_is_told_and_tried_now_and_then(scene):
     async with scene(hosts=1, deploy=False) as lab:
         publish(lab, depends="something-else")

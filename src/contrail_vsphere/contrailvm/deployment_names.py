@@ -37,6 +37,7 @@ def resolve_deployments(
     package: Callable[[str], PackageFacts | None],
     packages: Iterable[str] = (),
     bundle: Callable[[str], BundleRef | None] = lambda _name: None,
+    older: Callable[[Key, BundleRef], tuple[str, ...]] = lambda _key, _after: (),
     existing: Mapping[Key, Desired] | None = None,
 ) -> dict[Key, Desired]:
     """Names to managed object ids; DesiredStateError lists every name that does not resolve.
@@ -66,6 +67,8 @@ def resolve_deployments(
                 resolver.unknown_anywhere()
                 continue
             key = Key(name, cluster.id)
+            if vib is not None:
+                problems += [f"{name}.vib: {each}; EAM never goes back" for each in older(key, vib)]
             owner = taken.get(cluster.id, name)
             if key in resolved:
                 problems.append(f"{name}.clusters: {given!r} is named twice ({cluster.id})")

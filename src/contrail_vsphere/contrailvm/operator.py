@@ -11,7 +11,7 @@ from dataclasses import replace
 from contrail_vsphere.contrailvm.controller import ContrailVmController
 from contrail_vsphere.contrailvm.deployment_names import resolve_deployments
 from contrail_vsphere.contrailvm.deployments import DeploymentTable, Diff, difference, merge, parse_deployments
-from contrail_vsphere.contrailvm.desired import Desired, Key
+from contrail_vsphere.contrailvm.desired import BundleRef, Desired, Key
 from contrail_vsphere.contrailvm.notebook import Notebook
 from contrail_vsphere.contrailvm.observed import HostView, LiveInventory
 from contrail_vsphere.contrailvm.policy import policy_for
@@ -87,9 +87,15 @@ class Operator:
             package=self._shelf.find,
             packages=[each.version for each in self._shelf.packages],
             bundle=self._shelf.find_bundle,
+            older=self._older_vibs,
             existing=others,
         )
         return tables, after, difference(self.notebook.desired, after)
+
+    def _older_vibs(self, key: Key, after: BundleRef) -> tuple[str, ...]:
+        """VIBs of a bundle that the key's hosts have in a newer version."""
+        present = self.notebook.desired.get(key)
+        return self._shelf.older_vibs(present.vib, after) if present is not None and present.vib is not None else ()
 
     def remove(self, deployment: str) -> tuple[Key, ...]:
         """Take a deployment off its clusters; the brake may still ask."""

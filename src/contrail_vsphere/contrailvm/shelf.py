@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contrail_vsphere.contrailvm.desired import BundleRef, Desired, PackageFacts, PackageRef, agency_name
 from contrail_vsphere.contrailvm.observed import PackageOffer
 from contrail_vsphere.contrailvm.package import Package
+from contrail_vsphere.contrailvm.package.bundle import downgrades
 from contrail_vsphere.contrailvm.publish import Publisher
 from contrail_vsphere.model.errors import RefusedError, TransientError, UsageError
 
@@ -80,6 +81,12 @@ class Shelf:
         """A published offline bundle by the words of a deployment."""
         found = self._publisher.bundles.find(wanted)
         return BundleRef(f"{found.name} {found.version}", found.digest) if found is not None else None
+
+    def older_vibs(self, before: BundleRef, after: BundleRef) -> tuple[str, ...]:
+        """VIBs that ``after`` has in an older version than ``before``, as far as both are published."""
+        bundles = self._publisher.bundles.bundles
+        old, new = bundles.get(before.digest), bundles.get(after.digest)
+        return downgrades(old, new) if old is not None and new is not None else ()
 
     async def offer(self, desired: Desired) -> PackageOffer:
         """The wanted package as EAM is to get it; what is wrong is in ``problem``."""

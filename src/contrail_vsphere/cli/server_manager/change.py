@@ -27,9 +27,7 @@ delete = typer.Typer(help="Delete objects.", no_args_is_help=True)
 File = Annotated[Path, typer.Option("--file", "--file_name", "-f", help="JSON file, as {KIND: [{...}, ...]}.")]
 FileOrFields = Annotated[
     Path | None,
-    typer.Option(
-        "--file", "--file_name", "-f", help="JSON file, as {KIND: [{...}, ...]}; or fields: --id ID --NAME VALUE."
-    ),
+    typer.Option("--file", "--file_name", "-f", help="JSON file, as {KIND: [{...}, ...]}; or --id ID --NAME VALUE."),
 ]
 FIELDS: Final = {"allow_extra_args": True, "ignore_unknown_options": True}
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]

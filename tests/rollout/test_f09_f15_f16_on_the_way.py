@@ -49,7 +49,7 @@ async def test_f16_a_night_without_manager_costs_nothing(scene, profile):
         assert lab.all_on("1.1.0"), "a night in a hook is not held against the package"
 
 
-@pytest.mark.parametrize("after", [1, 31, 63, 130, 200])
+@pytest.mark.parametrize("after", [31, 130])
 async def test_f9_a_manager_that_dies_in_the_middle_goes_on_where_it_was(scene, after):
     async with scene(hosts=3) as lab:
         lab.begin_watch()

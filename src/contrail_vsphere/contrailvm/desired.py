@@ -112,7 +112,7 @@ class RolloutPolicy:
     concurrency: int = 1
     """Hosts of the deployment, over all its clusters, that may be without a forwarding vRouter at the same time."""
     gate: float = 60.0
-    """A new ContrailVM must have forwarded that long, and dropped nothing it should not, before its turn is over."""
+    """A new ContrailVM must have forwarded that long, and have all its ports, before its turn is over."""
     deadline: float = 900.0
     """A host that has not come that far by then has failed."""
     on_failure: Literal["rollback", "stop"] = "rollback"

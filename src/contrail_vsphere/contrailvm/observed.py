@@ -90,10 +90,6 @@ class VRouterFact:
     """Since when ``forwards`` has had this value, of this very ContrailVM."""
     vm: VmId | None = None
     """Whose vRouter it is."""
-    dropped: int | None = None
-    """Frames it has dropped for want of a route, memory or an interface; None where it does not tell."""
-    dropping_at: float = 0.0
-    """When that number last grew."""
 
     @property
     def ready(self) -> bool:

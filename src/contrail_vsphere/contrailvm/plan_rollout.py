@@ -126,7 +126,7 @@ def _end_of_turn(desired: Desired, observed: Observed, view: RolloutView, host: 
 def _gate_opens(gate: float, turn: Turn, host: HostView) -> float:
     vrouter = host.vrouter
     assert vrouter is not None  # noqa: S101 - the caller looked
-    return max(vrouter.since, vrouter.dropping_at, turn.since) + gate
+    return max(vrouter.since, turn.since) + gate
 
 
 def _failure(desired: Desired, observed: Observed, view: RolloutView) -> str:

@@ -113,7 +113,7 @@ def connected_ports(stand, vm):
     return [port for port in stand.plugged(vm.host).values() if port.vm == vm.instance_uuid and port.link_up]
 
 
-@pytest.mark.parametrize("what", ["Contrail", "broker", "one agent"])
+@pytest.mark.parametrize("what", ["Contrail", "one agent"])
 async def test_vms_that_go_while_somebody_is_away_are_cleared_up_afterwards(tmp_path, what):
     async with PluginStand(tmp_path) as stand:
         (vm, stays) = await placed(stand, "web", "stays")

@@ -1,0 +1,21 @@
+"""On a machine, or for a user, that cannot have the lab the demo says what is missing, and starts nothing."""
+
+import os
+import shutil
+
+from contrail_vsphere.cli.main import main
+from contrail_vsphere.demo import server_lab
+
+
+def test_an_ordinary_user_is_told_what_is_missing(monkeypatch, capsys):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(
+        shutil, "which", lambda name, path=None: None if name in ("podman", "docker-registry") else name
+    )
+    monkeypatch.setattr(server_lab.subprocess, "Popen", None)
+    assert main(["demo-servers", "--once"]) == 2
+    said = capsys.readouterr().err
+    assert "need root: run it as root" in said
+    assert "apt-get install podman" in said
+    assert "apt-get install docker-registry" in said
+    assert len(said.strip().splitlines()) <= 2

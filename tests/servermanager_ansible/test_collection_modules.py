@@ -10,6 +10,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,25 @@ def test_without_an_engine_the_message_says_what_to_install(tmp_path, docker):
     assert "apt-get install podman" in run("engine", code=1, socket=str(tmp_path / "none"))["msg"]
     found = run("engine", socket=docker.socket)
     assert (found["engine"], found["socket"], found["changed"]) == ("Double Engine 1.0", docker.socket, False)
+
+
+def test_an_engine_that_restarts_is_waited_for(tmp_path):
+    path = tmp_path / "sock"
+    with engine(path):
+        pass
+    assert path.is_socket(), "left behind by an engine that ended"
+    arguments = json.dumps({"ANSIBLE_MODULE_ARGS": {"socket": str(path)}})
+    module = "ansible_collections.contrail.servers.plugins.modules.engine"
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={"PYTHONPATH": str(PATH), "PATH": os.environ["PATH"], "HOME": "/nonexistent"},
+    ) as waiting:  # fmt: skip
+        waiting.stdin.write(arguments)
+        waiting.stdin.close()
+        time.sleep(1)
+        path.unlink()
+        with engine(path):
+            assert json.loads(waiting.stdout.read())["engine"] == "Double Engine 1.0"
 
 
 def test_22_nothing_makes_a_registry_insecure_and_nothing_waits_for_its_neighbour():

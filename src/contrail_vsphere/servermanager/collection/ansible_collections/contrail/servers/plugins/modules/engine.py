@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.contrail.servers.plugins.module_utils.engine_api import SOCKETS, Engine, EngineError
@@ -26,19 +27,35 @@ engine: {description: Its name and version., returned: success, type: str}
 """
 
 CERTIFICATES = {"podman": "/etc/containers/certs.d", "docker": "/etc/docker/certs.d"}
+PATIENCE = 20.0
+"""Seconds."""
 HINT = (
     "install podman and start podman.socket (Debian: apt-get install podman runc; systemctl enable --now podman.socket)"
 )
 
 
-def _engine(candidates: list[str]) -> tuple[str, str]:
+def _look(candidates: list[str]) -> tuple[str, str, str]:
+    """Where it answers, what it is; or why none does."""
     reasons = []
     for path in candidates:
         try:
-            return path, Engine(path, timeout=10).ping()
+            return path, Engine(path, timeout=PATIENCE).ping(), ""
         except EngineError as error:
             reasons.append(str(error))
-    raise EngineError(0, "; ".join(reasons))
+    return "", "", "; ".join(reasons)
+
+
+def _engine(candidates: list[str]) -> tuple[str, str]:
+    """A socket that is there belongs to an engine that is restarting, or busy: it is waited for."""
+    there = any(os.path.exists(each) for each in candidates)
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        path, engine, reason = _look(candidates)
+        if path:
+            return path, engine
+        if not there or time.monotonic() > deadline:
+            raise EngineError(0, reason)
+        time.sleep(0.5)
 
 
 def _trust(path: str, content: str, *, check: bool) -> bool:

@@ -1,20 +1,22 @@
 """Every position of the switches of vCenter's own services, read by a client."""
 
+import dataclasses
 import gzip
 import http.client
-import time
 
 import pytest
 from foreign import PC, connect, context, run, spec_of, updates
 from pyVim.task import WaitForTask
 from pyVmomi import vim, vmodl
 
+from contrail_vsphere.simulator.core.timing import Timing
 from contrail_vsphere.simulator.vcenter.authorization import Account, Accounts
 
 
 @pytest.fixture
 def vcenter_options():
-    return {"hosts": 2, "vms": 130, "verify_fragments": True, "guests": False}
+    timing = dataclasses.replace(Timing.instant(), latest_page=3.0)
+    return {"hosts": 2, "vms": 130, "verify_fragments": True, "guests": False, "timing": timing}
 
 
 def all_vms(content):
@@ -112,14 +114,12 @@ async def test_when_the_latest_event_shows(vcenter, when):
         while (update := updates(watch, version, wait=0)) is not None:  # what the login and the views posted
             version = update.version
         if when == "late":
-            time.sleep(1.2)
-            update = updates(watch, version, wait=0)
-            version = update.version if update is not None else version
+            version = updates(watch, version, wait=20).version  # the login's; nothing is on its way any more
         content.eventManager.LogUserEvent(vm, "now")
         at_once = updates(watch, version, wait=0)
         assert (at_once is not None) is (when == "prompt")
         if when == "late":
-            later = updates(watch, version, wait=5)
+            later = updates(watch, version, wait=20)
             assert later.filterSet[0].objectSet[0].changeSet[0].val.message == "now"
         assert content.eventManager.latestEvent.message == "now"
 

@@ -90,7 +90,7 @@ class StandbyRig(PluginStand):
             answer: dict[str, Any] = await client.get(path)
         return answer
 
-    async def leader(self, *, among: tuple[str, ...] = (), seconds: float = 30.0) -> str:
+    async def leading(self, *, among: tuple[str, ...] = (), seconds: float = 30.0) -> str:
         """Wait for one that leads."""
         deadline = asyncio.get_running_loop().time() + seconds
         while True:

@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.process, pytest.mark.xdist_group("zookeeper")]
 async def test_after_kill_nine_the_standby_goes_on_and_writes_nothing_twice(tmp_path, real_zookeeper):
     async with StandbyRig(tmp_path / "rig", real_zookeeper.hosts, path="/test/kill") as rig:
         await rig.start("a")
-        assert await rig.leader() == "a"
+        assert await rig.leading() == "a"
         await rig.start("b")
         rig.network("red")
         await rig.until(lambda: "red" in rig.groups(), seconds=30)
@@ -23,7 +23,7 @@ async def test_after_kill_nine_the_standby_goes_on_and_writes_nothing_twice(tmp_
 
         before = rig.calls()
         await rig.kill("a")
-        assert await rig.leader() == "b"
+        assert await rig.leading() == "b"
         await asyncio.sleep(1.5)
         assert rig.written(before) == {}, "everything was as it should be"
 
@@ -42,7 +42,7 @@ async def test_after_kill_nine_the_standby_goes_on_and_writes_nothing_twice(tmp_
 async def test_a_leader_that_was_frozen_finds_itself_succeeded(tmp_path, real_zookeeper):
     async with StandbyRig(tmp_path / "rig", real_zookeeper.hosts, path="/test/frozen") as rig:
         await rig.start("a")
-        assert await rig.leader() == "a"
+        assert await rig.leading() == "a"
         await rig.start("b")
         rig.network("red")
         await rig.until(lambda: "red" in rig.groups(), seconds=30)
@@ -51,20 +51,20 @@ async def test_a_leader_that_was_frozen_finds_itself_succeeded(tmp_path, real_zo
         await asyncio.sleep(0.1)
         rig.freeze("a")  # in the middle of its writes
         await asyncio.gather(*starts)
-        assert await rig.leader(among=("b",)) == "b"
+        assert await rig.leading(among=("b",)) == "b"
         rig.thaw("a")
         await rig.until_served(*vms)
         await asyncio.sleep(1.5)
         rig.check()
         assert len(rig.objects("virtual-machine-interface")) == len(rig.objects("instance-ip")) == len(vms)
         assert not (await rig.reign("a"))["leads"]
-        assert await rig.leader() == "b"
+        assert await rig.leading() == "b"
 
 
 async def test_without_zookeeper_nobody_writes_and_afterwards_one_does(tmp_path, real_zookeeper):
     async with StandbyRig(tmp_path / "rig", real_zookeeper.hosts, path="/test/away") as rig:
         await rig.start("a")
-        assert await rig.leader() == "a"
+        assert await rig.leading() == "a"
         rig.network("red")
         await rig.until(lambda: "red" in rig.groups(), seconds=30)
         first = await rig.vm("first", "red")

@@ -6,7 +6,6 @@ import ipaddress
 from dataclasses import dataclass, field
 from typing import Any
 
-from hypothesis import strategies as st
 from neutron_stand import HOST, TCP, NeutronStand
 from pyVmomi import vim
 
@@ -32,7 +31,6 @@ FAULTS = (
     {"method": "FetchDVPorts", "http_status": 503},
     {"method": "Destroy_Task", "drop": True},
 )
-steps = st.tuples(st.sampled_from(KINDS), st.integers(0, 999), st.integers(0, 999))
 
 
 @dataclass

@@ -29,6 +29,7 @@ def test_a_converged_world_needs_nothing(world):
 
 def test_without_an_agency_one_is_created_with_the_package_the_scope_and_both_hooks(world):
     world.readings = Readings()
+    world.inventory.vms.clear()
     (create,) = world.only(CreateAgency)
     assert create.config.scope == ("domain-c8",)
     assert create.config.hook_after_provisioning and create.config.hook_after_power_on
@@ -39,6 +40,7 @@ def test_without_an_agency_one_is_created_with_the_package_the_scope_and_both_ho
 
 def test_f11_no_agency_is_created_while_the_package_cannot_be_fetched(world):
     world.readings = Readings()
+    world.inventory.vms.clear()
     offer = replace(world.memory.offer, reachable=False, problem="connection refused")
     world.memory = replace(world.memory, offer=offer)
     assert not world.only(CreateAgency)

@@ -17,6 +17,7 @@ def test_a_cluster_that_changes_its_deployment_first_loses_the_old_agency(world)
     (wait,) = world.only(Wait)
     assert other in wait.reason and wait.until > world.now
     world.readings.gone(world.agency.id)
+    world.inventory.vms.clear()
     assert world.only(CreateAgency)
 
 

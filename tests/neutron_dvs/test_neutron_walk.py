@@ -13,7 +13,7 @@ from neutron_stand import NeutronStand
 from walk_steps import KINDS, Walk
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("neutron")]
-ROUNDS, STEPS = 4, 50
+ROUNDS, STEPS = 2, 50
 PATIENCE = 45.0
 
 

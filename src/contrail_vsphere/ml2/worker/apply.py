@@ -139,6 +139,8 @@ class Applier:
         for action, error in zip(batch, answers, strict=True):
             if isinstance(action, ClosePort):
                 outcome.closed += error is None
+                if error is not None and action.port_id:
+                    outcome.failed[journal.PORT, action.port_id] = error
                 continue
             if error is not None:
                 outcome.failed[journal.PORT, action.port_id] = error

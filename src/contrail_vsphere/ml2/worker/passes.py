@@ -124,7 +124,7 @@ class Pass:
                 await self._pool.keep((each, known[at]) for each in sight.groups if (at := self._at(each)) in known)
             await self._applier.ports(report.port_actions, report.outcome)
             await self._statuses(wanted, report)
-            self._remember(wanted, connected)
+            self._remember(wanted, connected, report)
         return report
 
     # -- looking ------------------------------------------------------------------------------------------------
@@ -338,9 +338,9 @@ class Pass:
                 log.info("port %s is %s: %s", action.port_id, "ACTIVE" if action.up else "DOWN", action.why)
                 await ask(self._store.set_status, action.port_id, up=action.up, host=port.host)
 
-    def _remember(self, wanted: Wanted, connected: Mapping[str, FilteredPort]) -> None:
+    def _remember(self, wanted: Wanted, connected: Mapping[str, FilteredPort], report: PassReport) -> None:
         for port_id in wanted.ports:
             if port_id in connected:
                 self._where[port_id] = (connected[port_id].dvs, connected[port_id].key)
-            else:
+            elif (journal.PORT, port_id) not in report.outcome.failed:
                 self._where.pop(port_id, None)

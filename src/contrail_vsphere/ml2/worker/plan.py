@@ -16,6 +16,8 @@ from contrail_vsphere.model.ids import DvsId, NetworkId
 from contrail_vsphere.model.inventory import Network
 from contrail_vsphere.model.traffic_filter import CLOSED, FilteredGroupSpec, FilteredPort, FilteredPortEdit
 
+UUID = 36
+"""Characters of a Neutron port's id; a DVPort with another name was somebody else's."""
 FIXED_PORTS = 16
 """Ports of a new port group whose ports are booked by key."""
 
@@ -105,6 +107,8 @@ class ClosePort:
 
     dvs: DvsId
     edit: FilteredPortEdit
+    port_id: str = ""
+    """The Neutron port that it was; closing it is tried again in that port's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,4 +290,6 @@ def _has_own(port: FilteredPort) -> bool:
 
 
 def _close(port: FilteredPort) -> ClosePort:
-    return ClosePort(port.dvs, FilteredPortEdit(port.key, port.version, ""))
+    return ClosePort(
+        port.dvs, FilteredPortEdit(port.key, port.version, ""), port.name if len(port.name) == UUID else ""
+    )

@@ -48,6 +48,8 @@ ADOPT = "managers/test_f23_f24_adoption::"
 RENEW = "managers/test_f22_certificates::"
 TOKENS = "bootstrap/test_tokens_and_clones::"
 BOOT = "bootstrap/test_bootstrap_server::"
+OBJECTS = "bootstrap/test_virtual_router_objects::"
+DEVICES = "special_nics/test_special_nics::"
 VLCM = "system_vm_backend/test_everyday_on_vlcm::"
 VLCM_TROUBLE = "system_vm_backend/test_troubles_on_vlcm::"
 HAND_OVER = "system_vm_backend/test_hand_over::"
@@ -85,7 +87,10 @@ TABLE: dict[str, Scenario] = {
                 "the vRouter keeps name and address",
                 TOKENS + "test_f2_the_vrouter_keeps_its_name_and_its_addresses_over_a_redeployment",
             ),
-            c("the VirtualRouter object in Contrail is bound again"),
+            c(
+                "the VirtualRouter object in Contrail is bound again",
+                OBJECTS + "test_objects_follow_names_and_addresses_and_go_after_a_grace",
+            ),
         ),
         NO_HOOKS,
         {
@@ -146,7 +151,10 @@ TABLE: dict[str, Scenario] = {
                 MOVED + "test_f6_a_host_that_is_removed_takes_its_contrailvm_along_and_nothing_else",
             ),
             c("moved out and back", MOVED + "test_f6_a_host_moved_out_of_the_cluster_and_back_is_served_anew"),
-            c("its VirtualRouter object in Contrail is decommissioned after a grace"),
+            c(
+                "its VirtualRouter object in Contrail is decommissioned after a grace",
+                OBJECTS + "test_objects_follow_names_and_addresses_and_go_after_a_grace",
+            ),
         ),
         "before 7.0 U1 EAM leaves orphans behind",
         {
@@ -327,6 +335,14 @@ TABLE: dict[str, Scenario] = {
             ),
             c("a NIC that was moved is put back", DOUBT + "test_f17_a_nic_that_somebody_moved_is_put_back"),
             c(
+                "a host without its PCI device is told of, the others serve",
+                DEVICES + "test_f17_a_host_without_the_device_is_told_of_and_the_others_serve",
+            ),
+            c(
+                "a host that is out of reach for a while is not put on hold",
+                DOUBT + "test_f17_a_host_that_vcenter_does_not_reach_for_a_while_is_not_put_on_hold",
+            ),
+            c(
                 "the port group is made again",
                 DOUBT + "test_f17_the_overlay_port_group_that_somebody_deleted_is_made_again",
             ),
@@ -489,9 +505,5 @@ TABLE: dict[str, Scenario] = {
 }
 """By number, as the scenarios are called in the names of tests."""
 
-NOT_YET = (
-    ("F2", "the VirtualRouter object in Contrail is bound again"),
-    ("F6", "its VirtualRouter object in Contrail is decommissioned after a grace"),
-    ("F19", "a snapshot is told of"),
-)
+NOT_YET = (("F19", "a snapshot is told of"),)
 """Clauses the product does not keep yet."""

@@ -55,7 +55,7 @@ async def supervising(directory, **options):
         await supervisor.stop()
         if sys.exc_info()[0] is not None:
             for path in (directory / "runs").iterdir():
-                for pid in processes_of(path.name):
+                for pid in processes_of(path):
                     os.kill(pid, 9)
 
 

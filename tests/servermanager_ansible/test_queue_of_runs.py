@@ -38,7 +38,7 @@ async def test_a_run_goes_from_queue_to_end_and_leaves_no_secret(tmp_path):
         assert (events[-1].state, events[-1].run) == ("ended", RunState.SUCCEEDED)
         assert await events_of(supervisor, "r1", after=3) == events[3:]
         assert leftovers(tmp_path) == []
-        assert processes_of("r1") == []
+        assert processes_of(tmp_path / "runs" / "r1") == []
         with pytest.raises(NotFound):
             await supervisor.report("r2")
         with pytest.raises(InvalidState):
@@ -69,7 +69,7 @@ async def test_runs_beyond_the_slots_wait_and_one_that_waits_can_be_canceled(tmp
     async with supervising(tmp_path, slots=1) as supervisor:
         for number in (1, 2, 3):
             await supervisor.run(request(f"r{number}", "wait", [f"10.0.0.{number}"]))
-        await until(lambda: processes_of("r1"))
+        await until(lambda: processes_of(tmp_path / "runs" / "r1"))
         assert (await supervisor.cancel("r2")).state is RunState.CANCELED
         assert (await supervisor.report("r3")).state is RunState.QUEUED
         (tmp_path / "go").touch()
@@ -94,7 +94,7 @@ async def test_a_run_whose_worker_fails_ends_with_a_reason_and_frees_its_server(
         await supervisor.run(request("r1", how, ["10.0.0.1", "10.0.0.2"]))
         report = await over(supervisor, "r1")
         assert (report.state, report.reason) == (state, reason)
-        assert processes_of("r1") == []
+        assert processes_of(tmp_path / "runs" / "r1") == []
         assert report.hosts["s2"].state == "completed", "what was done stays done"
         assert (report.hosts["s1"].state, report.hosts["s1"].message) == ("canceled", reason)
     monkeypatch.setattr(module, "LEASE", 60.0)
@@ -108,10 +108,10 @@ async def test_what_a_killed_worker_leaves_behind_ends_before_its_server_is_free
     async with supervising(tmp_path) as supervisor:
         await supervisor.run(request("r1", "with-child"))
         await until(lambda: (tmp_path / "runs" / "r1" / "child").exists())
-        (worker,) = [pid for pid in processes_of("r1") if b"scripted_worker" in command_line(pid)]
+        (worker,) = [pid for pid in processes_of(tmp_path / "runs" / "r1") if b"scripted_worker" in command_line(pid)]
         os.kill(worker, 9)
         assert (await over(supervisor, "r1")).state is RunState.INTERRUPTED
-        assert processes_of("r1") == []
+        assert processes_of(tmp_path / "runs" / "r1") == []
 
 
 async def test_a_restart_takes_up_runs_and_tells_each_event_once(tmp_path):
@@ -120,8 +120,8 @@ async def test_a_restart_takes_up_runs_and_tells_each_event_once(tmp_path):
     async with supervising(tmp_path, on_event=note) as supervisor:
         await supervisor.run(request("r1", "wait"))
         await until(lambda: told)
-        worker = processes_of("r1")
-    assert processes_of("r1") == worker, "the worker does not need us"
+        worker = processes_of(tmp_path / "runs" / "r1")
+    assert processes_of(tmp_path / "runs" / "r1") == worker, "the worker does not need us"
     (tmp_path / "go").touch()
     await asyncio.sleep(0.3)
     async with supervising(tmp_path, on_event=note) as supervisor:

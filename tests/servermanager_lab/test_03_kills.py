@@ -29,7 +29,7 @@ def strike(lab, part, run_ids):
         lab.serve(part)
     elif part == "worker":
         # One of its processes, whichever it is.
-        pids = [pid for run_id in run_ids for pid in processes_of(run_id)]
+        pids = [pid for run_id in run_ids for pid in processes_of(lab.directory / "ansible" / "runs" / run_id)]
         kill_all([random.Random(len(pids)).choice(pids)] if pids else [])
     elif part == "sshd":
         kill_all(lab.pids("server3", "sshd"))

@@ -202,9 +202,12 @@ class EventLog:
         os.close(self._handle)
 
 
-def processes_of(run_id: str) -> list[int]:
-    """Processes that bear the run's mark in their environment: worker, ansible-playbook, its forks, ssh."""
-    mark = f"{ENVIRONMENT_MARK}={run_id}".encode()
+def processes_of(directory: Path) -> list[int]:
+    """Processes that bear the run's mark in their environment: worker, ansible-playbook, its forks, ssh.
+
+    The mark is the run's directory: ids are unique to one Ansible server, of which a machine may have several.
+    """
+    mark = f"{ENVIRONMENT_MARK}={directory.absolute()}".encode()
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():

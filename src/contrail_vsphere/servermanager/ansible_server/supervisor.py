@@ -254,7 +254,7 @@ class Supervisor:
         """Start the worker; why it could not, empty if it could."""
         path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         environment = {"PATH": path, "LANG": "C.UTF-8", "HOME": os.environ.get("HOME", "/"),
-                       ENVIRONMENT_MARK: run.record.id}  # fmt: skip
+                       ENVIRONMENT_MARK: str(run.directory.path.absolute())}  # fmt: skip
         command = [*self._worker, str(run.directory.path)]
         try:
             run.pid = await asyncio.to_thread(_spawn, command, environment, run.directory.path / "worker.log")
@@ -319,17 +319,16 @@ class Supervisor:
 
     async def _end_processes(self, run: _Run) -> None:
         """Kill what bears the run's mark, until nothing does."""
-        run_id = run.record.id
         for _ in range(100):
             run.reaped()
-            left = [pid for pid in await asyncio.to_thread(processes_of, run_id) if pid != os.getpid()]
+            left = [pid for pid in await asyncio.to_thread(processes_of, run.directory.path) if pid != os.getpid()]
             if not left:
                 return
             for pid in left:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             await asyncio.sleep(0.05)
-        _LOG.error("run %s: processes %s do not end", run_id, left)
+        _LOG.error("run %s: processes %s do not end", run.record.id, left)
 
     def _read(self) -> list[_Run]:
         """The runs on disk; directories of runs that nobody was told of are removed."""

@@ -1,5 +1,7 @@
 """What a person sees of an upgrade: before it, whom it would disturb; under way, whose turn it is; and afterwards."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from contrail_vsphere.app.contrailvm_control import ContrailVmControl
@@ -9,12 +11,23 @@ from contrail_vsphere.model.errors import DesiredStateError, InvalidState, NotFo
 pytestmark = pytest.mark.looptime
 
 
+def control(lab):
+    return ContrailVmControl(
+        SimpleNamespace(acting=lab.manager, leads=True),
+        vcenter="lab",
+        now=lab.vcenter.world.clock.now,
+        reload_packages=lambda: None,
+        certificates=SimpleNamespace(warnings=tuple),
+        renew_extension=lambda: None,
+    )
+
+
 def document(lab):
-    return ContrailVmControl(lab.manager, reload_packages=lambda: None).status().model_dump(mode="json")
+    return control(lab).status().model_dump(mode="json")
 
 
 def plan(lab, action):
-    documents = ContrailVmControl(lab.manager, reload_packages=lambda: None).plan().actions
+    documents = control(lab).plan().actions
     return [each for each in documents if each.action == action]
 
 

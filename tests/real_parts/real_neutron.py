@@ -127,8 +127,8 @@ class RealNeutron:
         self._process.spawn(command, env, answers=self._answers)
 
     def stop(self) -> None:
-        """For good."""
-        self._process.kill()
+        """For good, and what uWSGI had attached with it."""
+        self._process.terminate()
 
     @property
     def log(self) -> str:

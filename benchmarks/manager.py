@@ -27,7 +27,7 @@ from contrail_vsphere.config.load import load
 from contrail_vsphere.config.settings import Settings
 from contrail_vsphere.contrailvm.manager import ContrailVmManager
 from contrail_vsphere.contrailvm.package import make_demo_package
-from contrail_vsphere.contrailvm.upgrades import UpgradeWish
+from contrail_vsphere.contrailvm.rollout.upgrades import UpgradeWish
 from contrail_vsphere.simulator.core.timing import Timing
 from contrail_vsphere.simulator.simulator import VCenterSimulator
 

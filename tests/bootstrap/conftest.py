@@ -9,10 +9,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from contrail_vsphere.contrailvm.bootstrap import BootstrapServer, RateLimit
-from contrail_vsphere.contrailvm.bootstrap_request import EnrolmentRefused
-from contrail_vsphere.contrailvm.health_document import HealthNode
-from contrail_vsphere.contrailvm.host_configuration import HostConfiguration, RoleNic
+from contrail_vsphere.contrailvm.bootstrap.host_configuration import HostConfiguration, RoleNic
+from contrail_vsphere.contrailvm.bootstrap.request import EnrolmentRefused
+from contrail_vsphere.contrailvm.bootstrap.server import BootstrapServer, RateLimit
+from contrail_vsphere.contrailvm.notices.health_document import HealthNode
 from contrail_vsphere.engine.journal import Journal
 from contrail_vsphere.pki.ca import CertificateAuthority
 from contrail_vsphere.pki.identity import Identity

@@ -218,7 +218,7 @@ async def test_vcenter_reads_the_health_document_without_a_certificate(manager, 
 @pytest.mark.looptime
 async def test_a_port_in_use_is_an_os_error(manager, server):
     with pytest.raises(OSError, match="in use"):
-        from contrail_vsphere.contrailvm.bootstrap import BootstrapServer
+        from contrail_vsphere.contrailvm.bootstrap.server import BootstrapServer
 
         await BootstrapServer(
             tls=server._tls,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contrail_vsphere.contrailvm.health_document import HealthMessage, HealthNode, render_health
+from contrail_vsphere.contrailvm.notices.health_document import HealthMessage, HealthNode, render_health
 
 NS = "{http://www.vmware.com/vi/healthservice}"
 NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)

@@ -195,7 +195,7 @@ async def test_a_refused_guest_starts_no_vrouter_and_tries_again(lab, manager, u
 
 
 def _thief():
-    from contrail_vsphere.contrailvm.bootstrap_request import GuestIdentity
+    from contrail_vsphere.contrailvm.bootstrap.request import GuestIdentity
 
     return GuestIdentity("", BIOS, "vm-1", "agency-1", (), key_sha256="the thief's")
 

@@ -21,7 +21,7 @@ sys.path[:0] = [str(TESTS / name) for name in ("scenarios", "contrailvm")]
 
 from scene import Scene  # noqa: E402 - found by the path above
 
-from contrail_vsphere.contrailvm.bootstrap_request import ClientCertificate, EnrolmentRefused, either_order  # noqa: E402
+from contrail_vsphere.contrailvm.bootstrap.request import ClientCertificate, EnrolmentRefused, either_order  # noqa: E402
 from contrail_vsphere.simulator.vcenter.dvs_ports import policy_in_force  # noqa: E402
 from contrail_vsphere.vsphere.endpoint import PasswordLogin  # noqa: E402
 from contrail_vsphere.vsphere.vcenter import VCenter  # noqa: E402

@@ -14,13 +14,13 @@ import aiohttp
 from contrail_vsphere.app.contrailvm import FOLLOWED_EVENTS
 from contrail_vsphere.config.settings import Address
 from contrail_vsphere.contrail.introspect import Introspect
-from contrail_vsphere.contrailvm.bootstrap import BootstrapServer
-from contrail_vsphere.contrailvm.health_document import HealthNode
+from contrail_vsphere.contrailvm.bootstrap.server import BootstrapServer
 from contrail_vsphere.contrailvm.manager import ContrailVmManager
+from contrail_vsphere.contrailvm.notices.health_document import HealthNode
 from contrail_vsphere.contrailvm.package import make_demo_package
 from contrail_vsphere.contrailvm.publish import Publisher
+from contrail_vsphere.contrailvm.publish.shelf import Shelf
 from contrail_vsphere.contrailvm.registration import ExtensionFacts, Registration
-from contrail_vsphere.contrailvm.shelf import Shelf
 from contrail_vsphere.engine.health import HealthBook
 from contrail_vsphere.engine.journal import Journal
 from contrail_vsphere.pki.ca import CertificateAuthority

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from stand import DEPLOYMENT
 
-from contrail_vsphere.contrailvm.bootstrap_request import ClientCertificate, EnrolmentRefused
+from contrail_vsphere.contrailvm.bootstrap.request import ClientCertificate, EnrolmentRefused
 from contrail_vsphere.model.errors import DesiredStateError
 from contrail_vsphere.simulator.eam.agency import Agency
 from contrail_vsphere.simulator.vcenter.distributed_virtual_switch import DistributedVirtualPortgroup

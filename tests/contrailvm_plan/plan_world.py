@@ -16,8 +16,8 @@ from contrail_vsphere.contrailvm.desired import (
 )
 from contrail_vsphere.contrailvm.networks import trunk_mark
 from contrail_vsphere.contrailvm.observed import Memory, Observed, PackageOffer, VRouterFact, observe
-from contrail_vsphere.contrailvm.plan import plan
-from contrail_vsphere.contrailvm.plan_agency import wanted_config
+from contrail_vsphere.contrailvm.plan.agency import wanted_config
+from contrail_vsphere.contrailvm.plan.cluster import plan
 from contrail_vsphere.contrailvm.readings import Readings
 from contrail_vsphere.contrailvm.records import HostRecord
 from contrail_vsphere.model.eam import Agency, EsxAgent, Issue, VmHook

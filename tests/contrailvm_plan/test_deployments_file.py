@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from plan_world import KEY, World
 
-from contrail_vsphere.contrailvm.deployment_names import resolve_deployments
-from contrail_vsphere.contrailvm.deployments import difference, merge, parse_deployments
+from contrail_vsphere.contrailvm.deployments.file import difference, merge, parse_deployments
+from contrail_vsphere.contrailvm.deployments.names import resolve_deployments
 from contrail_vsphere.contrailvm.desired import Key, NicRole, OverlayTrunk, PackageFacts, PackageRef
 from contrail_vsphere.model.errors import DesiredStateError
 from contrail_vsphere.model.ids import ClusterId

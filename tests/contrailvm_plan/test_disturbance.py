@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from contrail_vsphere.contrailvm.actions import (
+from contrail_vsphere.contrailvm.plan.actions import (
     Alarm,
     EndTurn,
     EnsureTrunkPortGroup,
@@ -15,7 +15,7 @@ from contrail_vsphere.contrailvm.actions import (
     UninstallAgency,
     UpdateAgency,
 )
-from contrail_vsphere.contrailvm.disturbance import disturbance, tenants_by_host
+from contrail_vsphere.contrailvm.plan.disturbance import disturbance, tenants_by_host
 from contrail_vsphere.model.eam import EAM_KEY
 from contrail_vsphere.model.ids import AgencyId, EsxAgentId, HostId, VmId
 from contrail_vsphere.model.inventory import VirtualMachine

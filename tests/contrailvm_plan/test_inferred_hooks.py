@@ -2,7 +2,7 @@
 
 import pytest
 
-from contrail_vsphere.contrailvm.inferred_hooks import infer_hook
+from contrail_vsphere.contrailvm.plan.inferred_hooks import infer_hook
 from contrail_vsphere.contrailvm.records import HookWork, HostRecord
 from contrail_vsphere.model.eam import EAM_KEY, EsxAgent, Issue, VmHook
 from contrail_vsphere.model.ids import AgencyId, EsxAgentId, HostId, VmId

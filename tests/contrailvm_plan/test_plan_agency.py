@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
-from contrail_vsphere.contrailvm.actions import (
+from contrail_vsphere.contrailvm.desired import Key, PackageRef, agency_name, key_of_agency
+from contrail_vsphere.contrailvm.observed import PackageOffer
+from contrail_vsphere.contrailvm.plan.actions import (
     Alarm,
     CreateAgency,
     DestroyAgency,
@@ -14,9 +16,7 @@ from contrail_vsphere.contrailvm.actions import (
     Wait,
     changes_world,
 )
-from contrail_vsphere.contrailvm.desired import Key, PackageRef, agency_name, key_of_agency
-from contrail_vsphere.contrailvm.observed import PackageOffer
-from contrail_vsphere.contrailvm.plan_agency import config_digest
+from contrail_vsphere.contrailvm.plan.agency import config_digest
 from contrail_vsphere.contrailvm.readings import Readings
 from contrail_vsphere.contrailvm.records import ConfigSent, KeyRecord
 from contrail_vsphere.model.eam import Issue
@@ -165,7 +165,7 @@ def test_a_cluster_that_is_gone_is_an_alarm_not_a_removal(world):
 
 def test_nothing_is_judged_on_half_a_view(world):
     blind = replace(world.observed(), blind="the inventory is still being read")
-    from contrail_vsphere.contrailvm.plan import plan
+    from contrail_vsphere.contrailvm.plan.cluster import plan
 
     assert [type(each) for each in plan(world.desired, blind)] == [Wait]
 

@@ -4,7 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from contrail_vsphere.contrailvm.actions import Alarm, Hold, MarkAsAvailable, ReconfigureVm, RestartContrailVm, Wait
+from contrail_vsphere.contrailvm.plan.actions import (
+    Alarm,
+    Hold,
+    MarkAsAvailable,
+    ReconfigureVm,
+    RestartContrailVm,
+    Wait,
+)
 from contrail_vsphere.contrailvm.records import Attempt, HookWork
 from contrail_vsphere.model.ids import HostId, NetworkId, VmId
 from contrail_vsphere.model.inventory import Nic

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from plan_world import KEY, SOLUTION
 
-from contrail_vsphere.contrailvm.actions import Alarm, CreateAgency, Resolve, Wait, changes_world
 from contrail_vsphere.contrailvm.desired import Key, agency_name
+from contrail_vsphere.contrailvm.plan.actions import Alarm, CreateAgency, Resolve, Wait, changes_world
 from contrail_vsphere.model.ids import HostId
 
 

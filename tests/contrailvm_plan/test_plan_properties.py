@@ -5,7 +5,10 @@ from dataclasses import replace
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from contrail_vsphere.contrailvm.actions import (
+from contrail_vsphere.contrailvm.desired import from_record, to_record
+from contrail_vsphere.contrailvm.networks import is_ours
+from contrail_vsphere.contrailvm.observed import VRouterFact
+from contrail_vsphere.contrailvm.plan.actions import (
     CreateAgency,
     DestroyAgency,
     EnsureTrunkPortGroup,
@@ -18,10 +21,7 @@ from contrail_vsphere.contrailvm.actions import (
     UpdateAgency,
     changes_world,
 )
-from contrail_vsphere.contrailvm.desired import from_record, to_record
-from contrail_vsphere.contrailvm.networks import is_ours
-from contrail_vsphere.contrailvm.observed import VRouterFact
-from contrail_vsphere.contrailvm.policy import ISSUES, MAINTENANCE_ISSUES
+from contrail_vsphere.contrailvm.plan.policy import ISSUES, MAINTENANCE_ISSUES
 from contrail_vsphere.contrailvm.records import Attempt, HoldRecord, HookWork, HostRecord
 from contrail_vsphere.model.eam import Issue, VmHook
 from contrail_vsphere.model.ids import HostId, NetworkId, VmId

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from contrail_vsphere.contrailvm.actions import (
+from contrail_vsphere.contrailvm.plan.actions import (
     Alarm,
     Hold,
     Refetch,
@@ -14,7 +14,7 @@ from contrail_vsphere.contrailvm.actions import (
     Wait,
     changes_world,
 )
-from contrail_vsphere.contrailvm.policy import ISSUES, MAINTENANCE_ISSUES, policy_for
+from contrail_vsphere.contrailvm.plan.policy import ISSUES, MAINTENANCE_ISSUES, policy_for
 from contrail_vsphere.contrailvm.records import Attempt, HoldRecord
 from contrail_vsphere.model.ids import DatastoreId, VmId
 from contrail_vsphere.model.inventory import Datastore

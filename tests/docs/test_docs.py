@@ -13,9 +13,9 @@ from pydantic import BaseModel
 
 from contrail_vsphere.cli.main import app
 from contrail_vsphere.config.load import load
-from contrail_vsphere.contrailvm.deployments import DeploymentTable, OverlayTable, parse_deployments
+from contrail_vsphere.contrailvm.deployments.file import DeploymentTable, OverlayTable, parse_deployments
 from contrail_vsphere.contrailvm.package.description import Description, load_description
-from contrail_vsphere.contrailvm.policy import ISSUES
+from contrail_vsphere.contrailvm.plan.policy import ISSUES
 from contrail_vsphere.model.protocols import UnitState
 from contrail_vsphere.simulator import switchboard
 from contrail_vsphere.simulator.core.fault_points import POINTS

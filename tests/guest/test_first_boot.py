@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from contrail_vsphere.contrailvm.host_configuration import HostConfiguration, RoleNic
+from contrail_vsphere.contrailvm.bootstrap.host_configuration import HostConfiguration, RoleNic
 from contrail_vsphere.wire.ovf.environment import EthernetAdapter, render_environment
 from contrailvm_guest.effects import (
     CreateRequest,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contrail_vsphere.config.load import load
-from contrail_vsphere.contrailvm.host_configuration import HostConfiguration, PluginConfiguration, RoleNic
+from contrail_vsphere.contrailvm.bootstrap.host_configuration import HostConfiguration, PluginConfiguration, RoleNic
 from contrail_vsphere.simulator.guest.runtime import interface_name
 from contrail_vsphere.wire.ovf.environment import EthernetAdapter, render_environment
 from contrailvm_guest.agent_conf import render_agent_conf

@@ -14,7 +14,7 @@ from test_notifications import Receiver
 
 from contrail_vsphere.app.contrailvm_adopt import adoptable
 from contrail_vsphere.app.control_client import ControlClient
-from contrail_vsphere.contrailvm.health_document import render_health
+from contrail_vsphere.contrailvm.notices.health_document import render_health
 from contrail_vsphere.contrailvm.package import make_demo_package
 from contrail_vsphere.pki.tokens import TokenRefused
 from contrail_vsphere.simulator.vcenter.event_manager import EventManager

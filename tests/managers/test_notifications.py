@@ -12,7 +12,7 @@ from service_site import ServiceSite
 from contrail_vsphere.app.uve import uves
 from contrail_vsphere.app.webhooks import SIGNATURE, TRIES
 from contrail_vsphere.config.settings import NotifySettings
-from contrail_vsphere.contrailvm.health_document import NAMESPACE, render_health
+from contrail_vsphere.contrailvm.notices.health_document import NAMESPACE, render_health
 from contrail_vsphere.contrailvm.package import make_demo_package
 from contrail_vsphere.simulator.vcenter.task import Task
 

@@ -14,7 +14,7 @@ from contrail_vsphere.app.contrailvm import FOLLOWED_EVENTS
 from contrail_vsphere.app.reign import Reigns
 from contrail_vsphere.contrail.introspect import Introspect
 from contrail_vsphere.contrailvm.manager import ContrailVmManager
-from contrail_vsphere.contrailvm.shelf import Shelf
+from contrail_vsphere.contrailvm.publish.shelf import Shelf
 from contrail_vsphere.engine.health import HealthBook
 from contrail_vsphere.engine.journal_zookeeper import ZooKeeperJournal
 from contrail_vsphere.engine.leader_zookeeper import ZooKeeperLeader

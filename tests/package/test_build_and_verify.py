@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from contrail_vsphere.contrailvm.package import build, load_description, make_demo_package, verify
 from contrail_vsphere.contrailvm.package.container import unsafe_name
-from contrail_vsphere.contrailvm.vmdk import write_vmdk
+from contrail_vsphere.contrailvm.package.vmdk import write_vmdk
 from contrail_vsphere.model.errors import PackageError
 from contrail_vsphere.wire.ovf.certificate import load_signer
 

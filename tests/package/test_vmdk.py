@@ -12,7 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contrail_vsphere.contrailvm.vmdk import GRAIN, MEGABYTE, SECTOR, blocks, check, is_vmdk, read_info, write_vmdk
+from contrail_vsphere.contrailvm.package.vmdk import (
+    GRAIN,
+    MEGABYTE,
+    SECTOR,
+    blocks,
+    check,
+    is_vmdk,
+    read_info,
+    write_vmdk,
+)
 from contrail_vsphere.model.errors import PackageError
 
 

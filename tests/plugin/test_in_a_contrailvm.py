@@ -14,10 +14,10 @@ from plugin_stand import PluginStand
 
 from contrail_vsphere.app.plugin import PluginService
 from contrail_vsphere.config.load import load
-from contrail_vsphere.contrailvm.bootstrap import BootstrapServer
-from contrail_vsphere.contrailvm.bootstrap_request import ClientCertificate, EnrolmentRefused
-from contrail_vsphere.contrailvm.health_document import HealthNode
-from contrail_vsphere.contrailvm.host_configuration import HostConfiguration
+from contrail_vsphere.contrailvm.bootstrap.host_configuration import HostConfiguration
+from contrail_vsphere.contrailvm.bootstrap.request import ClientCertificate, EnrolmentRefused
+from contrail_vsphere.contrailvm.bootstrap.server import BootstrapServer
+from contrail_vsphere.contrailvm.notices.health_document import HealthNode
 from contrail_vsphere.pki.ca import CertificateAuthority
 from contrail_vsphere.pki.identity import Identity
 from contrail_vsphere.simulator.vcenter.session_manager import SessionManager

@@ -20,7 +20,7 @@ from contrail_vsphere.app.contrailvm_register import register
 from contrail_vsphere.app.data_dir import DataDirectory
 from contrail_vsphere.app.plugin import PluginService
 from contrail_vsphere.config.load import load
-from contrail_vsphere.contrailvm.enrolment import PLUGIN_SERVICE
+from contrail_vsphere.contrailvm.bootstrap.enrolment import PLUGIN_SERVICE
 from contrail_vsphere.contrailvm.package import make_demo_package
 from contrail_vsphere.simulator.contrail.simulator import ContrailSimulator
 from contrail_vsphere.simulator.core.timing import Timing

@@ -7,7 +7,7 @@ import asyncio
 from scene import Scene
 
 from contrail_vsphere.contrailvm.package import make_demo_package
-from contrail_vsphere.contrailvm.upgrades import UpgradeWish
+from contrail_vsphere.contrailvm.rollout.upgrades import UpgradeWish
 from contrail_vsphere.simulator.core.faults import FaultRule
 from contrail_vsphere.simulator.eam.esx_agent import EsxAgent
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contrail_vsphere.contrailvm.desired import Build, Key, PackageRef, RolloutPolicy
-from contrail_vsphere.contrailvm.rollout import Rollout, RolloutView, Standing
+from contrail_vsphere.contrailvm.rollout.turns import Rollout, RolloutView, Standing
 from contrail_vsphere.model.ids import ClusterId, HostId
 
 KEY = Key("dc1", ClusterId("domain-c21"))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from stand import DEPLOYMENT, KEY, Stand
 
-from contrail_vsphere.contrailvm.actions import changes_world
+from contrail_vsphere.contrailvm.plan.actions import changes_world
 from contrail_vsphere.simulator.core.faults import FaultRule
 from contrail_vsphere.simulator.eam.agency import Agency
 from contrail_vsphere.simulator.eam.esx_agent import EsxAgent

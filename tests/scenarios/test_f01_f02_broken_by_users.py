@@ -2,7 +2,7 @@
 
 import pytest
 
-from contrail_vsphere.contrailvm.bootstrap_request import EnrolmentRefused, GuestIdentity
+from contrail_vsphere.contrailvm.bootstrap.request import EnrolmentRefused, GuestIdentity
 from contrail_vsphere.model.errors import NotReadyYet
 from contrail_vsphere.simulator.vcenter import vm_life
 

@@ -3,7 +3,7 @@
 import pytest
 
 from contrail_vsphere.contrailvm.package import make_demo_package
-from contrail_vsphere.contrailvm.upgrades import UpgradeWish
+from contrail_vsphere.contrailvm.rollout.upgrades import UpgradeWish
 from contrail_vsphere.simulator.eam.esx_agent import EsxAgent
 from contrail_vsphere.simulator.eam.switches import Switches
 from contrail_vsphere.simulator.vcenter.compute_resource import ClusterComputeResource

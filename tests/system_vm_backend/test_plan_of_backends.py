@@ -11,10 +11,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "contrailvm_plan"))
 
 from plan_world import World
 
-from contrail_vsphere.contrailvm.actions import Alarm, ApplyToHosts, Wait
 from contrail_vsphere.contrailvm.desired import BundleRef
-from contrail_vsphere.contrailvm.disturbance import disturbance
-from contrail_vsphere.contrailvm.plan_backend import choose_backend
+from contrail_vsphere.contrailvm.plan.actions import Alarm, ApplyToHosts, Wait
+from contrail_vsphere.contrailvm.plan.backend import choose_backend
+from contrail_vsphere.contrailvm.plan.disturbance import disturbance
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 from crash_rig import VERSIONS
 from walk_mischief import Mischief, step
 
-from contrail_vsphere.contrailvm.upgrades import UpgradeWish
+from contrail_vsphere.contrailvm.rollout.upgrades import UpgradeWish
 from contrail_vsphere.simulator.core.faults import FaultRule
 
 TABLES = (

@@ -39,12 +39,12 @@ from contrail_vsphere.app.virtual_routers import vrouter_roll
 from contrail_vsphere.app.webhooks import Webhooks
 from contrail_vsphere.config.settings import Address, PublishSettings, Settings
 from contrail_vsphere.contrail.introspect import Introspect
-from contrail_vsphere.contrailvm.bootstrap import BootstrapServer
+from contrail_vsphere.contrailvm.bootstrap.server import BootstrapServer
 from contrail_vsphere.contrailvm.deeds import DEED_EVENTS
 from contrail_vsphere.contrailvm.manager import ContrailVmManager
 from contrail_vsphere.contrailvm.publish import Publisher
+from contrail_vsphere.contrailvm.publish.shelf import Shelf
 from contrail_vsphere.contrailvm.registration import ExtensionFacts, Registration
-from contrail_vsphere.contrailvm.shelf import Shelf
 from contrail_vsphere.contrailvm.watch import SyncedProbe, nobody_owes
 from contrail_vsphere.engine.health import HealthBook
 from contrail_vsphere.engine.journal import RecordStore

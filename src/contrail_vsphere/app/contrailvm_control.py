@@ -11,12 +11,12 @@ from contrail_vsphere.app import control_schema as schema
 from contrail_vsphere.app.certificate_office import CertificateOffice
 from contrail_vsphere.app.reign import Reigns
 from contrail_vsphere.app.uve import uves
-from contrail_vsphere.contrailvm.deployments import Diff
-from contrail_vsphere.contrailvm.disturbance import effect_of
+from contrail_vsphere.contrailvm.deployments.file import Diff
 from contrail_vsphere.contrailvm.manager import ContrailVmManager, PlannedAction
-from contrail_vsphere.contrailvm.rollout_status import RolloutStatus
+from contrail_vsphere.contrailvm.plan.disturbance import effect_of
+from contrail_vsphere.contrailvm.rollout.status import RolloutStatus
+from contrail_vsphere.contrailvm.rollout.upgrades import Upgrades, UpgradeWish
 from contrail_vsphere.contrailvm.status import DeploymentStatus, HostStatus
-from contrail_vsphere.contrailvm.upgrades import Upgrades, UpgradeWish
 from contrail_vsphere.model.ids import HostId
 from contrail_vsphere.model.protocols import HostEntry, ReadinessState
 

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from datetime import datetime
 
 from contrail_vsphere.app.reign import Reigns
-from contrail_vsphere.contrailvm.bootstrap import BootstrapServer, Vouch
-from contrail_vsphere.contrailvm.bootstrap_request import ClientCertificate, GuestIdentity
-from contrail_vsphere.contrailvm.health_document import HealthMessage, HealthNode
-from contrail_vsphere.contrailvm.host_configuration import HostConfiguration
+from contrail_vsphere.contrailvm.bootstrap.host_configuration import HostConfiguration
+from contrail_vsphere.contrailvm.bootstrap.request import ClientCertificate, GuestIdentity
+from contrail_vsphere.contrailvm.bootstrap.server import BootstrapServer, Vouch
 from contrail_vsphere.contrailvm.manager import ContrailVmManager
+from contrail_vsphere.contrailvm.notices.health_document import HealthMessage, HealthNode
 from contrail_vsphere.model.eam import Status
 from contrail_vsphere.pki.ca import CertificateAuthority
 from contrail_vsphere.pki.identity import Identity

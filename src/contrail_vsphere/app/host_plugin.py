@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from contrail_vsphere.config.settings import Settings, VCenterSettings
-from contrail_vsphere.contrailvm.host_configuration import PluginConfiguration, Setting
+from contrail_vsphere.contrailvm.bootstrap.host_configuration import PluginConfiguration, Setting
 from contrail_vsphere.model.errors import SettingsError
 from contrail_vsphere.model.inventory import Host
 

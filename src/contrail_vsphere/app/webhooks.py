@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from contrail_vsphere.config.settings import NotifySettings
-from contrail_vsphere.contrailvm.announce import Notice
+from contrail_vsphere.contrailvm.notices.announce import Notice
 from contrail_vsphere.engine.backoff import Backoff
 from contrail_vsphere.model.errors import SettingsError
 from contrail_vsphere.pki.identity import client_context

@@ -12,7 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from contrail_vsphere.contrailvm.actions import (
+from contrail_vsphere.contrailvm.bootstrap.request import either_order
+from contrail_vsphere.contrailvm.desired import Build, Key, agency_name
+from contrail_vsphere.contrailvm.doors import AgencyDoor, MintToken, VCenterDoor
+from contrail_vsphere.contrailvm.networks import trunk_mark
+from contrail_vsphere.contrailvm.notebook import Notebook
+from contrail_vsphere.contrailvm.observed import InventoryView, marked_agencies
+from contrail_vsphere.contrailvm.plan.actions import (
     Action,
     ApplyToHosts,
     BlockPort,
@@ -38,17 +44,11 @@ from contrail_vsphere.contrailvm.actions import (
     UninstallAgency,
     UpdateAgency,
 )
-from contrail_vsphere.contrailvm.bootstrap_request import either_order
-from contrail_vsphere.contrailvm.desired import Build, Key, agency_name
-from contrail_vsphere.contrailvm.doors import AgencyDoor, MintToken, VCenterDoor
-from contrail_vsphere.contrailvm.networks import trunk_mark
-from contrail_vsphere.contrailvm.notebook import Notebook
-from contrail_vsphere.contrailvm.observed import InventoryView, marked_agencies
-from contrail_vsphere.contrailvm.plan_agency import config_digest
+from contrail_vsphere.contrailvm.plan.agency import config_digest
 from contrail_vsphere.contrailvm.readings import Readings
 from contrail_vsphere.contrailvm.records import Attempt, AttemptKind, ConfigSent, HoldRecord, HookWork
-from contrail_vsphere.contrailvm.rollout import build_of
-from contrail_vsphere.contrailvm.rollout_desk import RolloutDesk
+from contrail_vsphere.contrailvm.rollout.desk import RolloutDesk
+from contrail_vsphere.contrailvm.rollout.turns import build_of
 from contrail_vsphere.contrailvm.vm_spec import (
     POOL_READ,
     READ,

@@ -1,6 +1,6 @@
 """EAM and vLCM behind one door: a plan says what is to be, and who keeps the ContrailVMs of a cluster does it.
 
-Who that is shows in an agency's id, and is chosen once, when it is created (``plan_backend``). A cluster's agency moves
+Who that is shows in an agency's id, and is chosen once, when it is created (``plan.backend``). A cluster's agency moves
 from EAM to vLCM by ``hand_over``.
 """
 

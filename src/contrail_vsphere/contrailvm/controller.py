@@ -14,7 +14,6 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from contrail_vsphere.contrailvm.actions import Action, Alarm, Refetch, Wait
 from contrail_vsphere.contrailvm.apply import Applier
 from contrail_vsphere.contrailvm.desired import Desired, Key, key_of_agency
 from contrail_vsphere.contrailvm.doors import Publishing
@@ -27,11 +26,12 @@ from contrail_vsphere.contrailvm.observed import (
     marked_agencies,
     observe,
 )
-from contrail_vsphere.contrailvm.plan import plan
+from contrail_vsphere.contrailvm.plan.actions import Action, Alarm, Refetch, Wait
+from contrail_vsphere.contrailvm.plan.cluster import plan
 from contrail_vsphere.contrailvm.readings import Readings
 from contrail_vsphere.contrailvm.records import ToldAlarm
-from contrail_vsphere.contrailvm.rollout import Rollout, RolloutView
-from contrail_vsphere.contrailvm.rollout_view import standings
+from contrail_vsphere.contrailvm.rollout.turns import Rollout, RolloutView
+from contrail_vsphere.contrailvm.rollout.view import standings
 from contrail_vsphere.contrailvm.visitors import Visitors
 from contrail_vsphere.engine.backoff import QUICK, SLOW
 from contrail_vsphere.engine.health import HealthBook

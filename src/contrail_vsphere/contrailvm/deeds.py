@@ -1,7 +1,7 @@
 """Who did it: vCenter's events name the user that stopped, suspended, deleted or changed a ContrailVM.
 
-The names are words for people (our own events, ``announce.py``); nothing is decided by them, since an event may be lost
-or late. A deed is told once, with the repair that answers it, and is forgotten when the ContrailVM runs again anyway.
+The names are words for people (our own events, ``notices.announce``); nothing is decided by them, since an event may be
+lost or late. A deed is told once, with the repair that answers it, and forgotten when the ContrailVM runs again anyway.
 """
 
 from __future__ import annotations

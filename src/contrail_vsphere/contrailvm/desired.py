@@ -1,6 +1,6 @@
 """What should be: one frozen value per (deployment, cluster), as it lies in the journal.
 
-``contrailvm apply`` resolves the operator's names once (``deployments.py``) and writes these; everything later works on
+``contrailvm apply`` resolves the operator's names once (``deployments``) and writes these; everything later works on
 managed object ids, so that renaming a cluster or a port group in vCenter changes nothing for us.
 """
 
@@ -105,7 +105,7 @@ class RepairPolicy:
 
 @dataclass(frozen=True, slots=True)
 class RolloutPolicy:
-    """How ContrailVMs are replaced by others (``rollout.py``); all times in seconds."""
+    """How ContrailVMs are replaced by others (``rollout.turns``); all times in seconds."""
 
     canary: int = 1
     """So many hosts go first, and must pass before any other begins."""
@@ -121,7 +121,7 @@ class RolloutPolicy:
     approval: bool = False
     """After the canaries, wait for a person."""
     windows: tuple[str, ...] = ()
-    """When turns may begin (``rollout_window.py``); empty: always. A rollback does not wait for one."""
+    """When turns may begin (``rollout.window``); empty: always. A rollback does not wait for one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,34 +8,34 @@ from dataclasses import dataclass
 from datetime import datetime
 from random import Random
 
-from contrail_vsphere.contrailvm.actions import Action, Alarm, changes_world
 from contrail_vsphere.contrailvm.adoption import draft
-from contrail_vsphere.contrailvm.announce import Announcer, Notice
 from contrail_vsphere.contrailvm.apply import Applier, resolve_batcher
 from contrail_vsphere.contrailvm.attachment import Attachment
 from contrail_vsphere.contrailvm.backends import Backends, Caches
-from contrail_vsphere.contrailvm.certificate_alarms import note_certificates
+from contrail_vsphere.contrailvm.bootstrap.enrolment import EnrolmentOffice
 from contrail_vsphere.contrailvm.controller import ContrailVmController
 from contrail_vsphere.contrailvm.deeds import Deeds, VmEvent
 from contrail_vsphere.contrailvm.desired import Key, key_of_agency
-from contrail_vsphere.contrailvm.disturbance import disturbance, tenants_by_host
 from contrail_vsphere.contrailvm.doors import EamDoor, SystemVmDoor, VCenterDoor
-from contrail_vsphere.contrailvm.enrolment import EnrolmentOffice
 from contrail_vsphere.contrailvm.fenced import FencedEam, FencedVCenter
-from contrail_vsphere.contrailvm.health import health_of
-from contrail_vsphere.contrailvm.health_document import HealthNode
 from contrail_vsphere.contrailvm.live import KeepsAlive, LiveAgencies, TellsEvents
 from contrail_vsphere.contrailvm.notebook import Notebook
+from contrail_vsphere.contrailvm.notices.announce import Announcer, Notice
+from contrail_vsphere.contrailvm.notices.certificate_alarms import note_certificates
+from contrail_vsphere.contrailvm.notices.health import health_of
+from contrail_vsphere.contrailvm.notices.health_document import HealthNode
 from contrail_vsphere.contrailvm.observed import HostView, LiveInventory, marked_agencies
 from contrail_vsphere.contrailvm.operator import Operator
-from contrail_vsphere.contrailvm.policy import policy_for
+from contrail_vsphere.contrailvm.plan.actions import Action, Alarm, changes_world
+from contrail_vsphere.contrailvm.plan.disturbance import disturbance, tenants_by_host
+from contrail_vsphere.contrailvm.plan.policy import policy_for
+from contrail_vsphere.contrailvm.publish.shelf import Shelf
 from contrail_vsphere.contrailvm.readings import Readings
-from contrail_vsphere.contrailvm.rollout import Rollout
-from contrail_vsphere.contrailvm.rollout_desk import RolloutDesk
-from contrail_vsphere.contrailvm.rollout_status import RolloutStatus, rollout_record, rollout_status
-from contrail_vsphere.contrailvm.rollout_tasks import RolloutTasks
-from contrail_vsphere.contrailvm.rollout_view import runs_now, waits_for_turn
-from contrail_vsphere.contrailvm.shelf import Shelf
+from contrail_vsphere.contrailvm.rollout.desk import RolloutDesk
+from contrail_vsphere.contrailvm.rollout.status import RolloutStatus, rollout_record, rollout_status
+from contrail_vsphere.contrailvm.rollout.tasks import RolloutTasks
+from contrail_vsphere.contrailvm.rollout.turns import Rollout
+from contrail_vsphere.contrailvm.rollout.view import runs_now, waits_for_turn
 from contrail_vsphere.contrailvm.status import (
     DeploymentStatus,
     ManagerStatus,

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from contrail_vsphere.contrailvm.actions import (
+from contrail_vsphere.contrailvm.desired import Desired, OverlayTrunk, PoolSpec, Role, marked_name, stable_mac
+from contrail_vsphere.contrailvm.observed import Observed
+from contrail_vsphere.contrailvm.plan.actions import (
     Action,
     Alarm,
     EnsureResourcePool,
@@ -19,8 +21,6 @@ from contrail_vsphere.contrailvm.actions import (
     RemoveTrunkPortGroup,
     Wait,
 )
-from contrail_vsphere.contrailvm.desired import Desired, OverlayTrunk, PoolSpec, Role, marked_name, stable_mac
-from contrail_vsphere.contrailvm.observed import Observed
 from contrail_vsphere.model.ids import HostId, NetworkId
 from contrail_vsphere.model.inventory import Network, VirtualMachine
 

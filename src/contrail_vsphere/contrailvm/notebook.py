@@ -12,7 +12,7 @@ from typing import Any
 from contrail_vsphere.contrailvm.desired import Desired, Key, from_record, to_record
 from contrail_vsphere.contrailvm.observed import Failure, Memory, PackageOffer, VRouterFact
 from contrail_vsphere.contrailvm.records import HostRecord, KeyRecord, TaskNote, ToldAlarm, ToldAlarms
-from contrail_vsphere.contrailvm.rollout import Rollout
+from contrail_vsphere.contrailvm.rollout.turns import Rollout
 from contrail_vsphere.engine.journal import RecordStore
 from contrail_vsphere.model.ids import HostId, ResourcePoolId
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from contrail_vsphere.contrailvm.desired import Key, agency_name, key_of_agency
-from contrail_vsphere.contrailvm.inferred_hooks import infer_hook
+from contrail_vsphere.contrailvm.plan.inferred_hooks import infer_hook
 from contrail_vsphere.contrailvm.records import HostRecord, KeyRecord
-from contrail_vsphere.contrailvm.rollout import RolloutView
+from contrail_vsphere.contrailvm.rollout.turns import RolloutView
 from contrail_vsphere.model.eam import EAM_KEY, Agency, EamFeatures, EsxAgent, Issue, VmHook
 from contrail_vsphere.model.ids import (
     AgencyId,

@@ -9,16 +9,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from contrail_vsphere.contrailvm.controller import ContrailVmController
-from contrail_vsphere.contrailvm.deployment_names import resolve_deployments
-from contrail_vsphere.contrailvm.deployments import DeploymentTable, Diff, difference, merge, parse_deployments
+from contrail_vsphere.contrailvm.deployments.file import DeploymentTable, Diff, difference, merge, parse_deployments
+from contrail_vsphere.contrailvm.deployments.names import resolve_deployments
 from contrail_vsphere.contrailvm.desired import BundleRef, Desired, Key
 from contrail_vsphere.contrailvm.notebook import Notebook
 from contrail_vsphere.contrailvm.observed import HostView, LiveInventory
-from contrail_vsphere.contrailvm.policy import policy_for
+from contrail_vsphere.contrailvm.plan.policy import policy_for
+from contrail_vsphere.contrailvm.publish.shelf import Shelf
 from contrail_vsphere.contrailvm.records import HostRecord
-from contrail_vsphere.contrailvm.rollout_desk import RolloutDesk
-from contrail_vsphere.contrailvm.shelf import Shelf
-from contrail_vsphere.contrailvm.upgrades import Upgrades
+from contrail_vsphere.contrailvm.rollout.desk import RolloutDesk
+from contrail_vsphere.contrailvm.rollout.upgrades import Upgrades
 from contrail_vsphere.engine.brake import DeletionBrake
 from contrail_vsphere.model.errors import DesiredStateError, NotFound, NotReadyYet
 

@@ -7,10 +7,10 @@ port group is ours, so the port that the stranger stands on is blocked, and open
 
 from __future__ import annotations
 
-from contrail_vsphere.contrailvm.actions import Action, Alarm, BlockPort
 from contrail_vsphere.contrailvm.desired import Desired
 from contrail_vsphere.contrailvm.networks import find_trunk, is_ours
 from contrail_vsphere.contrailvm.observed import Observed
+from contrail_vsphere.contrailvm.plan.actions import Action, Alarm, BlockPort
 from contrail_vsphere.contrailvm.records import Quarantined
 from contrail_vsphere.model.ids import DvsId, NetworkId
 from contrail_vsphere.model.inventory import VirtualMachine

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from contrail_vsphere.contrailvm.actions import Action, Alarm, Wait, changes_world
 from contrail_vsphere.contrailvm.desired import Desired
 from contrail_vsphere.contrailvm.observed import HostView, Observed
-from contrail_vsphere.contrailvm.policy import policy_for
-from contrail_vsphere.contrailvm.rollout_status import RolloutStatus
+from contrail_vsphere.contrailvm.plan.actions import Action, Alarm, Wait, changes_world
+from contrail_vsphere.contrailvm.plan.policy import policy_for
+from contrail_vsphere.contrailvm.rollout.status import RolloutStatus
 from contrail_vsphere.model.eam import Status
 from contrail_vsphere.model.inventory import VirtualMachine
 from contrail_vsphere.model.protocols import UnitState

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from contrail_vsphere.contrailvm.actions import NicChange, ReconfigureVm
+from contrail_vsphere.contrailvm.plan.actions import NicChange, ReconfigureVm
 from contrail_vsphere.model.errors import InvalidState, NotFound
 from contrail_vsphere.model.ids import DvsId, NetworkId
 from contrail_vsphere.model.inventory import Dvs, Network

@@ -18,7 +18,7 @@ from contrail_vsphere.contrailvm.package.container import Member, write_ova
 from contrail_vsphere.contrailvm.package.description import Description, Disk, load_description
 from contrail_vsphere.contrailvm.package.values import Package
 from contrail_vsphere.contrailvm.package.verify import verify
-from contrail_vsphere.contrailvm.vmdk import MEGABYTE, DiskInfo, check, is_vmdk, write_vmdk
+from contrail_vsphere.contrailvm.package.vmdk import MEGABYTE, DiskInfo, check, is_vmdk, write_vmdk
 from contrail_vsphere.model.errors import PackageError
 from contrail_vsphere.wire.ovf.certificate import Signer, render_certificate
 from contrail_vsphere.wire.ovf.descriptor import OvfDisk, OvfFile, render

@@ -15,7 +15,7 @@ from typing import Final
 from contrail_vsphere.contrailvm.package.container import Member, read_directory, read_ova, unsafe_name
 from contrail_vsphere.contrailvm.package.rules import check_rules
 from contrail_vsphere.contrailvm.package.values import Package, PackageFile, package_digest
-from contrail_vsphere.contrailvm.vmdk import check, read_info
+from contrail_vsphere.contrailvm.package.vmdk import check, read_info
 from contrail_vsphere.model.errors import PackageError
 from contrail_vsphere.wire.ovf.certificate import parse_certificate
 from contrail_vsphere.wire.ovf.descriptor import STREAM_OPTIMIZED, Descriptor, parse

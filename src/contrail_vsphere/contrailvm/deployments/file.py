@@ -1,4 +1,4 @@
-"""The deployments file: what an operator writes, checked as a whole (``deployment_names`` resolves it).
+"""The deployments file: what an operator writes, checked as a whole (``names`` resolves it).
 
     [deployment.dc1]
     clusters = ["Compute A", "domain-c21"]        # by name or managed object id
@@ -27,7 +27,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from contrail_vsphere.contrailvm.desired import BackendChoice, Desired, Key
-from contrail_vsphere.contrailvm.rollout_window import parse_window
+from contrail_vsphere.contrailvm.rollout.window import parse_window
 from contrail_vsphere.model.errors import DesiredStateError
 
 Name = Annotated[str, Field(min_length=1, max_length=80)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from contrail_vsphere.contrailvm.actions import Effect
+from contrail_vsphere.contrailvm.plan.actions import Effect
 
 Handling = Literal["resolve", "probe", "retry", "settings", "wait", "report", "block", "approve"]
 """resolve: at once, bounded by the flap guard.  probe: resolve once our own publishing answers.

@@ -9,11 +9,11 @@ hooks run out: so it is told of each host when that host's turn has come.
 
 from __future__ import annotations
 
-from contrail_vsphere.contrailvm.actions import Action, Alarm, ApplyToHosts, HandOver, Refetch, Wait
 from contrail_vsphere.contrailvm.desired import Desired
 from contrail_vsphere.contrailvm.observed import HostView, Observed
-from contrail_vsphere.contrailvm.plan_hooks import hold_back
-from contrail_vsphere.contrailvm.rollout_view import is_outdated
+from contrail_vsphere.contrailvm.plan.actions import Action, Alarm, ApplyToHosts, HandOver, Refetch, Wait
+from contrail_vsphere.contrailvm.plan.hooks import hold_back
+from contrail_vsphere.contrailvm.rollout.view import is_outdated
 from contrail_vsphere.model.eam import Agency, AgencyConfig, Backend
 
 LOOK_AGAIN = 10.0

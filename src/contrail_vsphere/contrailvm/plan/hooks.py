@@ -9,7 +9,10 @@ There is no time-out that opens a host: a deadline that passes is an alarm.
 
 from __future__ import annotations
 
-from contrail_vsphere.contrailvm.actions import (
+from contrail_vsphere.contrailvm.desired import Desired
+from contrail_vsphere.contrailvm.networks import nic_changes, wanted_networks
+from contrail_vsphere.contrailvm.observed import HostView, Observed
+from contrail_vsphere.contrailvm.plan.actions import (
     Action,
     Alarm,
     Hold,
@@ -19,11 +22,8 @@ from contrail_vsphere.contrailvm.actions import (
     RestartContrailVm,
     Wait,
 )
-from contrail_vsphere.contrailvm.desired import Desired
-from contrail_vsphere.contrailvm.networks import nic_changes, wanted_networks
-from contrail_vsphere.contrailvm.observed import HostView, Observed
-from contrail_vsphere.contrailvm.plan_rollout import plan_turn
-from contrail_vsphere.contrailvm.rollout_view import is_outdated, waits_for_turn
+from contrail_vsphere.contrailvm.plan.rollout import plan_turn
+from contrail_vsphere.contrailvm.rollout.view import is_outdated, waits_for_turn
 from contrail_vsphere.model.eam import EsxAgent, VmHook
 from contrail_vsphere.model.ids import HostId, VmId
 from contrail_vsphere.model.inventory import VirtualMachine

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from contrail_vsphere.contrailvm.rollout import Rollout, RolloutState, RolloutView, Standing
+from contrail_vsphere.contrailvm.rollout.turns import Rollout, RolloutState, RolloutView, Standing
 
 Place = Literal["away", "done", "in turn", "made", "before"]
 """``made``: the new ContrailVM stands beside the old one, which forwards; ``before``: it is still to be made."""

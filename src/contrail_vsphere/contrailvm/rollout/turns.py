@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from contrail_vsphere.contrailvm.desired import Build, Desired, Key, RolloutPolicy
-from contrail_vsphere.contrailvm.rollout_window import any_open
+from contrail_vsphere.contrailvm.rollout.window import any_open
 from contrail_vsphere.model.ids import HostId, VmId
 
 RolloutKind = Literal["upgrade", "rollback"]

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from contrail_vsphere.contrailvm.actions import EndTurn, FinishRollout, StopRollout, TakeTurn
 from contrail_vsphere.contrailvm.desired import Desired, Key, RolloutPolicy
 from contrail_vsphere.contrailvm.notebook import Notebook
-from contrail_vsphere.contrailvm.rollout import Rollout, begin, way_back
+from contrail_vsphere.contrailvm.plan.actions import EndTurn, FinishRollout, StopRollout, TakeTurn
+from contrail_vsphere.contrailvm.rollout.turns import Rollout, begin, way_back
 
 MANAGER = "manager"
 """Who asked for an automatic rollback."""

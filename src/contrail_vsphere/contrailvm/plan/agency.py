@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 
-from contrail_vsphere.contrailvm.actions import (
+from contrail_vsphere.contrailvm.desired import Desired, agency_name, to_record
+from contrail_vsphere.contrailvm.networks import missing_networks, plan_clearing, wanted_pool
+from contrail_vsphere.contrailvm.observed import Observed, PackageOffer
+from contrail_vsphere.contrailvm.plan.actions import (
     Action,
     Alarm,
     CreateAgency,
@@ -15,18 +18,15 @@ from contrail_vsphere.contrailvm.actions import (
     UpdateAgency,
     Wait,
 )
-from contrail_vsphere.contrailvm.desired import Desired, agency_name, to_record
-from contrail_vsphere.contrailvm.networks import missing_networks, plan_clearing, wanted_pool
-from contrail_vsphere.contrailvm.observed import Observed, PackageOffer
-from contrail_vsphere.contrailvm.plan_backend import (
+from contrail_vsphere.contrailvm.plan.backend import (
     choose_backend,
     plan_apply_removal,
     plan_hand_over,
     same_but_handed_over,
     wait_out,
 )
-from contrail_vsphere.contrailvm.policy import policy_for
-from contrail_vsphere.contrailvm.rollout_checks import space_problems
+from contrail_vsphere.contrailvm.plan.policy import policy_for
+from contrail_vsphere.contrailvm.rollout.checks import space_problems
 from contrail_vsphere.model.eam import Agency, AgencyConfig, EsxAgentConfig, Trust
 
 AGENT_NAME = "ContrailVM"

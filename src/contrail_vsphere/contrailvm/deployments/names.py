@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from contrail_vsphere.contrailvm.deployments import DeploymentTable, OverlayTable, mistakes
+from contrail_vsphere.contrailvm.deployments.file import DeploymentTable, OverlayTable, mistakes
 from contrail_vsphere.contrailvm.desired import (
     ROLES,
     BundleRef,

@@ -12,7 +12,10 @@ Read ``plan`` top to bottom and you have the manager's judgement:
 
 from __future__ import annotations
 
-from contrail_vsphere.contrailvm.actions import (
+from contrail_vsphere.contrailvm.desired import Desired
+from contrail_vsphere.contrailvm.networks import plan_pool, plan_trunk
+from contrail_vsphere.contrailvm.observed import HostView, Observed
+from contrail_vsphere.contrailvm.plan.actions import (
     Action,
     Alarm,
     CreateAgency,
@@ -22,10 +25,7 @@ from contrail_vsphere.contrailvm.actions import (
     UpdateAgency,
     Wait,
 )
-from contrail_vsphere.contrailvm.desired import Desired
-from contrail_vsphere.contrailvm.networks import plan_pool, plan_trunk
-from contrail_vsphere.contrailvm.observed import HostView, Observed
-from contrail_vsphere.contrailvm.plan_agency import (
+from contrail_vsphere.contrailvm.plan.agency import (
     REFETCH_INTERVAL,
     plan_agency,
     plan_duplicates,
@@ -33,11 +33,11 @@ from contrail_vsphere.contrailvm.plan_agency import (
     plan_removal,
     plan_unclaimed,
 )
-from contrail_vsphere.contrailvm.plan_backend import plan_apply, plan_unapplied
-from contrail_vsphere.contrailvm.plan_hooks import plan_drift, plan_hook
-from contrail_vsphere.contrailvm.plan_repair import plan_forwarding, plan_issues
-from contrail_vsphere.contrailvm.plan_rollout import plan_rollout
-from contrail_vsphere.contrailvm.policy import policy_for
+from contrail_vsphere.contrailvm.plan.backend import plan_apply, plan_unapplied
+from contrail_vsphere.contrailvm.plan.hooks import plan_drift, plan_hook
+from contrail_vsphere.contrailvm.plan.policy import policy_for
+from contrail_vsphere.contrailvm.plan.repair import plan_forwarding, plan_issues
+from contrail_vsphere.contrailvm.plan.rollout import plan_rollout
 from contrail_vsphere.contrailvm.quarantine import plan_strangers
 
 STALE = 15.0

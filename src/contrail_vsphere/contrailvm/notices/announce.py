@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from contrail_vsphere.contrailvm.actions import Action, Hold, ReconfigureVm, Resolve, RestartContrailVm
 from contrail_vsphere.contrailvm.deeds import Deed, Deeds
 from contrail_vsphere.contrailvm.desired import Key
 from contrail_vsphere.contrailvm.doors import VCenterDoor
 from contrail_vsphere.contrailvm.observed import InventoryView
+from contrail_vsphere.contrailvm.plan.actions import Action, Hold, ReconfigureVm, Resolve, RestartContrailVm
 from contrail_vsphere.contrailvm.records import ToldAlarm
 from contrail_vsphere.contrailvm.registration import WARNINGS
-from contrail_vsphere.contrailvm.rollout import Rollout
+from contrail_vsphere.contrailvm.rollout.turns import Rollout
 from contrail_vsphere.model.ids import HostId, VmId
 from contrail_vsphere.vsphere.own_events import EventPoster, own_event
 

@@ -6,7 +6,9 @@ forwarding; giving EAM the old package again makes it drop the new ones beside t
 
 from __future__ import annotations
 
-from contrail_vsphere.contrailvm.actions import (
+from contrail_vsphere.contrailvm.desired import Desired
+from contrail_vsphere.contrailvm.observed import HostView, Observed
+from contrail_vsphere.contrailvm.plan.actions import (
     Action,
     Alarm,
     EndTurn,
@@ -15,11 +17,9 @@ from contrail_vsphere.contrailvm.actions import (
     TakeTurn,
     Wait,
 )
-from contrail_vsphere.contrailvm.desired import Desired
-from contrail_vsphere.contrailvm.observed import HostView, Observed
-from contrail_vsphere.contrailvm.policy import policy_for
-from contrail_vsphere.contrailvm.rollout import Rollout, RolloutView, Turn
-from contrail_vsphere.contrailvm.rollout_view import is_current, is_serving, is_taken, waits_for_turn
+from contrail_vsphere.contrailvm.plan.policy import policy_for
+from contrail_vsphere.contrailvm.rollout.turns import Rollout, RolloutView, Turn
+from contrail_vsphere.contrailvm.rollout.view import is_current, is_serving, is_taken, waits_for_turn
 
 LOOK_AGAIN = 30.0
 """Seconds between two looks at a rollout that waits for something nobody tells of (a window, another cluster)."""

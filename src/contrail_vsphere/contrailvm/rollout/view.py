@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contrail_vsphere.contrailvm.desired import Desired
 from contrail_vsphere.contrailvm.observed import HostView, Observed
-from contrail_vsphere.contrailvm.rollout import Rollout, Standing
+from contrail_vsphere.contrailvm.rollout.turns import Rollout, Standing
 from contrail_vsphere.model.inventory import VirtualMachine
 
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from contrail_vsphere.contrailvm.actions import Action, Alarm, Hold, Refetch, Resolve, SetHostAgentSettings, Wait
 from contrail_vsphere.contrailvm.desired import Desired, RepairPolicy
 from contrail_vsphere.contrailvm.observed import HostView, Observed, SeenIssue
-from contrail_vsphere.contrailvm.plan_agency import REFETCH_INTERVAL
-from contrail_vsphere.contrailvm.plan_hooks import plan_restart
-from contrail_vsphere.contrailvm.policy import MAINTENANCE_ISSUES, MISSING_VM_ISSUES, IssuePolicy, policy_for
+from contrail_vsphere.contrailvm.plan.actions import Action, Alarm, Hold, Refetch, Resolve, SetHostAgentSettings, Wait
+from contrail_vsphere.contrailvm.plan.agency import REFETCH_INTERVAL
+from contrail_vsphere.contrailvm.plan.hooks import plan_restart
+from contrail_vsphere.contrailvm.plan.policy import MAINTENANCE_ISSUES, MISSING_VM_ISSUES, IssuePolicy, policy_for
 from contrail_vsphere.contrailvm.records import Attempt
-from contrail_vsphere.contrailvm.rollout_view import is_serving
+from contrail_vsphere.contrailvm.rollout.view import is_serving
 from contrail_vsphere.model.eam import Agency, EsxAgent
 from contrail_vsphere.model.ids import HostId
 

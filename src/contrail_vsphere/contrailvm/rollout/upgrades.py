@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 from contrail_vsphere.contrailvm.controller import ContrailVmController
 from contrail_vsphere.contrailvm.desired import Desired, Key, PackageFacts, RolloutPolicy
-from contrail_vsphere.contrailvm.disturbance import tenants_by_host
 from contrail_vsphere.contrailvm.notebook import Notebook
 from contrail_vsphere.contrailvm.observed import InventoryView
-from contrail_vsphere.contrailvm.rollout import Rollout, build_of, way_back
-from contrail_vsphere.contrailvm.rollout_checks import upgrade_problems
-from contrail_vsphere.contrailvm.rollout_desk import RolloutDesk
-from contrail_vsphere.contrailvm.shelf import Shelf
+from contrail_vsphere.contrailvm.plan.disturbance import tenants_by_host
+from contrail_vsphere.contrailvm.publish.shelf import Shelf
+from contrail_vsphere.contrailvm.rollout.checks import upgrade_problems
+from contrail_vsphere.contrailvm.rollout.desk import RolloutDesk
+from contrail_vsphere.contrailvm.rollout.turns import Rollout, build_of, way_back
 from contrail_vsphere.model.errors import DesiredStateError, InvalidState, NotFound, NotReadyYet, RefusedError
 
 

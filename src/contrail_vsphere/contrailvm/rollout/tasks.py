@@ -15,8 +15,8 @@ from contrail_vsphere.contrailvm.desired import Key
 from contrail_vsphere.contrailvm.doors import VCenterDoor
 from contrail_vsphere.contrailvm.notebook import Notebook
 from contrail_vsphere.contrailvm.records import TaskNote
-from contrail_vsphere.contrailvm.rollout import Rollout
-from contrail_vsphere.contrailvm.rollout_status import RolloutStatus
+from contrail_vsphere.contrailvm.rollout.status import RolloutStatus
+from contrail_vsphere.contrailvm.rollout.turns import Rollout
 from contrail_vsphere.model.errors import ContrailVsphereError, NotFound
 from contrail_vsphere.wire.soap.types import vim, vmodl
 

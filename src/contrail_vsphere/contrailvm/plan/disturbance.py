@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from contrail_vsphere.contrailvm.actions import (
+from contrail_vsphere.contrailvm.observed import HostView, Observed
+from contrail_vsphere.contrailvm.plan.actions import (
     Action,
     ApplyToHosts,
     CreateAgency,
@@ -23,8 +24,7 @@ from contrail_vsphere.contrailvm.actions import (
     UpdateAgency,
     changes_world,
 )
-from contrail_vsphere.contrailvm.observed import HostView, Observed
-from contrail_vsphere.contrailvm.rollout_view import is_serving
+from contrail_vsphere.contrailvm.rollout.view import is_serving
 from contrail_vsphere.model.eam import EAM_KEY
 from contrail_vsphere.model.ids import HostId
 from contrail_vsphere.model.inventory import VirtualMachine

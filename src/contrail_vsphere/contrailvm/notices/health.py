@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Protocol
 
-from contrail_vsphere.contrailvm.actions import Alarm
 from contrail_vsphere.contrailvm.desired import Key
-from contrail_vsphere.contrailvm.health_document import HealthMessage, HealthNode
+from contrail_vsphere.contrailvm.notices.health_document import HealthMessage, HealthNode
+from contrail_vsphere.contrailvm.plan.actions import Alarm
 from contrail_vsphere.contrailvm.status import ManagerStatus, colour_of
 from contrail_vsphere.model.eam import Status
 

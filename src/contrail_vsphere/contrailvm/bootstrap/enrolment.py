@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from contrail_vsphere.contrailvm.bootstrap_request import (
+from contrail_vsphere.contrailvm.bootstrap.host_configuration import HostConfiguration, PluginConfiguration, RoleNic
+from contrail_vsphere.contrailvm.bootstrap.host_configuration import NicRole as GuestRole
+from contrail_vsphere.contrailvm.bootstrap.request import (
     ClientCertificate,
     EnrolmentRefused,
     GuestIdentity,
@@ -17,8 +19,6 @@ from contrail_vsphere.contrailvm.bootstrap_request import (
 )
 from contrail_vsphere.contrailvm.desired import Desired, Key
 from contrail_vsphere.contrailvm.doors import VCenterDoor
-from contrail_vsphere.contrailvm.host_configuration import HostConfiguration, PluginConfiguration, RoleNic
-from contrail_vsphere.contrailvm.host_configuration import NicRole as GuestRole
 from contrail_vsphere.contrailvm.notebook import Notebook
 from contrail_vsphere.contrailvm.observed import InventoryView
 from contrail_vsphere.contrailvm.readings import Readings

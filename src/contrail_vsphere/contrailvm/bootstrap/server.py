@@ -6,7 +6,7 @@
     POST /v1/vcenter-ticket     one login to vCenter, for the plugin of the host with that certificate
     GET  /health/health.xml     vimhealth document
 
-The rules are here and in ``bootstrap_request``; the judgement is the caller's: ``redeem`` decides whether a token
+The rules are here and in ``request``; the judgement is the caller's: ``redeem`` decides whether a token
 entitles this guest, ``configuration`` what a certified guest gets. A refused token is a 403 with a plain reason and one
 audit line that never holds the token. A guest that crashed between the two sides of its redemption asks again with the
 same token *and the same key*; ``redeem`` is told the key (``identity.key_sha256``) so that it can allow exactly that.
@@ -25,7 +25,8 @@ from typing import Any
 
 from aiohttp import web
 
-from contrail_vsphere.contrailvm.bootstrap_request import (
+from contrail_vsphere.contrailvm.bootstrap.host_configuration import HostConfiguration
+from contrail_vsphere.contrailvm.bootstrap.request import (
     MAX_BODY,
     ClientCertificate,
     EnrolmentRefused,
@@ -33,8 +34,7 @@ from contrail_vsphere.contrailvm.bootstrap_request import (
     parse_enrolment,
     read_client_certificate,
 )
-from contrail_vsphere.contrailvm.health_document import HealthNode, render_health
-from contrail_vsphere.contrailvm.host_configuration import HostConfiguration
+from contrail_vsphere.contrailvm.notices.health_document import HealthNode, render_health
 from contrail_vsphere.model.errors import InvalidArgument, TransientError
 from contrail_vsphere.pki.tokens import TokenRefused
 

@@ -1,0 +1,1 @@
+"""How a ContrailVM comes to its identity and its configuration: the door, the request, the judgement, the answer."""

@@ -1,0 +1,1 @@
+"""What others are told of us: events and alarms in vCenter, the health document it reads."""

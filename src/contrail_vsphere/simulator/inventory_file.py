@@ -1,9 +1,9 @@
 """The whole inventory in one JSON file, and back into a new world with the same ids.
 
 Kept: every inventory object, agencies and EsxAgents with their issues, registered extensions with their certificates,
-roles and permissions, custom fields, IP pools, settings, DVPorts, the disks of ContrailVM guests, and the counters
-that make new ids, addresses and random values go on where they were. Not kept: what is under way (tasks, hosts on
-their way into maintenance mode), sessions, the event history, fault rules, and files of VMs that are not registered.
+roles and permissions, custom fields, IP pools, alarms, settings, DVPorts, the disks of ContrailVM guests, and the
+counters that make new ids, addresses and random values go on where they were. Not kept: what is under way (tasks, hosts
+on their way into maintenance mode), sessions, the event history, fault rules, and files of VMs that are not registered.
 
 The file holds keys of simulated guests, so only its owner may read it.
 """
@@ -26,6 +26,8 @@ from contrail_vsphere.simulator.eam.esx_agent import EsxAgent
 from contrail_vsphere.simulator.eam.host_image import HostImage
 from contrail_vsphere.simulator.guest.runtime import is_contrail_vm
 from contrail_vsphere.simulator.state_codec import Decoder, Encoder, class_name, class_named
+from contrail_vsphere.simulator.vcenter.alarm import Alarm
+from contrail_vsphere.simulator.vcenter.alarm_manager import AlarmManager
 from contrail_vsphere.simulator.vcenter.authorization_manager import AuthorizationManager
 from contrail_vsphere.simulator.vcenter.custom_fields_manager import CustomFieldsManager
 from contrail_vsphere.simulator.vcenter.devices import MacPool
@@ -43,8 +45,9 @@ if TYPE_CHECKING:
 FORMAT = "contrail-vsphere simulated inventory"
 VERSION = 1
 
-_ROOTS = (ManagedEntity, Agency, EsxAgent, HostImage)
+_ROOTS = (ManagedEntity, Agency, EsxAgent, HostImage, Alarm)
 _MANAGERS: Mapping[type[Entity], tuple[str, ...]] = {
+    AlarmManager: ("states",),
     ExtensionManager: ("extensions", "service_accounts"),
     AuthorizationManager: ("roles", "granted", "last_role"),
     CustomFieldsManager: ("fields", "values", "last_key"),

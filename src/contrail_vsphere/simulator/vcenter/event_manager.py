@@ -126,7 +126,7 @@ class EventManager(Entity):
 
     def of_type(self, name: str) -> list[Any]:
         """Kept events with that class name (``VmPoweredOnEvent``) or eventTypeId, oldest first; for tests."""
-        return [item.event for item in self._events if name in _type_ids(item.event)]
+        return [item.event for item in self._events if name in type_ids(item.event)]
 
     def _show_latest(self, tx: Transaction) -> None:
         when = Switches.of(self.world).latest_event
@@ -235,7 +235,7 @@ class EventFilter:
     def matches(self, recorded: Recorded) -> bool:
         """Whether the filter selects that event."""
         event = recorded.event
-        if self._type_ids and not (self._type_ids & _type_ids(event)):
+        if self._type_ids and not (self._type_ids & type_ids(event)):
             return False
         if self._classes and not isinstance(event, self._classes):
             return False
@@ -280,7 +280,7 @@ def _class_category(cls: Any) -> str:
     return "user" if "User" in name else "info"
 
 
-def _type_ids(event: Any) -> frozenset[str]:
+def type_ids(event: Any) -> frozenset[str]:
     """Under which ids an event is found: ``vim.event.VmPoweredOnEvent``, the bare name, and an EventEx's own id."""
     own = getattr(event, "eventTypeId", None)
     names = _class_ids(_class(event))

@@ -61,6 +61,7 @@ class ManagedEntity(Entity):
         "status": ("overallStatus",),
         "recent_tasks": ("recentTask",),
     }
+    volatile: ClassVar[frozenset[str]] = frozenset({"declaredAlarmState", "triggeredAlarmState"})
     rename_event: ClassVar[Any] = None
     """Event with oldName and newName that tells of a rename, where there is one."""
     argument_class: ClassVar[Any] = vim.event.ManagedEntityEventArgument
@@ -197,11 +198,15 @@ class ManagedEntity(Entity):
 
     @managed_property("declaredAlarmState")
     def _declared_alarm_state(self) -> list[Any]:
-        return []
+        from contrail_vsphere.simulator.vcenter.alarm_manager import AlarmManager
+
+        return AlarmManager.of(self.world).declared(self)
 
     @managed_property("triggeredAlarmState")
     def _triggered_alarm_state(self) -> list[Any]:
-        return []
+        from contrail_vsphere.simulator.vcenter.alarm_manager import AlarmManager
+
+        return AlarmManager.of(self.world).triggered(self)
 
     @managed_property("alarmActionsEnabled")
     def _alarm_actions_enabled(self) -> bool:

@@ -122,7 +122,7 @@ class UnservedManager(Entity):
 
 def add_missing_managers(world: World) -> None:
     """Give every reference of ServiceContent an object; those that others have added already stay."""
-    from contrail_vsphere.simulator.vcenter.alarm_manager import add_default_alarms
+    from contrail_vsphere.simulator.vcenter.alarm_manager import AlarmManager, add_default_alarms
     from contrail_vsphere.simulator.vcenter.managers import MANAGERS
 
     with world.commit() as tx:
@@ -132,6 +132,7 @@ def add_missing_managers(world: World) -> None:
                 kind = MANAGERS.get(wsdl) or _unserved(wsdl)
                 tx.add(kind(world=world, moid=moid))
         add_default_alarms(tx)
+    AlarmManager.of(world).follow()
 
 
 def _managers() -> list[Any]:

@@ -35,6 +35,10 @@ class Switches:
     """A user does not see all objects: a page of events is cut, and then loses those about hidden objects (so that
     it may be empty although newer events exist), or only events that may be seen count."""
 
+    alarm_updates: bool = False
+    """Whether filters are told of changes of ``triggeredAlarmState`` and ``declaredAlarmState``; otherwise they show
+    in a fresh read only."""
+
     most_sessions: int = 0
     """Sessions at a time; a further login is answered by HTTP 503. 0: no limit."""
 

@@ -41,6 +41,8 @@ class Port(PortDocument):
     version: int = 0
     since: float = 0.0
     """Simulated time at which the agent subscribed."""
+    changed: float = 0.0
+    """Simulated time at which it was subscribed, or its link last went up or down."""
 
 
 @dataclass(slots=True)
@@ -61,6 +63,10 @@ class PortTable:
     def ports(self) -> Mapping[str, Port]:
         """What the agent forwards for, by port UUID."""
         return self._ports
+
+    def of_vm(self, vm: str) -> list[Port]:
+        """The ports of a VM, by its UUID."""
+        return [port for port in self._ports.values() if port.vm == vm]
 
     def stamp(self, now: float) -> None:
         """Note the time for what is subscribed from now on."""
@@ -108,7 +114,8 @@ class PortTable:
             return _error(f"Port Not found {port_id}")
         if port.kind != REMOTE:
             return _error(f"Incorrect Port type for {port_id}")
-        self._ports[port_id] = replace(port, link_up=up)
+        changed = port.changed if port.link_up == up else self._now
+        self._ports[port_id] = replace(port, link_up=up, changed=changed)
         self.files[port_id] = _file(self._ports[port_id])
         return 200, {}
 
@@ -146,7 +153,7 @@ class PortTable:
             raise AgentAborts("vm_interface_utils.cc: rx_vlan_id != kInvalidVlanId")
         if NO_VLAN not in (port.rx_vlan, port.tx_vlan) and not self.trunk_active:
             raise AgentAborts("vm_interface_request.cc: parent != NULL")
-        self._ports[port.id] = replace(port, since=self._now)
+        self._ports[port.id] = replace(port, since=self._now, changed=self._now)
 
 
 def _read(item: Any) -> Port | None:

@@ -3,8 +3,17 @@
 import os
 import shutil
 
+import pytest
+
 from contrail_vsphere.cli.main import main
 from contrail_vsphere.demo import server_lab
+
+
+@pytest.mark.xdist_group("server-lab")
+def test_one_worker_has_all_tests_of_the_lab(request):
+    if not request.config.getoption("loadgroup", default=False):
+        pytest.skip("tests are not spread by group here")
+    assert request.node.nodeid.endswith("@server-lab")
 
 
 def test_an_ordinary_user_is_told_what_is_missing(monkeypatch, capsys):

@@ -7,7 +7,7 @@ from uuid import UUID
 import aiohttp
 import pytest
 
-from contrail_vsphere.contrail.introspect import Introspect
+from contrail_vsphere.contrail.introspect import Introspect, parse_drops
 from contrail_vsphere.contrail.vrouter_agent import VRouterAgentClient, VRouterPort
 from contrail_vsphere.model.errors import InvalidArgument, InvalidState, NotFound, ProtocolError, Unreachable
 from contrail_vsphere.simulator.vrouter.fleet import VRouterFleet
@@ -70,6 +70,30 @@ async def test_one_controller_is_enough_and_flaps_are_counted(fleet, http):
     assert [session.flaps for session in await introspect.xmpp_sessions(agent.address)] == [1, 1]
     fleet.xmpp("vm-1", "connecting")
     assert not await introspect.forwards(agent.address)
+
+
+async def test_frames_that_are_dropped_are_counted_until_the_vrouter_starts_again(fleet, http):
+    agent = await fleet.add("vm-1", connect_after=0)
+    introspect = Introspect(http)
+    assert await introspect.dropped(agent.address) == 0
+    await fleet.act("vm-1", "lossy")
+    await asyncio.sleep(10)
+    assert await introspect.dropped(agent.address) == pytest.approx(1000, abs=100)
+    await fleet.act("vm-1", "lossless")
+    counted = await introspect.dropped(agent.address)
+    await asyncio.sleep(10)
+    assert await introspect.dropped(agent.address) == counted
+    await fleet.restart("vm-1")
+    assert await introspect.dropped(agent.address) == 0
+
+
+def test_what_every_vrouter_drops_is_not_counted_and_what_we_do_not_know_is():
+    answer = "<KDropStatsResp><ds_rid>0</ds_rid>{}<more>false</more></KDropStatsResp>"
+    counts = "<ds_flow_action_drop>70</ds_flow_action_drop><ds_discard>3</ds_discard><ds_new_in_9>4</ds_new_in_9>"
+    assert parse_drops(answer.format(counts).encode()) == 7
+    for wrong in (answer.format("<ds_pull>-1</ds_pull>"), "<ErrResp><resp>no vRouter</resp></ErrResp>"):
+        with pytest.raises(ProtocolError):
+            parse_drops(wrong.encode())
 
 
 async def test_agents_do_not_mix(fleet, http):

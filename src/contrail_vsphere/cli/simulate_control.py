@@ -32,7 +32,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing el
 HostName = Annotated[str, typer.Argument(help="Name or managed object id.", metavar="HOST")]
 VmName = Annotated[str, typer.Argument(help="Name or managed object id.", metavar="VM")]
 InventoryFile = Annotated[Path, typer.Argument(help="JSON file of a whole inventory.", metavar="FILE")]
-VRouterVerb = Literal["xmpp-up", "xmpp-down", "kill", "restart", "hang", "unhang"]
+VRouterVerb = Literal["xmpp-up", "xmpp-down", "kill", "restart", "hang", "unhang", "lossy", "lossless"]
 
 
 # -- hosts --------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Introspect of a VRouterAgent (Sandesh over HTTP, port 8085): does it have a controller, and which ports?
+"""Introspect of a VRouterAgent (Sandesh over HTTP, port 8085): has it a controller, which ports, what does it drop?
 
 ``GET /Snh_AgentXmppConnectionStatusReq`` lists one entry per configured control node. ``state`` is only ever
 ``Established`` or ``Down`` there (the agent folds every other state of its machine into ``Down``), and is empty while
@@ -17,6 +17,7 @@ from defusedxml.ElementTree import fromstring
 
 from contrail_vsphere.contrail.http import Address, bounded_read, door
 from contrail_vsphere.model.errors import NotReadyYet, ProtocolError
+from contrail_vsphere.wire.contrail.drop_counters import HARMLESS
 
 PORT = 8085
 MAX_DOCUMENT = 16 * 1024 * 1024
@@ -58,6 +59,10 @@ class Introspect:
         """
         return parse_xmpp_sessions(await self._page(address, "Snh_AgentXmppConnectionStatusReq"))
 
+    async def dropped(self, address: str) -> int:
+        """Frames its vRouter has dropped since it started, but for those that every vRouter drops. Raises as below."""
+        return parse_drops(await self._page(address, "Snh_KDropStatsReq"))
+
     async def _page(self, address: str, request: str) -> bytes:
         peer = Address.parse(address, port=self._port)
         with door(f"introspect of the vRouter agent at {peer}"):
@@ -93,6 +98,24 @@ def parse_port_subscriptions(document: bytes) -> dict[UUID, tuple[UUID, int | No
         except ValueError:
             raise ProtocolError("introspect lists a port without proper ids or VLAN") from None
     return found
+
+
+def parse_drops(document: bytes) -> int:
+    """Read the answer to ``Snh_KDropStatsReq``: the sum of all counters that tell of trouble, those we do not know too.
+
+    ProtocolError for anything else; the agent answers ``ErrResp`` while its vRouter does not answer it.
+    """
+    root = _parse(document, "KDropStatsResp")
+    counted = 0
+    for counter in root:
+        name = counter.tag.removeprefix("ds_")
+        if name in (counter.tag, "rid") or name in HARMLESS:
+            continue
+        text = (counter.text or "").strip()
+        if not (text.isascii() and text.isdigit()):
+            raise ProtocolError(f"introspect counts {text[:20]!r} frames as {name[:40]}")
+        counted += int(text)
+    return counted
 
 
 def _parse(document: bytes, name: str) -> Element:

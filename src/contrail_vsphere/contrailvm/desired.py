@@ -113,6 +113,8 @@ class RolloutPolicy:
     """Hosts of the deployment, over all its clusters, that may be without a forwarding vRouter at the same time."""
     gate: float = 60.0
     """A new ContrailVM must have forwarded that long, and have all its ports, before its turn is over."""
+    drops: float | None = 10.0
+    """Frames a second that its vRouter may drop over the gate, beyond what every vRouter drops; None: any number."""
     deadline: float = 900.0
     """A host that has not come that far by then has failed."""
     on_failure: Literal["rollback", "stop"] = "rollback"

@@ -32,6 +32,7 @@ from contrail_vsphere.contrailvm.plan.policy import policy_for
 from contrail_vsphere.contrailvm.publish.shelf import Shelf
 from contrail_vsphere.contrailvm.readings import Readings
 from contrail_vsphere.contrailvm.rollout.desk import RolloutDesk
+from contrail_vsphere.contrailvm.rollout.losses import asked_every, is_lossy
 from contrail_vsphere.contrailvm.rollout.status import RolloutStatus, rollout_record, rollout_status
 from contrail_vsphere.contrailvm.rollout.tasks import RolloutTasks
 from contrail_vsphere.contrailvm.rollout.turns import Rollout
@@ -42,7 +43,7 @@ from contrail_vsphere.contrailvm.status import (
     deployment_status,
     host_status,
 )
-from contrail_vsphere.contrailvm.watch import AsksVRouter, SyncedProbe, Target, VRouterWatch, nobody_owes
+from contrail_vsphere.contrailvm.watch import STEADY, AsksVRouter, SyncedProbe, Target, VRouterWatch, nobody_owes
 from contrail_vsphere.engine.brake import BrakeState, DeletionBrake
 from contrail_vsphere.engine.fence import Fence
 from contrail_vsphere.engine.health import HealthBook
@@ -391,12 +392,28 @@ class ContrailVmManager:
         for key, desired in self.notebook.desired.items():
             if desired.removed:
                 continue
-            for view in self.controller.observe(key).hosts:
+            hosts = self.controller.observe(key).hosts
+            rollout = self.notebook.rollouts.get(key.deployment)
+            every = asked_every(rollout) if rollout is not None and rollout.state == "running" else 0.0
+            in_turn = (
+                frozenset(turn.host for turn in rollout.turns if turn.key == str(key)) if rollout and every else ()
+            )
+            suspected = rollout and any(is_lossy(each, rollout) for each in hosts if each.host.id in in_turn)
+            for view in hosts:
                 vm = runs_now(view)
                 if vm is None or vm.power != "poweredOn" or not vm.ip_address or not view.reachable:
                     continue
                 urgent = not is_ready(view, vm) or (view.hook is not None and not waits_for_turn(view))
-                yield Target(key=key, host=view.host.id, address=vm.ip_address, urgent=urgent, vm=vm.id)
+                proving = view.host.id in in_turn
+                yield Target(
+                    key=key,
+                    host=view.host.id,
+                    address=vm.ip_address,
+                    urgent=urgent,
+                    vm=vm.id,
+                    drops_every=every if proving else STEADY if suspected else 0.0,
+                    proving=proving,
+                )
 
     # -- what is ------------------------------------------------------------------------------------------------
 

@@ -79,6 +79,14 @@ class PackageOffer:
 
 
 @dataclass(frozen=True, slots=True)
+class DropSample:
+    """So many frames had a vRouter dropped, since it started, at ``at`` (epoch seconds)."""
+
+    at: float
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class VRouterFact:
     """What the VRouterAgent of a host last said."""
 
@@ -90,6 +98,8 @@ class VRouterFact:
     """Since when ``forwards`` has had this value, of this very ContrailVM."""
     vm: VmId | None = None
     """Whose vRouter it is."""
+    drops: tuple[DropSample, ...] = ()
+    """What it last said of dropped frames, oldest first; asked while a rollout wants to know."""
 
     @property
     def ready(self) -> bool:

@@ -70,6 +70,10 @@ class HostRecord:
     """The VM that redeemed its bootstrap token: it has a client certificate and needs no token to restart."""
     enrolled_key: str = ""
     """SHA-256 of the public key that was certified then."""
+    next_key: str = ""
+    """Of the key that a renewal certified; it takes the place of ``enrolled_key`` once it is used."""
+    certified_until: float = 0.0
+    """When the newest certificate expires; 0 where that was not noted."""
     vrouter_name: str = ""
     """What the host's vRouter is called in Contrail since its first enrolment, whatever becomes of VM and host name."""
     authority: str = ""

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from contrail_vsphere.contrailvm.desired import Key
 from contrail_vsphere.contrailvm.notebook import Notebook
-from contrail_vsphere.contrailvm.observed import VRouterFact
+from contrail_vsphere.contrailvm.observed import DropSample, VRouterFact
 from contrail_vsphere.model.errors import ContrailVsphereError
 from contrail_vsphere.model.ids import HostId, VmId
 from contrail_vsphere.model.protocols import ReadinessState
+
+_LOG = logging.getLogger(__name__)
 
 EAGER = 1.0
 """Seconds between two questions to a vRouter that has just come up; tenants wait for it."""
@@ -30,6 +33,8 @@ STEADY = 30.0
 """Seconds between two questions to one that forwards."""
 GATHER = 0.1
 """Seconds for which observations are gathered before it is looked up whom to ask."""
+REMEMBERED = 32
+"""Counts of dropped frames that are kept of one vRouter."""
 SLACK = 0.01
 """A loop fires its timers up to its clock's resolution early."""
 
@@ -39,6 +44,10 @@ class AsksVRouter(Protocol):
 
     async def forwards(self, address: str) -> bool:
         """Whether the agent has an Established session with a controller."""
+        ...
+
+    async def dropped(self, address: str) -> int:
+        """Frames that the vRouter has dropped since it started, but for those that every vRouter drops."""
         ...
 
 
@@ -60,6 +69,10 @@ class Target:
     address: str
     urgent: bool
     vm: VmId | None = None
+    drops_every: float = 0.0
+    """Seconds between two questions for dropped frames; 0: nobody wants to know."""
+    proving: bool = False
+    """Whether its key is to be looked at after every answer."""
 
 
 class VRouterWatch:
@@ -111,14 +124,26 @@ class VRouterWatch:
         """Ask one vRouter now and note the answer; never raises for an agent that is away."""
         async with self._slots:
             state = await self._state(target)
+            dropped = await self._dropped(target) if state.forwards and target.drops_every else None
         at = self._now()
         before = self._notebook.vrouter(target.key, target.host)
         same = before is not None and (before.vm, before.forwards) == (target.vm, state.forwards)
         since = before.since if same and before is not None else at
+        kept = before.drops if before is not None and before.vm == target.vm and target.drops_every else ()
+        if dropped is not None:
+            # A vRouter that started again counts from zero.
+            kept = (*(kept if not kept or kept[-1].total <= dropped else ()), DropSample(at, dropped))[-REMEMBERED:]
         fact = VRouterFact(
-            forwards=state.forwards, synced=state.synced, reason=state.reason, asked_at=at, since=since, vm=target.vm
+            forwards=state.forwards,
+            synced=state.synced,
+            reason=state.reason,
+            asked_at=at,
+            since=since,
+            vm=target.vm,
+            drops=kept,
         )
-        if self._notebook.set_vrouter(target.key, target.host, fact) or (target.urgent and fact.ready):
+        wanted = target.proving or (target.urgent and fact.ready)
+        if self._notebook.set_vrouter(target.key, target.host, fact) or wanted:
             self._changed(target.key)
         return state
 
@@ -133,6 +158,13 @@ class VRouterWatch:
         except (ContrailVsphereError, OSError, TimeoutError) as error:
             return ReadinessState(forwards=True, synced=False, reason=f"the plugin does not answer: {error}")
         return ReadinessState(forwards=True, synced=synced, reason=missing)
+
+    async def _dropped(self, target: Target) -> int | None:
+        try:
+            return await self._introspect.dropped(target.address)
+        except (ContrailVsphereError, OSError, TimeoutError) as error:
+            _LOG.info("%s %s does not tell what it drops: %s", target.key, target.host, error)
+            return None
 
     async def _run(self) -> None:
         """One task per question: an agent that hangs delays nobody else's."""
@@ -158,7 +190,7 @@ class VRouterWatch:
         due, soonest = [], URGENT
         for target in targets:
             who = (target.key, target.host, target.address)
-            pause = self._pause(who, now)
+            pause = min(self._pause(who, now), target.drops_every or STEADY)
             if self._asked.get(who, now - STEADY) + pause - now <= SLACK:
                 self._asked[who] = now
                 due.append(target)

@@ -2,12 +2,13 @@
 
 A token is minted while its VM waits in a hook, bound to that VM, and void once another is minted for it. What a
 redeemed token gives is remembered as the digest of the certified key; when the VM is deployed anew the old key opens
-nothing.
+nothing. A renewal certifies another key beside the present one, which ends when the other is first used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 from contrail_vsphere.contrailvm.bootstrap.host_configuration import HostConfiguration, PluginConfiguration, RoleNic
 from contrail_vsphere.contrailvm.bootstrap.host_configuration import NicRole as GuestRole
@@ -15,6 +16,7 @@ from contrail_vsphere.contrailvm.bootstrap.request import (
     ClientCertificate,
     EnrolmentRefused,
     GuestIdentity,
+    RenewalRequest,
     either_order,
 )
 from contrail_vsphere.contrailvm.desired import Desired, Key
@@ -22,12 +24,15 @@ from contrail_vsphere.contrailvm.doors import VCenterDoor
 from contrail_vsphere.contrailvm.notebook import Notebook
 from contrail_vsphere.contrailvm.observed import InventoryView
 from contrail_vsphere.contrailvm.readings import Readings
+from contrail_vsphere.contrailvm.records import HostRecord
 from contrail_vsphere.model.errors import NotFound, NotReadyYet
 from contrail_vsphere.model.ids import HostId, VmId
 from contrail_vsphere.model.inventory import Host, Nic, VirtualMachine
-from contrail_vsphere.pki.ca import CertificateAuthority
+from contrail_vsphere.pki.ca import CertificateAuthority, Issued
 from contrail_vsphere.pki.tokens import TokenRefused, TokenStore
 from contrail_vsphere.wire.soap.types import vim
+
+_LOG = logging.getLogger(__name__)
 
 XMPP_PORT = 5269
 AGENT_SERVICE = "contrail-vrouter-agent"
@@ -80,7 +85,7 @@ class EnrolmentOffice:
             self._tokens.revoke(**place)
             key, host = Key.parse(place["key"]), HostId(place["host"])
             if self._notebook.host(key, host).enrolled not in (None, vm):
-                self._notebook.update_host(key, host, enrolled=None, enrolled_key="")
+                self._notebook.update_host(key, host, enrolled=None, enrolled_key="", next_key="")
         return self._tokens.mint(attributes).reveal()
 
     async def redeem(self, token: str, identity: GuestIdentity) -> HostConfiguration:
@@ -101,26 +106,64 @@ class EnrolmentOffice:
         name = self._notebook.host(key, host).vrouter_name or self._name_of(host)
         self._notebook.update_host(key, host, vrouter_name=name)
         configuration = self._configuration(key, host, vm)
-        certified = self._authority.fingerprint
-        self._notebook.update_host(key, host, enrolled=vm, enrolled_key=identity.key_sha256, authority=certified)
+        self._notebook.update_host(
+            key,
+            host,
+            enrolled=vm,
+            enrolled_key=identity.key_sha256,
+            next_key="",
+            authority=self._authority.fingerprint,
+        )
         await self._leave()
         self._enrolled(key)
         return configuration
 
     async def configuration(self, certificate: ClientCertificate) -> HostConfiguration:
         """For the holder of a certificate, as long as its VM is the one EAM has for the host."""
-        for key in self._notebook.desired:
-            for host, record in self._notebook.memory(key).hosts.items():
-                if record.enrolled_key != certificate.key_sha256 or record.enrolled is None:
-                    continue
-                if self._readings.host_of.get(record.enrolled) != host or record.enrolled not in self._inventory.vms:
-                    raise EnrolmentRefused("this ContrailVM was replaced")
-                return self._configuration(key, host, record.enrolled)
-        raise EnrolmentRefused("this certificate is not known")
+        key, host, vm = self._holder(certificate)
+        record = self._notebook.host(key, host)
+        if record.next_key == certificate.key_sha256:
+            _LOG.info("%s on %s uses its renewed certificate: the one before is void", vm, host)
+            self._notebook.update_host(key, host, enrolled_key=record.next_key, next_key="")
+        return self._configuration(key, host, vm)
 
     def sign(self, csr_pem: bytes, identity: GuestIdentity) -> bytes:
         """The client certificate (PEM)."""
-        return self._authority.sign_csr(csr_pem, common_name=identity.common_name).cert_pem
+        issued = self._authority.sign_csr(csr_pem, common_name=identity.common_name)
+        for key, host, record in self._certified():
+            if record.enrolled_key == identity.key_sha256:
+                self._note_end(key, host, issued)
+        return issued.cert_pem
+
+    async def renew(self, certificate: ClientCertificate, wanted: RenewalRequest) -> bytes:
+        """A certificate (PEM) for the next key of a guest; EnrolmentRefused where the present one is revoked."""
+        key, host, _vm = self._holder(certificate)
+        issued = self._authority.sign_csr(wanted.csr_pem, common_name=certificate.common_name)
+        self._notebook.update_host(key, host, next_key=wanted.key_sha256, authority=self._authority.fingerprint)
+        self._note_end(key, host, issued)
+        await self._leave()
+        return issued.cert_pem
+
+    def _certified(self) -> Iterator[tuple[Key, HostId, HostRecord]]:
+        """Every host whose ContrailVM holds a certificate."""
+        for key in self._notebook.desired:
+            for host, record in self._notebook.memory(key).hosts.items():
+                if record.enrolled is not None:
+                    yield key, host, record
+
+    def _holder(self, certificate: ClientCertificate) -> tuple[Key, HostId, VmId]:
+        """Whose certificate it is, as long as its VM is the one EAM has for the host."""
+        for key, host, record in self._certified():
+            if certificate.key_sha256 not in (record.enrolled_key, record.next_key) or record.enrolled is None:
+                continue
+            if self._readings.host_of.get(record.enrolled) != host or record.enrolled not in self._inventory.vms:
+                raise EnrolmentRefused("this ContrailVM was replaced")
+            return key, host, record.enrolled
+        raise EnrolmentRefused("this certificate is not known")
+
+    def _note_end(self, key: Key, host: HostId, issued: Issued) -> None:
+        if issued.expires is not None:
+            self._notebook.update_host(key, host, certified_until=issued.expires.timestamp())
 
     async def _check_machine(self, vm: VmId, host: HostId, identity: GuestIdentity, *, bound: str) -> None:
         """Ask vCenter itself, for our inventory is a moment old: the VM is there, on that host, with those NICs.
@@ -169,6 +212,7 @@ class EnrolmentOffice:
             log_level=_LOG_LEVELS[guest.log_level],
             services=(AGENT_SERVICE, PLUGIN_SERVICE) if plugin is not None else (AGENT_SERVICE,),
             plugin=plugin,
+            authority=self._authority.fingerprint,
         )
 
 

@@ -70,6 +70,8 @@ class HostConfiguration:
     """systemd units to start, in this order; the per-host plugin is one of them where that mode is on."""
     plugin: PluginConfiguration | None = None
     """None: the ContrailVM runs no plugin."""
+    authority: str = ""
+    """SHA-256 of the CA certificate that certifies guests now; one that was certified by another renews."""
 
     def as_json(self) -> dict[str, Any]:
         """The document, with ``version`` of the format and ``revision`` of the content."""

@@ -117,6 +117,28 @@ def parse_enrolment(body: bytes, *, address: str = "") -> Enrolment:
     return Enrolment(token=Token(token), csr_pem=csr_pem, identity=identity)
 
 
+@dataclass(frozen=True, slots=True)
+class RenewalRequest:
+    """A well-formed request of ``POST /v1/renewal``: the holder of a certificate wants one for another key."""
+
+    csr_pem: bytes
+    key_sha256: str
+
+
+def parse_renewal(body: bytes, *, certificate: ClientCertificate) -> RenewalRequest:
+    """Read the body of ``POST /v1/renewal``; InvalidArgument says which field is wrong."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        raise InvalidArgument("the body is not JSON") from None
+    if not isinstance(document, dict) or document.get("version") != 1:
+        raise InvalidArgument("version must be 1", hint="the guest's program is of another generation")
+    csr_pem, key_sha256, subject = _csr(document.get("csr"))
+    if subject != [certificate.common_name]:
+        raise InvalidArgument("the subject of csr is not that of the certificate")
+    return RenewalRequest(csr_pem, key_sha256)
+
+
 def read_client_certificate(der: bytes) -> ClientCertificate:
     """The parts of a verified client certificate that identify a guest."""
     certificate = x509.load_der_x509_certificate(der)

@@ -3,6 +3,7 @@
     GET  /v1/ca                 our CA certificate; the guest holds its digest (OVF property) and trusts nothing else
     POST /v1/bootstrap          single-use token + certificate request -> client certificate + host configuration
     GET  /v1/configuration      host configuration, for the holder of a client certificate
+    POST /v1/renewal            the next client certificate, for the holder of one that is not revoked
     POST /v1/vcenter-ticket     one login to vCenter, for the plugin of the host with that certificate
     GET  /health/health.xml     vimhealth document
 
@@ -31,7 +32,9 @@ from contrail_vsphere.contrailvm.bootstrap.request import (
     ClientCertificate,
     EnrolmentRefused,
     GuestIdentity,
+    RenewalRequest,
     parse_enrolment,
+    parse_renewal,
     read_client_certificate,
 )
 from contrail_vsphere.contrailvm.notices.health_document import HealthNode, render_health
@@ -48,6 +51,8 @@ it cannot be judged now.
 """
 Configure = Callable[[ClientCertificate], Awaitable[HostConfiguration]]
 """Raises EnrolmentRefused for a certificate that is no longer wanted (the VM was redeployed)."""
+Renew = Callable[[ClientCertificate, RenewalRequest], Awaitable[bytes]]
+"""A certificate (PEM) for the requested key. Raises EnrolmentRefused for a certificate that is no longer wanted."""
 Vouch = Callable[[], Awaitable[str]]
 """A clone ticket of our own vCenter session, good for one login."""
 Sign = Callable[[bytes, GuestIdentity], bytes]
@@ -70,7 +75,7 @@ class RateLimit:
 class BootstrapServer:
     """Serves the routes over TLS. ``tls`` asks for client certificates but serves those who have none yet.
 
-    Without ``vouch`` nobody gets into vCenter through us.
+    Without ``vouch`` nobody gets into vCenter through us, without ``renew`` a certificate ends when it expires.
     """
 
     def __init__(
@@ -85,8 +90,10 @@ class BootstrapServer:
         listen: str = "127.0.0.1:8444",
         limit: RateLimit | None = None,
         vouch: Vouch | None = None,
+        renew: Renew | None = None,
     ) -> None:
         self._tls = tls
+        self._renew = renew
         self._vouch = vouch
         self._ca_pem = ca_pem
         self._redeem = redeem
@@ -109,6 +116,7 @@ class BootstrapServer:
         app.router.add_get("/v1/ca", self._get_ca)
         app.router.add_post("/v1/bootstrap", self._post_bootstrap)
         app.router.add_get("/v1/configuration", self._get_configuration)
+        app.router.add_post("/v1/renewal", self._post_renewal)
         app.router.add_post("/v1/vcenter-ticket", self._post_ticket)
         app.router.add_get("/health/health.xml", self._get_health)
         runner = web.AppRunner(app, access_log=None, keepalive_timeout=15)
@@ -181,6 +189,22 @@ class BootstrapServer:
     async def _get_configuration(self, request: web.Request) -> web.Response:
         _, configuration = await self._certified(request)
         return _json(configuration.as_json())
+
+    async def _post_renewal(self, request: web.Request) -> web.Response:
+        certificate, configuration = await self._certified(request)
+        if self._renew is None:
+            raise EnrolmentRefused("this manager renews no certificates")
+        wanted = parse_renewal(await request.read(), certificate=certificate)
+        renewed = await self._renew(certificate, wanted)
+        audit.info("renewed (%s, key %s)", certificate.common_name, wanted.key_sha256[:16])
+        return _json(
+            {
+                "version": 1,
+                "certificate": renewed.decode("ascii"),
+                "ca": self._ca_pem().decode("ascii"),
+                "authority": configuration.authority,
+            }
+        )
 
     async def _post_ticket(self, request: web.Request) -> web.Response:
         certificate, configuration = await self._certified(request)

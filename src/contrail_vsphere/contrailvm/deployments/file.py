@@ -89,6 +89,7 @@ class RolloutTable(_Table):
     canary: int = Field(default=1, ge=0, le=1000)
     concurrency: int = Field(default=1, ge=1, le=1000)
     gate: float = Field(default=60, ge=0, le=86400)
+    drops: Annotated[float, Field(ge=0)] | Literal["any"] = 10.0
     deadline: float = Field(default=900, ge=10, le=86400)
     on_failure: Literal["rollback", "stop"] = "rollback"
     order: tuple[Name, ...] = ()

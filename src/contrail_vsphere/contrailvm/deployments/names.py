@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from contrail_vsphere.contrailvm.deployments.file import DeploymentTable, OverlayTable, mistakes
+from contrail_vsphere.contrailvm.deployments.file import DeploymentTable, OverlayTable, RolloutTable, mistakes
 from contrail_vsphere.contrailvm.desired import (
     ROLES,
     BundleRef,
@@ -145,7 +145,7 @@ class _Resolver:
             reservation=Reservation(table.reservation.cpu_mhz, table.reservation.memory_mb),
             repair=RepairPolicy(**table.repair.model_dump()),
             guest=GuestSettings(**table.guest.model_dump()),
-            rollout=RolloutPolicy(**table.rollout.model_dump()),
+            rollout=_rollout(table.rollout),
             backend=table.backend,
             stable_macs=table.stable_macs,
         )
@@ -268,3 +268,7 @@ def _unknown(kind: str, given: str, known: Iterable[str]) -> str:
     if near:
         return f"no {kind} {given!r}, did you mean {near[0]!r}?"
     return f"no {kind} {given!r}" + (f"; there is {', '.join(names[:6])}" if names else "; there is none")
+
+
+def _rollout(table: RolloutTable) -> RolloutPolicy:
+    return RolloutPolicy(**table.model_dump(exclude={"drops"}), drops=None if table.drops == "any" else table.drops)

@@ -18,8 +18,9 @@ from contrail_vsphere.contrailvm.plan.actions import (
     Wait,
 )
 from contrail_vsphere.contrailvm.plan.policy import policy_for
-from contrail_vsphere.contrailvm.rollout.turns import Rollout, RolloutView, Turn
-from contrail_vsphere.contrailvm.rollout.view import is_current, is_serving, is_taken, waits_for_turn
+from contrail_vsphere.contrailvm.rollout.losses import asked_every, why_not_quiet
+from contrail_vsphere.contrailvm.rollout.turns import Rollout, RolloutView
+from contrail_vsphere.contrailvm.rollout.view import gate_opens, is_current, is_serving, is_taken, waits_for_turn
 
 LOOK_AGAIN = 30.0
 """Seconds between two looks at a rollout that waits for something nobody tells of (a window, another cluster)."""
@@ -116,17 +117,14 @@ def _end_of_turn(desired: Desired, observed: Observed, view: RolloutView, host: 
         return (EndTurn(host=who, number=rollout.number, reason="the host is away; it follows when it is back"),)
     if host.vrouter is None or host.vm is None or not is_current(rollout, desired, observed, host):
         return ()
-    gate = _gate_opens(rollout.policy.gate, turn, host)
+    gate = gate_opens(rollout, turn, host)
     if observed.now < gate:
         return (Wait(host=who, reason=f"{rollout.target} has to prove itself", until=gate),)
+    noise = why_not_quiet(rollout, observed, host)
+    if noise:
+        return (Wait(host=who, reason=noise, until=observed.now + asked_every(rollout)),)
     reason = f"{rollout.target} forwards for {int(observed.now - host.vrouter.since)} s"
     return (EndTurn(host=who, number=rollout.number, vm=host.vm.id, reason=reason),)
-
-
-def _gate_opens(gate: float, turn: Turn, host: HostView) -> float:
-    vrouter = host.vrouter
-    assert vrouter is not None  # noqa: S101 - the caller looked
-    return max(vrouter.since, turn.since) + gate
 
 
 def _failure(desired: Desired, observed: Observed, view: RolloutView) -> str:
@@ -151,13 +149,19 @@ def _failed_turn(desired: Desired, observed: Observed, view: RolloutView, host: 
         return ""
     if host.record.hold is not None and host.record.hold.since >= turn.since:
         return f"{host.host.name}: {host.record.hold.reason}"
-    if is_current(rollout, desired, observed, host) or waits_for_turn(host):
+    if waits_for_turn(host):
         return ""
     # A night without manager must not count: what happened then was not seen.
     began = max(turn.since, observed.watching_since)
-    if observed.now < began + rollout.policy.deadline or _others_are_down(observed, view, host):
+    if is_current(rollout, desired, observed, host):
+        late = max(began + rollout.policy.deadline, gate_opens(rollout, turn, host) + 2 * asked_every(rollout))
+        missing = why_not_quiet(rollout, observed, host) if observed.now >= late else ""
+        if not missing:
+            return ""
+    elif observed.now < began + rollout.policy.deadline or _others_are_down(observed, view, host):
         return ""
-    missing = host.vrouter.reason if host.vrouter is not None and host.vrouter.reason else "no word from its vRouter"
+    else:
+        missing = (host.vrouter.reason if host.vrouter is not None else "") or "no word from its vRouter"
     return f"{host.host.name} is not well {int(observed.now - began)} s after its turn began: {missing}"
 
 

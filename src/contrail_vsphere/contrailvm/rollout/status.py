@@ -22,7 +22,7 @@ class RolloutHost:
     """When its turn began or it passed, in epoch seconds; 0 where neither has happened."""
     canary: bool = False
     note: str = ""
-    """Why it has no turn; empty where it has one, or had it."""
+    """Why it has no turn, or what is missing until the one it has is over; empty where it is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,7 @@ def _host(view: RolloutView, standing: Standing, *, canary: bool) -> RolloutHost
     note = ""
     if turn is not None:
         place: Place = "in turn"
+        note = standing.proof
     elif standing.out:
         place, note = "away", "it follows when it is back"
     elif standing.current:

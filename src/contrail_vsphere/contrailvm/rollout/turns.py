@@ -135,6 +135,8 @@ class Standing:
     """The old one is powered on, so that a turn costs something."""
     out: bool = False
     """In maintenance, or not reached: it follows when it is back."""
+    proof: str = ""
+    """What is missing until its turn is over, in words."""
 
 
 @dataclass(frozen=True, slots=True)

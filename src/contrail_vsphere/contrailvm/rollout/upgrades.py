@@ -197,7 +197,8 @@ class Upgrades:
         first = f"{canaries} first, then " if canaries else ""
         failing = f"; on a failure: {policy.on_failure}" if canary is None else ""
         if lines:
-            lines.append(f"{first}{policy.concurrency} at a time; each must forward {policy.gate:g} s{failing}")
+            quiet = f" and drop no more than {policy.drops:g} frames a second" if policy.drops is not None else ""
+            lines.append(f"{first}{policy.concurrency} at a time; each must forward {policy.gate:g} s{quiet}{failing}")
         return tuple(lines)
 
 

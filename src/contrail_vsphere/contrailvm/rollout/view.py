@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from contrail_vsphere.contrailvm.desired import Desired
 from contrail_vsphere.contrailvm.observed import HostView, Observed
-from contrail_vsphere.contrailvm.rollout.turns import Rollout, Standing
+from contrail_vsphere.contrailvm.rollout.losses import why_not_quiet
+from contrail_vsphere.contrailvm.rollout.turns import Rollout, Standing, Turn
 from contrail_vsphere.model.inventory import VirtualMachine
 
 
@@ -20,6 +21,7 @@ def standings(rollout: Rollout, desired: Desired, observed: Observed) -> tuple[S
             waiting=waits_for_turn(view),
             running=view.vm is not None and view.vm.power == "poweredOn",
             out=not view.reachable or view.host.in_maintenance is not False,
+            proof=why_in_turn(rollout, desired, observed, view),
         )
         for view in observed.hosts
     )
@@ -91,3 +93,23 @@ def is_current(rollout: Rollout, desired: Desired, observed: Observed, view: Hos
         return False
     resized = before.size != rollout.target.size
     return built.digest == rollout.target.package.digest and (not resized or built.size == rollout.target.size)
+
+
+def why_in_turn(rollout: Rollout, desired: Desired, observed: Observed, view: HostView) -> str:
+    """What the host has yet to prove before its turn is over, in words; empty where it has no turn, or proved all."""
+    turn = rollout.turn_of(observed.key, view.host.id)
+    if turn is None:
+        return ""
+    if view.vrouter is None or not is_current(rollout, desired, observed, view):
+        reason = view.vrouter.reason if view.vrouter is not None else ""
+        return reason or f"{rollout.target} does not forward there yet"
+    opens = gate_opens(rollout, turn, view)
+    if observed.now < opens:
+        return f"it has forwarded {int(rollout.policy.gate - (opens - observed.now))} of {rollout.policy.gate:g} s"
+    return why_not_quiet(rollout, observed, view)
+
+
+def gate_opens(rollout: Rollout, turn: Turn, view: HostView) -> float:
+    """When the host has forwarded long enough, in epoch seconds."""
+    since = view.vrouter.since if view.vrouter is not None else turn.since
+    return max(since, turn.since) + rollout.policy.gate

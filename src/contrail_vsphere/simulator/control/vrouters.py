@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 
 from contrail_vsphere.simulator.vrouter.fleet import VRouterFleet
 
-VRouterVerb = Literal["xmpp-up", "xmpp-down", "kill", "restart", "hang", "unhang"]
+VRouterVerb = Literal["xmpp-up", "xmpp-down", "kill", "restart", "hang", "unhang", "lossy", "lossless"]
 
 
 def make_app(fleet: VRouterFleet) -> FastAPI:

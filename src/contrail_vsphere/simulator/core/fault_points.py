@@ -8,7 +8,7 @@ from typing import Final
 
 POINTS: Final = frozenset(
     {
-        "guest.boot", "guest.heartbeat", "guest.firstboot", "vrouter.connect",
+        "guest.boot", "guest.heartbeat", "guest.firstboot", "vrouter.connect", "vrouter.loss",
         "eam.deploy", "eam.reconfigure", "eam.power_on", "eam.power_off", "eam.delete", "eam.exit_maintenance",
         "eam.vib", "eam.vum", "eam.vum.stage", "eam.vum.delete", "eam.pm", "eam.pm.upload", "eam.pm.configure",
         "system_vm.transition",

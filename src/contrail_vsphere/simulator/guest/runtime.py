@@ -6,7 +6,8 @@ manager) runs the real first-boot program against the real manager, and its VRou
 
 Inner points for faults: ``guest.boot`` (``drop``: it never boots; ``delay``), ``guest.heartbeat`` (``drop``: Tools
 never report), ``guest.firstboot`` (``drop``: the program dies at a step; fact ``step`` names the effect),
-``vrouter.connect`` (``drop``: the agent never gets a control node; ``delay``). Their fact ``version`` is that of the
+``vrouter.connect`` (``drop``: the agent never gets a control node; ``delay``), ``vrouter.loss`` (``drop``: its vRouter
+counts dropped frames from the start). Their fact ``version`` is that of the
 OVF package that the VM came from.
 """
 
@@ -27,11 +28,12 @@ from contrail_vsphere.simulator.core.world import Committed, World
 from contrail_vsphere.simulator.guest.machine import Disk, SimulatedMachine, drive
 from contrail_vsphere.simulator.vcenter.host_system import HostSystem
 from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
-from contrail_vsphere.simulator.vrouter.fleet import VRouterFleet
+from contrail_vsphere.simulator.vrouter.fleet import LOSS, VRouterFleet
 from contrail_vsphere.wire.ovf.environment import EthernetAdapter, render_environment
 from contrailvm_guest.effects import Effect, LinuxNic
 from contrailvm_guest.firstboot import BIOS_UUID, FAILURES, Outcome, Policy, boot
 from contrailvm_guest.ovf_environment import BadEnvironment
+from contrailvm_guest.renewal import renew
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,9 @@ TRANSPORT = "com.vmware.guestInfo"
 MANAGER = "manager_url"
 RESTART_AFTER = 60.0
 """Seconds until systemd starts a failed first-boot program again (``RestartSec`` of its unit)."""
+
+RENEW_EVERY = 86400.0
+"""Seconds between two runs of the renewal, as its timer has it; here without the timer's random delay."""
 
 _SLOTS = (160, 192, 224, 256)
 
@@ -58,7 +63,7 @@ class Guest:
     outcome: Outcome | None = None
     """How the first-boot program ended; None while it has not."""
     failures: list[str] = field(default_factory=list)
-    """One line per failed run of the first-boot program, as its journal would show."""
+    """One line per failed run of the first-boot program or of the renewal, as its journal would show."""
     reported: bool = False
     """Its VMware Tools have reported."""
     programs: AsyncExitStack = field(default_factory=AsyncExitStack)
@@ -241,10 +246,22 @@ class GuestRuntime:
         if await self._fails("vrouter.connect", vm):
             connect = None
         controllers = guest.outcome.configuration.control_nodes
-        await self.vrouters.add(vm.moid, controllers=controllers, connect_after=connect)
+        loss = LOSS if await self._fails("vrouter.loss", vm) else 0.0
+        await self.vrouters.add(vm.moid, controllers=controllers, connect_after=connect, loss=loss)
         for unit in guest.outcome.configuration.services:
             if unit in self.programs:
                 await guest.programs.enter_async_context(self.programs[unit](vm, machine))
+        await self._renew_daily(vm, guest, machine)
+
+    async def _renew_daily(self, vm: VirtualMachine, guest: Guest, machine: SimulatedMachine) -> None:
+        """What the systemd timer does as long as the guest runs; a run that failed leaves all as it was."""
+        while True:
+            await self.world.clock.sleep(RENEW_EVERY)
+            try:
+                await drive(renew(self._policy), self._performer(vm, machine))
+            except (*FAILURES, BadEnvironment, ProgramDied) as failed:
+                guest.failures.append(str(failed))
+                log.info("the certificate of %s (%s) is not renewed: %s", vm.name, vm.moid, failed)
 
     def _performer(self, vm: VirtualMachine, machine: SimulatedMachine) -> Callable[[Effect[Any]], Any]:
         async def perform(effect: Effect[Any]) -> Any:

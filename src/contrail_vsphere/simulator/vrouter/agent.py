@@ -10,7 +10,14 @@ from typing import Any, Literal
 
 from contrail_vsphere.simulator.core.clock import Clock
 from contrail_vsphere.simulator.vrouter.delivery import ControlNode, PortFacts, SubnetFacts
-from contrail_vsphere.simulator.vrouter.introspect import Xmpp, XmppState, interfaces, port_subscriptions, xmpp_status
+from contrail_vsphere.simulator.vrouter.introspect import (
+    Xmpp,
+    XmppState,
+    drop_stats,
+    interfaces,
+    port_subscriptions,
+    xmpp_status,
+)
 from contrail_vsphere.simulator.vrouter.ports import PATH_ID, AgentAborts, Port, PortTable
 from contrail_vsphere.wire.contrail.port_api import STALE_SECONDS, UNKNOWN_REQUEST
 
@@ -38,10 +45,14 @@ class VRouterAgent:
     control_node: ControlNode | None = field(default=None, repr=False)
     """Where the configuration of ports comes from; None: everything counts as delivered."""
     table: PortTable = field(default_factory=PortTable)
+    loss: float = 0.0
+    """Frames that its vRouter drops in a second, and counts, for want of a next hop."""
     _channels: list[Xmpp] = field(default_factory=list)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _run: int = 0
     _connected_at: float | None = None
+    _dropped: float = 0.0
+    _counted_at: float = 0.0
 
     @property
     def forwards(self) -> bool:
@@ -77,6 +88,7 @@ class VRouterAgent:
         self.life, self.aborted = "running", ""
         self._run += 1
         self._connected_at = None
+        self._dropped, self._counted_at = 0.0, self.clock.time()
         self.table.stamp(self.clock.time())
         self._channels = [Xmpp(controller, since=self._now()) for controller in self.controllers[:2]]
         try:
@@ -111,6 +123,17 @@ class VRouterAgent:
             flaps = channel.flaps + (channel.state == "established" and state != "established")
             self._channels[number] = replace(channel, state=state, flaps=flaps, since=self._now())
 
+    def lose(self, frames: float) -> None:
+        """From now on its vRouter drops so many frames in a second."""
+        self._count()
+        self.loss = frames
+
+    def _count(self) -> int:
+        now = self.clock.time()
+        self._dropped += self.loss * (now - self._counted_at)
+        self._counted_at = now
+        return int(self._dropped)
+
     def answer_introspect(self, path: str) -> tuple[int, str]:
         """GET on port 8085: status and XML."""
         if path == "/Snh_AgentXmppConnectionStatusReq":
@@ -119,6 +142,9 @@ class VRouterAgent:
             return 200, port_subscriptions(self.table.ports.values())
         if path == "/Snh_ItfReq":
             return 200, interfaces((port, self.delivered(port.id)) for port in self.table.ports.values())
+        if path == "/Snh_KDropStatsReq":
+            dropped = self._count()
+            return 200, drop_stats({"discard": dropped // 2, "invalid_nh": dropped - dropped // 2})
         return 404, "<error>not found</error>"
 
     def answer_port(self, method: str, path: str, body: bytes) -> tuple[int, dict[str, Any]]:

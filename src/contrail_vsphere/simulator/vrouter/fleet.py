@@ -27,6 +27,8 @@ from contrail_vsphere.simulator.vrouter.ports import AgentAborts
 from contrail_vsphere.wire.contrail import port_api
 
 PORT_API, INTROSPECT = port_api.PORT, port_api.INTROSPECT
+LOSS = 100.0
+"""Frames a second that a lossy vRouter counts as dropped."""
 
 
 class VRouterFleet:
@@ -92,13 +94,13 @@ class VRouterFleet:
         return self._agent(name).address
 
     async def add(
-        self, name: str, *, controllers: tuple[str, ...] = (), connect_after: float | None = 1.0
+        self, name: str, *, controllers: tuple[str, ...] = (), connect_after: float | None = 1.0, loss: float = 0.0
     ) -> VRouterAgent:
         """Start an agent (its process and its sockets); one that exists is started again with its port files."""
         agent = self._agent(name)
         if controllers:
             agent.controllers = tuple(node.partition(":")[0] for node in controllers)
-        agent.connect_after = connect_after
+        agent.connect_after, agent.loss = connect_after, loss
         if agent.life == "running":
             await self._halt(agent)
         await self._launch(agent)
@@ -122,7 +124,10 @@ class VRouterFleet:
         await self._launch(agent)
 
     async def act(self, name: str, act: str) -> None:
-        """``xmpp-up``, ``xmpp-down``, ``kill``, ``restart``, ``hang`` or ``unhang``. LookupError for anything else."""
+        """``xmpp-up``, ``xmpp-down``, ``kill``, ``restart``, ``hang``, ``unhang``, ``lossy`` or ``lossless``.
+
+        ``lossy``: it counts ``LOSS`` frames a second as dropped. LookupError for anything else.
+        """
         if name not in self.agents:
             raise LookupError(f"there is no VRouterAgent {name}")
         match act:
@@ -134,6 +139,8 @@ class VRouterFleet:
                 await self.restart(name)
             case "hang" | "unhang":
                 self.hang(name, hung=act == "hang")
+            case "lossy" | "lossless":
+                self._agents[name].lose(LOSS if act == "lossy" else 0.0)
             case _:
                 raise LookupError(f"a VRouterAgent cannot {act}")
 

@@ -6,13 +6,14 @@ field of an answer is ``more``. Shapes are those of controller_types.sandesh and
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 from xml.sax.saxutils import escape
 
 from contrail_vsphere.simulator.vrouter.delivery import PortFacts
 from contrail_vsphere.simulator.vrouter.ports import Port
+from contrail_vsphere.wire.contrail.drop_counters import COUNTERS
 
 XmppState = Literal["established", "down", "connecting"]
 
@@ -114,6 +115,14 @@ def interfaces(ports: Iterable[tuple[Port, PortFacts | None]]) -> str:
         ]
         entries.append("".join(fields))
     return _page("ItfResp", "itf_list", "ItfSandeshData", entries)
+
+
+def drop_stats(counts: Mapping[str, int]) -> str:
+    """``/Snh_KDropStatsReq``: one number per reason; reasons that are not given are 0."""
+    fields = [_field("ds_rid", 1, "0", kind="i16")]
+    fields += [_field(f"ds_{name}", n, str(counts.get(name, 0)), kind="i64") for n, name in enumerate(COUNTERS, 2)]
+    more = '<more type="bool" identifier="0">false</more>'
+    return f'{_HEAD}<KDropStatsResp type="sandesh">{"".join(fields)}{more}</KDropStatsResp>'
 
 
 def _page(answer: str, name: str, struct: str, entries: list[str]) -> str:

@@ -8,7 +8,7 @@ ARGS   ?=
 # Tests run on both cores; each worker has its own loopback addresses.
 WORKERS ?= 2
 
-.PHONY: demo demo-neutron demo-servers test tools parts soak check format bench docs clean help
+.PHONY: demo demo-neutron demo-servers test coverage tools parts soak check format bench docs clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,6 +24,9 @@ demo-servers: $(VENV)/.servers  ## Server Manager puts five roles on three serve
 	@$(BIN)/contrail-vsphere demo-servers $(ARGS)
 
 test: $(VENV)/.dev tools parts  ## everything in its short form
+	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+coverage: $(VENV)/.dev tools parts  ## the same with its coverage shown; tracing doubles the time
 	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term $(ARGS)
 
 tools: $(VENV)/.dev  ## govc, vcsim and Ansible's collections for the conformance tests; what cannot be had skips

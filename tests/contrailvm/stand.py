@@ -88,6 +88,7 @@ class Stand:
             sign=lambda csr, identity: self.manager.office.sign(csr, identity),
             health=self._health,
             listen="127.0.0.1:0",
+            renew=lambda certificate, wanted: self.manager.office.renew(certificate, wanted),
         )
         await self.bootstrap.start()
         await self._register()

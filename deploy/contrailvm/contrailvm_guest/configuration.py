@@ -70,6 +70,8 @@ class Configuration:
     services: tuple[str, ...]
     host_name: str = ""
     plugin: PluginConfiguration | None = None
+    authority: str = ""
+    """Digest of the CA that certifies guests now; empty when the manager is too old to say."""
 
 
 def read_configuration(document: Any) -> Configuration:
@@ -102,6 +104,7 @@ def read_configuration(document: Any) -> Configuration:
         services=services,
         host_name=_word(document, "host_name"),
         plugin=_plugin(document.get("plugin")),
+        authority=_word(document, "authority"),
     )
 
 

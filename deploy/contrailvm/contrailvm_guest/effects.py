@@ -95,6 +95,13 @@ class CreateRequest(Effect[bytes]):
 
 
 @dataclass(frozen=True, slots=True)
+class CertificateSpent(Effect["float | None"]):
+    """How much of a certificate's life is over: 0 when it begins, 1 when it has expired; None when there is none."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Http(Effect[Reply]):
     """A request over verified TLS: the server must chain to ``authority`` (PEM) and to nothing else."""
 

@@ -60,6 +60,10 @@ class Enrolment:
     bios_uuid: str
     token_sha256: str
     """Of the token that was redeemed: another one in the OVF environment is a new chance."""
+    authority: str = ""
+    """Digest of the CA that issued the certificate; empty when the manager did not say."""
+    trusted_since: str = ""
+    """Digest in ``manager_ca_sha256`` when a renewal replaced the trusted CAs: while it stands, theirs is the word."""
     version: int = 1
 
     def render(self) -> bytes:
@@ -75,7 +79,10 @@ class Enrolment:
             return None
         if not isinstance(document, dict) or document.get("version") != 1:
             return None
-        return cls(bios_uuid=str(document.get("bios_uuid", "")), token_sha256=str(document.get("token_sha256", "")))
+        bios_uuid, token, authority, trusted = (
+            str(document.get(name, "")) for name in ("bios_uuid", "token_sha256", "authority", "trusted_since")
+        )
+        return cls(bios_uuid=bios_uuid, token_sha256=token, authority=authority, trusted_since=trusted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +105,35 @@ class Granted:
             raise BadConfiguration("the answer to the enrolment holds no certificate")
         raw = document.get("configuration")
         return cls(certificate.encode("ascii"), read_configuration(raw), json.dumps(raw).encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """What a renewal gives, as it is kept until every file of it is in its place."""
+
+    certificate: bytes
+    authority: bytes
+    """The CAs to trust from now on."""
+    issuer: str
+    """Digest of the one that issued the certificate."""
+
+    @classmethod
+    def parse(cls, body: bytes) -> Renewed:
+        """Read the manager's answer; BadConfiguration says what is wrong with it."""
+        try:
+            document = json.loads(body)
+        except (ValueError, RecursionError):
+            raise BadConfiguration("the answer to the renewal is not JSON") from None
+        found = [document.get(name) if isinstance(document, dict) else None for name in ("certificate", "ca")]
+        pems = [each.encode("ascii", "replace") for each in found if isinstance(each, str)]
+        if len(pems) != 2 or not all(_PEM.search(pem) for pem in pems):
+            raise BadConfiguration("the answer to the renewal holds no certificate, or no CA")
+        return cls(pems[0], pems[1], str(document.get("authority", "")))
+
+    def render(self) -> bytes:
+        """The content of the file."""
+        document = {"certificate": self.certificate.decode(), "ca": self.authority.decode(), "authority": self.issuer}
+        return json.dumps(document).encode()
 
 
 def render_request(*, environment: OvfEnvironment, settings: Settings, bios_uuid: str, csr: bytes) -> bytes:

@@ -10,7 +10,7 @@ refused starts nothing.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from contrailvm_guest.agent_conf import render_agent_conf
@@ -42,7 +42,7 @@ from contrailvm_guest.effects import (
     WriteFile,
     ask,
 )
-from contrailvm_guest.enrolment import Enrolment, Granted, Settings, authority_with, refusal, render_request
+from contrailvm_guest.enrolment import Enrolment, Granted, Renewed, Settings, authority_with, refusal, render_request
 from contrailvm_guest.ovf_environment import OvfEnvironment, parse_environment
 from contrailvm_guest.plugin_conf import plugin_files
 
@@ -52,6 +52,9 @@ CERTIFICATE = f"{STATE}/client.pem"
 AUTHORITY = f"{STATE}/ca.pem"
 ENROLMENT = f"{STATE}/enrolment.json"
 CONFIGURATION = f"{STATE}/configuration.json"
+NEXT_KEY = f"{STATE}/next.key"
+RENEWED = f"{STATE}/renewed.json"
+"""A renewal that was granted; from when it is written until all files are those it gave."""
 APPLIED = f"{STATE}/applied"
 AGENT_CONF = "/etc/contrail/contrail-vrouter-agent.conf"
 BIOS_UUID = "/sys/class/dmi/id/product_uuid"
@@ -96,24 +99,56 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class _Guest:
+class Guest:
+    """Who this VM is, and which manager it belongs to."""
+
     environment: OvfEnvironment
     settings: Settings
     bios_uuid: str
     authority: bytes = field(repr=False)
+    """The CAs that the manager may be known by (PEM)."""
+
+    @property
+    def name(self) -> str:
+        """Common name of our certificate."""
+        return self.settings.instance_uuid or self.bios_uuid or self.environment.vm_id
 
 
 def boot(policy: Policy | None = None) -> Program[Outcome]:
     """The whole boot. Raises BootFailed, BadEnvironment or BadConfiguration when it cannot end well."""
     patience = policy or Policy()
-    environment = parse_environment((yield from _read_environment(patience.tools)))
-    settings = Settings.read(environment)
-    bios_uuid = ((yield from ask(ReadFile(BIOS_UUID))) or b"").decode("ascii", "replace").strip().lower()
-    guest = _Guest(environment, settings, bios_uuid, (yield from _authority(settings, patience)))
+    guest = yield from identify(patience)
     configuration, source = yield from _configuration(guest, patience)
     roles = yield from _roles(guest, configuration, patience.nics)
     yield from _apply(configuration, roles, guest.settings.manager_url)
     return Outcome(configuration, roles, source)
+
+
+def identify(patience: Policy) -> Program[Guest]:
+    """Read who we are. What a renewal left half done is finished first."""
+    environment = parse_environment((yield from _read_environment(patience.tools)))
+    settings = Settings.read(environment)
+    bios_uuid = ((yield from ask(ReadFile(BIOS_UUID))) or b"").decode("ascii", "replace").strip().lower()
+    yield from settle(settings)
+    return Guest(environment, settings, bios_uuid, (yield from _authority(settings, patience)))
+
+
+def settle(settings: Settings) -> Program[None]:
+    """Put every file of a granted renewal in its place; doing so again changes nothing."""
+    content = yield from ask(ReadFile(RENEWED))
+    record = Enrolment.parse((yield from ask(ReadFile(ENROLMENT))))
+    if content is None or record is None:
+        return
+    renewed = Renewed.parse(content)
+    key = yield from ask(ReadFile(NEXT_KEY))
+    if key is not None:
+        yield from ask(WriteFile(KEY, key, SECRET))
+    yield from ask(WriteFile(CERTIFICATE, renewed.certificate, SECRET))
+    yield from ask(WriteFile(AUTHORITY, renewed.authority))
+    now = replace(record, authority=renewed.issuer, trusted_since=settings.ca_sha256)
+    yield from ask(WriteFile(ENROLMENT, now.render(), SECRET))
+    yield from ask(RemoveFile(NEXT_KEY))
+    yield from ask(RemoveFile(RENEWED))
 
 
 def _read_environment(retry: Retry) -> Program[bytes]:
@@ -127,12 +162,18 @@ def _read_environment(retry: Retry) -> Program[bytes]:
 
 
 def _authority(settings: Settings, patience: Policy) -> Program[bytes]:
-    """The manager's CA, from disk or from the manager itself; trusted for its digest alone."""
+    """The manager's CA, from disk or from the manager itself; trusted for its digest alone.
+
+    Where a renewal brought CAs over a connection that was trusted so, those hold until the digest changes.
+    """
     stored = yield from ask(ReadFile(AUTHORITY))
+    record = Enrolment.parse((yield from ask(ReadFile(ENROLMENT))))
+    if stored is not None and record is not None and record.trusted_since == settings.ca_sha256:
+        return stored
     known = authority_with(settings.ca_sha256, stored or b"")
     if known is not None:
         return known
-    reply = yield from _answer(FetchAuthority(f"{settings.manager_url}/v1/ca"), patience.enrol)
+    reply = yield from answer(FetchAuthority(f"{settings.manager_url}/v1/ca"), patience.enrol)
     authority = authority_with(settings.ca_sha256, reply.body)
     if authority is None:
         raise Refused("the server at manager_url is not our manager: its CA has another digest than manager_ca_sha256")
@@ -141,7 +182,7 @@ def _authority(settings: Settings, patience: Policy) -> Program[bytes]:
 
 
 def _configuration(
-    guest: _Guest, patience: Policy
+    guest: Guest, patience: Policy
 ) -> Program[tuple[Configuration, Literal["enrolment", "manager", "stored"]]]:
     record = Enrolment.parse((yield from ask(ReadFile(ENROLMENT))))
     if record is not None and record.bios_uuid != guest.bios_uuid:
@@ -151,7 +192,7 @@ def _configuration(
     if record is None:
         return (yield from _enrol(guest, patience)), "enrolment"
     try:
-        return (yield from _refresh(guest, patience.refresh)), "manager"
+        return (yield from refresh(guest, patience.refresh)), "manager"
     except (Refused, Untrusted) as refused:
         if guest.settings.token_sha256 in {"", record.token_sha256}:
             raise Refused(f"{refused}; there is no new token to enrol with") from refused
@@ -168,39 +209,43 @@ def _configuration(
 
 def _forget() -> Program[None]:
     """Give up an enrolment; the record goes first, so that no run ever believes it again."""
-    for path in (ENROLMENT, CERTIFICATE, KEY, CONFIGURATION):
+    for path in (ENROLMENT, RENEWED, NEXT_KEY, CERTIFICATE, KEY, CONFIGURATION):
         yield from ask(RemoveFile(path))
 
 
-def _enrol(guest: _Guest, patience: Policy) -> Program[Configuration]:
+def _enrol(guest: Guest, patience: Policy) -> Program[Configuration]:
     """Redeem the token. The same key is used until it is certified: only then may the manager see the token twice."""
     if not guest.settings.token_sha256:
         raise Refused("not enrolled, and property bootstrap_token is empty")
     if (yield from ask(ReadFile(KEY))) is None:
         yield from ask(WriteFile(KEY, (yield from ask(GenerateKey())), SECRET))
-    name = guest.settings.instance_uuid or guest.bios_uuid or guest.environment.vm_id
-    csr = yield from ask(CreateRequest(KEY, name))
+    csr = yield from ask(CreateRequest(KEY, guest.name))
     body = render_request(environment=guest.environment, settings=guest.settings, bios_uuid=guest.bios_uuid, csr=csr)
     request = Http("POST", f"{guest.settings.manager_url}/v1/bootstrap", guest.authority, body=body)
-    granted = Granted.parse((yield from _answer(request, patience.enrol)).body)
+    granted = Granted.parse((yield from answer(request, patience.enrol)).body)
     yield from ask(WriteFile(CERTIFICATE, granted.certificate, SECRET))
     yield from ask(WriteFile(CONFIGURATION, granted.configuration_document))
-    record = Enrolment(bios_uuid=guest.bios_uuid, token_sha256=guest.settings.token_sha256)
+    record = Enrolment(
+        bios_uuid=guest.bios_uuid,
+        token_sha256=guest.settings.token_sha256,
+        authority=granted.configuration.authority,
+    )
     yield from ask(WriteFile(ENROLMENT, record.render(), SECRET))
     return granted.configuration
 
 
-def _refresh(guest: _Guest, retry: Retry) -> Program[Configuration]:
+def refresh(guest: Guest, retry: Retry) -> Program[Configuration]:
+    """The configuration as the manager has it now, for the holder of our certificate; kept if it is news."""
     url = f"{guest.settings.manager_url}/v1/configuration"
     request = Http("GET", url, guest.authority, certificate_path=CERTIFICATE, key_path=KEY)
-    reply = yield from _answer(request, retry)
+    reply = yield from answer(request, retry)
     configuration = parse_configuration(reply.body)
     if (yield from ask(ReadFile(CONFIGURATION))) != reply.body:
         yield from ask(WriteFile(CONFIGURATION, reply.body))
     return configuration
 
 
-def _answer(request: Http | FetchAuthority, retry: Retry) -> Program[Reply]:
+def answer(request: Http | FetchAuthority, retry: Retry) -> Program[Reply]:
     """Ask until there is a 200. Raises Refused for a refusal, the last EffectFailed when patience ends."""
     failure = EffectFailed("not asked")
     for pause in (*retry.pauses(), None):
@@ -222,7 +267,7 @@ def _answer(request: Http | FetchAuthority, retry: Retry) -> Program[Reply]:
     raise failure
 
 
-def _roles(guest: _Guest, configuration: Configuration, retry: Retry) -> Program[dict[str, str]]:
+def _roles(guest: Guest, configuration: Configuration, retry: Retry) -> Program[dict[str, str]]:
     """Interfaces may appear after us; they are looked for until every role has one."""
     missing = RolesNotFound("no roles")
     for pause in (*retry.pauses(), None):

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from contrailvm_guest.effects import (
+    CertificateSpent,
     CreateRequest,
     Effect,
     EffectFailed,
@@ -61,6 +62,8 @@ class Machine:
             case CreateRequest(key_path, common_name):
                 subject = "/CN=" + "".join(c for c in common_name if c.isalnum() or c in "-._")
                 return _run("openssl", "req", "-new", "-key", str(self._path(key_path)), "-subj", subject)
+            case CertificateSpent(path):
+                return self._spent(path)
             case Http():
                 return self._http(effect)
             case FetchAuthority(url, most):
@@ -117,6 +120,17 @@ class Machine:
                 os.close(directory)
         except OSError as failed:
             raise EffectFailed(f"cannot write {path}: {failed.strerror}") from failed
+
+    def _spent(self, path: str) -> float | None:
+        if self._read(path) is None:
+            return None
+        said = _run("openssl", "x509", "-noout", "-startdate", "-enddate", "-in", str(self._path(path)))
+        dates = dict(line.partition("=")[::2] for line in said.decode("ascii", "replace").splitlines())
+        try:
+            since, until = (ssl.cert_time_to_seconds(dates[name].strip()) for name in ("notBefore", "notAfter"))
+        except (KeyError, ValueError) as wrong:
+            raise EffectFailed(f"openssl tells no dates of {path}") from wrong
+        return (time.time() - since) / max(until - since, 1)
 
     def _http(self, request: Http) -> Reply:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

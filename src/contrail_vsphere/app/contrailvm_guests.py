@@ -11,7 +11,7 @@ from datetime import datetime
 
 from contrail_vsphere.app.reign import Reigns
 from contrail_vsphere.contrailvm.bootstrap.host_configuration import HostConfiguration
-from contrail_vsphere.contrailvm.bootstrap.request import ClientCertificate, GuestIdentity
+from contrail_vsphere.contrailvm.bootstrap.request import ClientCertificate, GuestIdentity, RenewalRequest
 from contrail_vsphere.contrailvm.bootstrap.server import BootstrapServer, Vouch
 from contrail_vsphere.contrailvm.manager import ContrailVmManager
 from contrail_vsphere.contrailvm.notices.health_document import HealthMessage, HealthNode
@@ -50,6 +50,7 @@ class GuestDesk:
             health=self.health,
             listen=listen,
             vouch=vouch,
+            renew=self.renew,
         )
 
     async def redeem(self, token: str, guest: GuestIdentity) -> HostConfiguration:
@@ -63,6 +64,10 @@ class GuestDesk:
     def sign(self, request: bytes, guest: GuestIdentity) -> bytes:
         """A client certificate."""
         return self._reigns().acting.office.sign(request, guest)
+
+    async def renew(self, certificate: ClientCertificate, wanted: RenewalRequest) -> bytes:
+        """The next client certificate of a guest."""
+        return await self._reigns().acting.office.renew(certificate, wanted)
 
     def health(self) -> HealthNode:
         """Of the manager, or of a process that stands by."""

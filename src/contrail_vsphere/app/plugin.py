@@ -176,9 +176,13 @@ class PluginService:
         table, manager = self._table, self.settings.manager
         if table.username:
             return administrator(table)
-        if table.manager_url and table.manager_key_file is not None and table.manager_cert_file is not None:
-            identity = Identity(table.manager_key_file, table.manager_cert_file)
-            office = TicketOffice(table.manager_url, http, identity.client_context(ca_file=table.manager_ca_file))
+        key_file, cert_file = table.manager_key_file, table.manager_cert_file
+        if table.manager_url and key_file is not None and cert_file is not None:
+            office = TicketOffice(
+                table.manager_url,
+                http,
+                lambda: Identity(key_file, cert_file).client_context(ca_file=table.manager_ca_file),
+            )
             return TicketLogin(table.manager_url, office.ticket)
         data = DataDirectory(manager.data_dir, now=self._now)
         return ExtensionLogin(key=manager.extension_key, identity=data.extension_identity(manager.extension_key))

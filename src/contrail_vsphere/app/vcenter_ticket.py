@@ -7,6 +7,7 @@ bootstrap server and gets a clone ticket, which is good for one login. A Contrai
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 
 import aiohttp
 
@@ -19,9 +20,12 @@ MOST_BYTES = 64 * 1024
 
 
 class TicketOffice:
-    """Asks the manager at ``url``; ``tls`` presents the guest's certificate and trusts the manager's CA alone."""
+    """Asks the manager at ``url``; ``tls`` presents the guest's certificate and trusts the manager's CA alone.
 
-    def __init__(self, url: str, http: aiohttp.ClientSession, tls: ssl.SSLContext) -> None:
+    It is called for every ticket: the guest's first-boot program renews both files while we run.
+    """
+
+    def __init__(self, url: str, http: aiohttp.ClientSession, tls: Callable[[], ssl.SSLContext]) -> None:
         self._url = f"{url}/v1/vcenter-ticket"
         self._http = http
         self._tls = tls
@@ -30,7 +34,7 @@ class TicketOffice:
         """One ticket. AuthenticationFailed when the manager does not want this guest, Unreachable, ProtocolError."""
         timeout = aiohttp.ClientTimeout(total=DEADLINE)
         try:
-            async with self._http.post(self._url, ssl=self._tls, timeout=timeout, allow_redirects=False) as reply:
+            async with self._http.post(self._url, ssl=self._tls(), timeout=timeout, allow_redirects=False) as reply:
                 if reply.status in (401, 403):
                     reason = await reply.text()
                     raise AuthenticationFailed(

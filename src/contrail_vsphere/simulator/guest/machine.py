@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from contrail_vsphere.simulator.core.clock import Clock
 from contrailvm_guest.effects import (
+    CertificateSpent,
     CreateRequest,
     Effect,
     EffectFailed,
@@ -105,6 +106,8 @@ class SimulatedMachine:
                 return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
             case CreateRequest(key_path, common_name):
                 return _request(self.disk.files.get(key_path, b""), common_name)
+            case CertificateSpent(path):
+                return self._spent(path)
             case Http():
                 return await self._http(effect)
             case FetchAuthority(url, most):
@@ -122,6 +125,13 @@ class SimulatedMachine:
             case Log(text):
                 return self.journal.append(text)
         raise TypeError(f"no such effect: {type(effect).__name__}")
+
+    def _spent(self, path: str) -> float | None:
+        if path not in self.disk.files:
+            return None
+        certificate = x509.load_pem_x509_certificate(self.disk.files[path])
+        since, until = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        return (self.clock.now() - since) / (until - since)
 
     async def _http(self, request: Http) -> Reply:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

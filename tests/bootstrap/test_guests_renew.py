@@ -1,0 +1,123 @@
+"""ContrailVMs that nobody restarts for a year keep a good certificate; one that was replaced gets no other.
+
+OpenSSL judges by the real clock, so the stand begins a year ago and what it issues is good at both ends.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import aiohttp
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+
+TESTS = Path(__file__).parent.parent
+sys.path[:0] = [str(TESTS / name) for name in ("scenarios", "contrailvm")]
+
+from scene import Scene  # noqa: E402 - found by the path above
+
+from contrail_vsphere.simulator.core.clock import Clock  # noqa: E402
+from contrail_vsphere.simulator.core.faults import FaultRule  # noqa: E402
+from contrailvm_guest.firstboot import CERTIFICATE, KEY  # noqa: E402
+
+pytestmark = pytest.mark.looptime
+
+AGO = timedelta(days=370)
+DAY = 86400
+
+
+class LongLived(Scene):
+    def __init__(self, directory, **options):
+        start = datetime.now(UTC) - AGO
+        super().__init__(directory, clock=Clock(start), **options)
+        self._start = start
+
+    async def days_pass(self, days):
+        """The simulated world and the manager's wall clock jump; neither sees the time between."""
+        self._start += timedelta(days=days)
+        self.world.clock.advance(days * DAY)
+        await self.pass_time(120)
+
+    def files(self, host="esx-00"):
+        return self.vcenter.guests.disk(self.on(host)).files
+
+    def serial(self, host="esx-00"):
+        return x509.load_pem_x509_certificate(self.files(host)[CERTIFICATE]).serial_number
+
+    async def ask(self, pair, path="/v1/configuration", *, body=None):
+        """As whoever holds that certificate and key; returns the status and what was said."""
+        held = self.directory / "held.pem"
+        held.write_bytes(b"".join(pair))
+        trust = ssl.create_default_context(cadata=self.authority.cert_pem)
+        trust.load_cert_chain(held)
+        url = "https://{}:{}{}".format(*self.bootstrap.address, path)
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trust, force_close=True)) as http,
+            http.request("POST" if body else "GET", url, data=json.dumps(body) if body else None) as reply,
+        ):
+            return reply.status, (await reply.json()).get("error", "")
+
+
+def pair(files):
+    return files[CERTIFICATE], files[KEY]
+
+
+async def test_in_a_year_every_certificate_is_renewed_once_and_the_one_before_is_void(tmp_path):
+    async with LongLived(tmp_path, hosts=2) as lab:
+        vms, first = {vm.moid for vm in lab.contrailvms()}, pair(lab.files())
+        serials = lab.serial("esx-00"), lab.serial("esx-01")
+        await lab.days_pass(200)
+        assert (lab.serial("esx-00"), lab.serial("esx-01")) == serials, "it is not due"
+        await lab.days_pass(66)
+        assert not {*serials} & {lab.serial("esx-00"), lab.serial("esx-01")}
+        assert (await lab.ask(first))[0] == 403
+        assert (await lab.ask(pair(lab.files())))[0] == 200
+        await lab.days_pass(60)
+        again = lab.serial()
+        await lab.scenario.reset_vm(lab.on("esx-00"))
+        await lab.heals()
+        assert lab.serial() == again and {vm.moid for vm in lab.contrailvms()} == vms
+
+
+async def test_a_guest_that_dies_while_it_renews_goes_on_another_day(tmp_path):
+    async with LongLived(tmp_path, hosts=1) as lab:
+        first = lab.serial()
+        # The manager has certified the next key; the guest dies before the answer is on its disk.
+        lab.vcenter.faults.add(
+            FaultRule(point="guest.firstboot", where={"step": "WriteFile"}, skip=1, times=1, drop=True)
+        )
+        await lab.days_pass(266)
+        assert lab.serial() == first and (await lab.ask(pair(lab.files())))[0] == 200
+        await lab.days_pass(1)
+        assert lab.serial() != first and (await lab.ask(pair(lab.files())))[0] == 200
+
+
+async def test_what_a_replaced_contrailvm_held_is_neither_taken_nor_renewed(tmp_path):
+    async with LongLived(tmp_path, hosts=1) as lab:
+        old = pair(lab.files())
+        await lab.scenario.delete_vm(lab.on("esx-00"))
+        await lab.heals()
+        status, reason = await lab.ask(old, "/v1/renewal", body={"version": 1, "csr": "anything"})
+        assert (status, reason) == (403, "this certificate is not known")
+
+
+async def test_a_renewal_for_another_name_is_refused(tmp_path):
+    async with LongLived(tmp_path, hosts=1) as lab:
+        before = lab.serial()
+        body = {"version": 1, "csr": request_of("somebody else")}
+        status, reason = await lab.ask(pair(lab.files()), "/v1/renewal", body=body)
+        assert status == 400 and "not that of the certificate" in reason
+        assert lab.serial() == before
+
+
+def request_of(name):
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    csr = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    return csr.sign(ec.generate_private_key(ec.SECP256R1()), SHA256()).public_bytes(Encoding.PEM).decode()

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-from benchmarks import manager, neutron, plugin, servers, simulator
+from benchmarks import manager, neutron, plugin, plugin_scale, servers, simulator
 
 CPU_AIM = 8.0
 """Times less client CPU than pyVmomi, reading every VM with its devices."""
@@ -80,10 +80,10 @@ def small(calls: int) -> dict[str, Any]:
         server.stop()
 
 
-def measured(module: str, *sizes: int) -> dict[str, Any]:
+def measured(module: str, *sizes: int, deadline: float = 1800) -> dict[str, Any]:
     """What a benchmark in a process and a virtual time of its own found."""
     command = [sys.executable, "-m", module, *(str(size) for size in sizes)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=deadline, check=False)
     if done.returncode:
         raise SystemExit(f"{module} {sizes}: {done.stderr[-2000:]}")
     result: dict[str, Any] = json.loads(done.stdout)
@@ -201,6 +201,8 @@ def show(found: dict[str, Any]) -> None:
         print("\n".join(neutron.shown(found["neutron"])))
     if "plugin" in found:
         print("\n".join(plugin.shown(found["plugin"])))
+    if "plugin-scale" in found:
+        print("\n".join(plugin_scale.shown(found["plugin-scale"])))
     if "servers" in found:
         print("\n".join(servers.shown(found["servers"])))
     if "simulator" in found:
@@ -226,14 +228,16 @@ def main() -> int:
     parser.add_argument("--vms", type=int, default=10_000)
     parser.add_argument("--repeat", type=int, default=2, help="runs of each side; the best counts")
     parser.add_argument("--calls", type=int, default=2_000)
-    parser.add_argument("--hosts", type=int, default=64, help="hosts of the ContrailVM Manager's part")
+    parser.add_argument("--hosts", type=int, help="hosts of the ContrailVM Manager's part (64), or of plugin-scale")
     parser.add_argument("--clusters", type=int, default=4)
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--ports", type=int, default=50_000, help="DVPorts of the simulator's part")
     parser.add_argument("--servers", type=int, default=4, help="servers of Server Manager's part")
     parser.add_argument("--neutron-ports", type=int, default=1_000, help="ports of one security group")
     parser.add_argument(
-        "--only", choices=("clients", "manager", "neutron", "plugin", "servers", "simulator"), help="one part"
+        "--only",
+        choices=("clients", "manager", "neutron", "plugin", "plugin-scale", "servers", "simulator"),
+        help="one part; plugin-scale is in none but its own run (whole: --vms 50000 --hosts 1000)",
     )
     options = parser.parse_args()
     found: dict[str, Any] = {"vms": options.vms}
@@ -242,7 +246,7 @@ def main() -> int:
         found |= {"read": bulk(options.vms, options.repeat), "calls": small(options.calls)}
         faults += missed(found["read"])
     if options.only in (None, "manager"):
-        found["manager"] = measured("benchmarks.manager", options.hosts, options.clusters)
+        found["manager"] = measured("benchmarks.manager", options.hosts or 64, options.clusters)
         faults += manager.missed(found["manager"])
     if options.only in (None, "neutron"):
         found["neutron"] = measured("benchmarks.neutron", options.neutron_ports)
@@ -251,6 +255,11 @@ def main() -> int:
         burst = min(2_000, options.vms // 2)
         found["plugin"] = measured("benchmarks.plugin", max(4, options.vms // 50), options.vms, burst)
         faults += plugin.missed(found["plugin"])
+    if options.only == "plugin-scale":
+        hosts, storm, moves = options.hosts or max(4, options.vms // 50), options.vms // 5, options.vms // 10
+        sizes = (hosts, options.vms, min(2_000, storm), min(1_000, moves))
+        found["plugin-scale"] = measured("benchmarks.plugin_scale", *sizes, deadline=4 * 3600)
+        faults += plugin_scale.missed(found["plugin-scale"])
     if options.only in (None, "servers"):
         found["servers"] = measured("benchmarks.servers", options.servers)
         faults += servers.missed(found["servers"])

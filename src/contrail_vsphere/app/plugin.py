@@ -92,6 +92,7 @@ class PluginService:
             auth=contrail_auth(settings.contrail, tls),
             tls=tls,
             random=self._random,
+            rate=settings.contrail.writes_per_second,
         )
         await stack.enter_async_context(api)
         inventory = ContrailInventory(

@@ -245,6 +245,8 @@ class ContrailSettings(Table):
     """URLs of RabbitMQ, with commas between them; empty: the API is polled."""
     poll: float = Field(default=10.0, ge=1, le=600)
     """Seconds between two polls while no notifications come; a poll that takes long is followed by a longer rest."""
+    writes_per_second: float = Field(default=150.0, ge=1, le=10_000)
+    """Objects written a second at most; fewer while the API server refuses them for being too many."""
     broker_username: str = "guest"
     """RabbitMQ user."""
     broker_password_file: File | None = Field(default=None, examples=["rabbitmq.password"])

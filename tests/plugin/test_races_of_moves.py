@@ -94,6 +94,57 @@ async def test_r5_moves_that_meet_their_vlan_at_the_destination_are_never_open_b
         assert not any(seen), "it had another VLAN before it arrived"
 
 
+async def crowded(stand, *, here, there):
+    """Running VMs so that no VLAN is free on both hosts: ``here`` keeps 1 and 2, ``there`` 1, 3 and 4."""
+    vms = await placed(stand, *(f"vm-{number}" for number in range(8)))
+    stay = {}
+    for vm in vms:
+        vlan = stand.vlan(stand.port(vm))
+        stay[vm] = vlan in ((1, 2) if vm.host is here else (1, 3, 4))
+    for vm in [each for each in vms if not stay[each]]:
+        await stand.vcenter.scenario.delete_vm(vm)
+    await asyncio.sleep(30)
+    return [vm for vm in vms if stay[vm]]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_r5_a_port_without_a_vlan_on_both_hosts_travels_closed(tmp_path, fails):
+    reserved = frozenset(range(5, 4095))
+    async with PluginStand(tmp_path, reserved_vlans=reserved, quarantine=5.0) as stand:
+        here, there = stand.vcenter.scenario.hosts()
+        vms = await crowded(stand, here=here, there=there)
+        (mover,) = [vm for vm in vms if vm.host is here and stand.vlan(stand.port(vm)) == 1]
+        (filler,) = [vm for vm in vms if vm.host is here and vm is not mover]
+        (twin,) = [vm for vm in vms if vm.host is there and stand.vlan(stand.port(vm)) == 1]
+        await stand.carry()
+        # Here 3 and 4 are free, there only 2: whatever is free on one host is taken on the other.
+        slowly(stand, relocate=6.0)
+        shown, closed = [], []
+
+        def look(_commit):
+            shown.extend(shared(stand))
+            closed.append(not stand.is_open(stand.port(mover)))
+
+        stand.vcenter.world.observe(look)
+        move = asyncio.create_task(stand.vcenter.scenario.move_vm(mover, there))
+        await stand.until(lambda: not stand.is_open(stand.port(mover)), seconds=3)
+        assert mover.host is here, "before it leaves"
+        assert not stand.frame_arrives(mover, filler)
+        if fails:
+            await stand.vcenter.scenario.disconnect_host(there)
+        await asyncio.gather(move, return_exceptions=True)
+        if fails:
+            await stand.vcenter.scenario.reconnect_host(there)
+        await stand.until(lambda: stand.is_open(stand.port(mover)), seconds=20)
+        await stand.settle()
+        assert mover.host is (here if fails else there)
+        assert stand.vlan(stand.port(mover)) == (1 if fails else 2)
+        for vm in (mover, filler, twin):
+            connected(stand, vm)
+        assert any(closed)
+        assert shown == [], "it was never open in the other port's VLAN"
+
+
 def shared(stand):
     """VLANs that two open ports of running VMs have on one host."""
     used, found = set(), []

@@ -117,7 +117,11 @@ def _keep(port: PortSight, wanted: WantedPort, sight: MachineSight, policy: Port
         yield Wait(state="ACTIVE_OFF", port=port.id, reason="the VM is off")
         yield from _leave_others(port, wanted, sight)
         return
-    yield from _serve(port, wanted, host, sight=sight, plug=plug)
+    there = _other_vlan_ahead(port, wanted, sight, plug=plug)
+    if there is not None:
+        yield from _shut_for_the_journey(port.dv, port, there)
+    else:
+        yield from _serve(port, wanted, host, sight=sight, plug=plug)
     yield from _leave_others(port, wanted, sight)
     yield from _prepare(port, wanted, sight, policy)
 
@@ -155,6 +159,26 @@ def _serve(
     if not right and wanted.on:
         return
     yield from _plug(port, wanted, host, name=sight.name, plug=plug)
+
+
+def _other_vlan_ahead(port: PortSight, wanted: WantedPort, sight: MachineSight, *, plug: Plug) -> HostSight | None:
+    """The host that a running VM is on its way to, if its port must have another VLAN there than here."""
+    there = sight.hosts.get(sight.destination) if sight.destination is not None and wanted.on else None
+    ahead = port.record.plug(there.id) if port.record is not None and there is not None else None
+    return there if ahead is not None and ahead.vlan and ahead.vlan != plug.vlan else None
+
+
+def _shut_for_the_journey(dv: DvPort, port: PortSight, there: HostSight) -> Iterator[Action]:
+    """No VLAN is free on both hosts, and a port takes its settings along: closed, it shows nobody's frames on arrival.
+
+    There it is opened in the write that gives it its new VLAN; if the VM does not leave, it is opened here again.
+    """
+    reason = f"on {there.name}, where the VM goes, its VLAN is another port's"
+    if dv.blocked is not True:
+        yield WritePort(
+            dvs=dv.dvs, key=dv.key, version=dv.version, host=dv.host, vlan=dv.vlan, blocked=True, reason=reason
+        )
+    yield Wait(state="MOVING", port=port.id, reason=f"closed for the move: {reason}")
 
 
 def _plug(port: PortSight, wanted: WantedPort, host: HostSight, *, name: str, plug: Plug) -> Iterator[Action]:

@@ -262,8 +262,10 @@ situations = st.builds(
     has_package=st.booleans(),
     problems=st.sampled_from([(), ("NoAgentVmDatastore",), ("NoAgentVmNetwork", "NoAgentVmDatastore")]),
     vm=st.sampled_from(["none", "off", "on", "suspended", "inaccessible"]),
-    new_vm=st.sampled_from(["none", "off", "on"]),
+    new_vm=st.sampled_from(["none", "off", "on", "suspended", "inaccessible"]),
     heartbeat=st.booleans(),
+    new_heartbeat=st.booleans(),
+    blue_green=st.booleans(),
     vm_changed=st.booleans(),
     restarting=st.booleans(),
     as_template=st.booleans(),
@@ -314,3 +316,30 @@ def test_eam_never_powers_on_what_a_person_switched_off(situation):
         if "HostNotReachable" in situation.issues and situation.subject == "off":
             return
         assert decide(situation).do is None or decide(situation).do.operation != "power-on"
+
+
+@given(situations, st.sampled_from(["none", "off", "suspended", "inaccessible"]))
+def test_without_a_gap_the_old_one_runs_until_the_new_one_does(situation, new_vm):
+    upgrading = replace(situation, leaving=False, goal="enabled", vm="on", new_vm=new_vm, blue_green=True)
+    if upgrading.phase is not P.OLD_DELETE:
+        decision = decide(upgrading)
+        assert decision.do is None or decision.do.operation not in {"power-off-old", "delete-old"}
+
+
+@pytest.mark.parametrize(
+    ("phase", "facts", "expected"),
+    [
+        (P.UPGRADE_PROVISIONED, {"new_vm": "off"}, (P.NEW_POWERING_ON, "power-on-new", ())),
+        (P.NEW_HOOK_POWERED_ON, {"new_vm": "on", "hook_after_power_on": True}, (P.NEW_HOOK_POWERED_ON, None, ())),
+        (P.NEW_HOOK_POWERED_ON, {"new_vm": "on"}, (P.NEW_WAIT_HEARTBEAT, None, ())),
+        (P.NEW_HOOK_POWERED_ON, {"new_vm": "off"}, (P.NEW_POWERING_ON, "power-on-new", ())),
+        (P.NEW_WAIT_HEARTBEAT, {"new_vm": "on", "new_heartbeat": True}, (P.OLD_OFF, "power-off-old", ())),
+        (P.NEW_WAIT_HEARTBEAT, {}, (P.UPGRADE_PRECHECK, None, ("VmNotDeployed",))),
+        (P.NEW_POWERING_ON, {"new_vm": "on", "new_vm_current": False}, (P.DROP_NEW, "delete-new", ())),
+        (P.OLD_OFF, {"new_vm": "inaccessible"}, (P.OLD_OFF, None, ())),
+        (P.OLD_OFF, {"new_vm": "off"}, (P.NEW_POWERING_ON, "power-on-new", ())),
+        (P.OLD_DELETE, {"vm": "none", "new_vm": "on"}, (P.WAIT_HEARTBEAT, None, ())),
+    ],
+)
+def test_steps_of_an_upgrade_without_a_gap(phase, facts, expected):
+    assert outcome(at(phase, **{"vm": "on", "vm_current": False, "blue_green": True, **facts})) == expected

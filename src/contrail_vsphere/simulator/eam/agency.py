@@ -99,6 +99,28 @@ class Agency(EamObject):
         return True
 
     @property
+    def is_set(self) -> bool:
+        """Whether its virtual machines may run on any host of the cluster, and move (System VMs of 9.1)."""
+        return False
+
+    @property
+    def blue_green(self) -> bool:
+        """Whether an upgrade has the new virtual machine running before the old one goes (System VMs of 9.1)."""
+        return False
+
+    def place(self, agent: EsxAgent) -> HostSystem | None:
+        """The host for an EsxAgent without virtual machine; None where there is none."""
+        return agent.host
+
+    def select(self, agent: EsxAgent) -> rules.Selection:
+        """Datastore and network on the EsxAgent's host, or what is missing."""
+        return rules.select(agent.config, agent.host, resolve=lambda ref: rules.entity_of(self.world, ref))
+
+    def own_networks(self) -> Mapping[str, Any] | None:
+        """Network by name in the OVF, where the solution says each; None where one is for all."""
+        return None
+
+    @property
     def wanted_hosts(self) -> tuple[HostSystem, ...]:
         """Hosts that are to have an EsxAgent."""
         return () if self.destroying or self.cluster_bound or self.goal == "uninstalled" else self.hosts

@@ -62,7 +62,11 @@ class EsxAgent(EamObject):
     """Which desired state of the solution that was; 0: none of vLCM's."""
     dismissed: bool = False
     """The solution is deleted, and that was applied here."""
+    blocked: bool = False
+    """Waits for its turn in an apply that takes one after the other."""
     hook_since: datetime | None = None
+    hook_updated: bool = False
+    """A dynamic update was processed in the hook (9.1)."""
     vibs: tuple[Vib, ...] = ()
     """Brought by this EsxAgent and there (some only from the next boot on)."""
     vib_url: str = ""
@@ -113,6 +117,8 @@ class EsxAgent(EamObject):
     def available(self) -> bool:
         """Counts for DRS: runs on its host, and has been marked where it must be."""
         vm = self.subject
+        if self.agency.is_set:
+            return False
         return vm is not None and vm.power_state == "poweredOn" and vm.host is self.host and self.marked
 
     @property

@@ -71,7 +71,10 @@ def issue_event(tx: Transaction, agent: EsxAgent, issue: IssueRecord) -> None:
     """An issue came; the profile decides under which name."""
     name = agent.service.profile.issue_name(issue.type)
     if name is not None:
-        agent_event(tx, agent, f"issue.{event_name(name)}", issue.describe(agent.agency), vm=issue.vm, severity="error")
+        kind = "cluster.agent." if agent.agency.is_set else ""
+        agent_event(
+            tx, agent, f"issue.{kind}{event_name(name)}", issue.describe(agent.agency), vm=issue.vm, severity="error"
+        )
 
 
 def agency_issue_event(tx: Transaction, agency: Agency, issue: IssueRecord) -> None:

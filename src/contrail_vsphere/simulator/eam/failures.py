@@ -87,7 +87,7 @@ def _from_vcenter(operation: Operation, fault: Any) -> Draft:
         if isinstance(fault, vim.fault.OvfFault):
             return Draft("OvfInvalidFormat", {"error": [fault]})
         return Draft("VmNotDeployed")
-    if operation == "power-on":
+    if operation in {"power-on", "power-on-new"}:
         if isinstance(fault, vim.fault.FileNotFound):
             return Draft("VmCorrupted", {"missingFile": str(fault.file or "")})
         if isinstance(fault, vim.fault.InsufficientResourcesFault):

@@ -2,7 +2,7 @@
 
     PRECHECK > (VIB) > DEPLOYING > (hook provisioned) > POWERING_ON > (hook poweredOn) > WAIT_HEARTBEAT > STEADY
     STEADY, other package > UPGRADE_PRECHECK > UPGRADE_DEPLOY > (hook provisioned) > OLD_OFF > OLD_DELETE
-                          > (hook prePowerOn) > POWERING_ON > ...
+                          > (hook prePowerOn) > POWERING_ON > ...      (or, with no gap: ``blue_green``)
     goal disabled > POWERING_OFF > OFF           out of scope, uninstalled > REMOVE_OFF > DELETING > GONE
     host enters maintenance mode > MAINTENANCE > POWERING_ON > ...
 
@@ -16,9 +16,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from contrail_vsphere.simulator.eam import blue_green
 from contrail_vsphere.simulator.eam.issues import NOT_BLOCKING, RULES
 from contrail_vsphere.simulator.eam.outcomes import WAIT, Decision, Do, Go, Outcome, Raise, Wait
-from contrail_vsphere.simulator.eam.situation import RUNNING, Phase, Situation
+from contrail_vsphere.simulator.eam.situation import NEW, RUNNING, Phase, Situation
 from contrail_vsphere.simulator.eam.vib_steps import vib_step
 
 REMOVAL_ISSUES: Final = frozenset(
@@ -61,7 +62,8 @@ def _cleared(s: Situation) -> frozenset[str]:
         if s.phase in {Phase.REMOVE_OFF, Phase.DELETING}:
             kept |= {name for name in REMOVAL_ISSUES if not RULES[name].clears(s)}
         return s.issues - kept
-    return frozenset(name for name in s.issues if RULES[name].clears(s))
+    seen = replace(s, vm=s.new_vm, vm_current=s.new_vm_current) if s.phase in NEW else s
+    return frozenset(name for name in s.issues if RULES[name].clears(seen))
 
 
 def _phase_after(cleared: frozenset[str], s: Situation) -> Phase:
@@ -291,7 +293,7 @@ def _upgrade_precheck(s: Situation) -> Outcome:
 def _upgrade_deploy(s: Situation) -> Outcome:
     if s.subject_current or _obstacle(s) is not None:
         return Go(Phase.UPGRADE_PRECHECK)
-    then = Phase.UPGRADE_PROVISIONED if s.hook_after_provisioning else Phase.OLD_OFF
+    then = Phase.UPGRADE_PROVISIONED if s.hook_after_provisioning else after_provisioning(blue_green=s.blue_green)
     return Do("deploy-new", then, Phase.UPGRADE_PRECHECK)
 
 
@@ -300,7 +302,12 @@ def _upgrade_provisioned(s: Situation) -> Outcome:
         return Raise(("VmNotDeployed",), Phase.UPGRADE_PRECHECK)
     if not s.new_vm_current:
         return Go(Phase.DROP_NEW)
-    return _hook(s) if s.hook_after_provisioning else Go(Phase.OLD_OFF)
+    return _hook(s) if s.hook_after_provisioning else Go(after_provisioning(blue_green=s.blue_green))
+
+
+def after_provisioning(*, blue_green: bool) -> Phase:
+    """Where an upgrade goes on once the new virtual machine is there."""
+    return Phase.NEW_POWERING_ON if blue_green else Phase.OLD_OFF
 
 
 def _drop_new(s: Situation) -> Outcome:
@@ -312,6 +319,8 @@ def _old_off(s: Situation) -> Outcome:
         return Raise(("VmNotDeployed",), Phase.UPGRADE_PRECHECK)
     if not s.new_vm_current:
         return Go(Phase.DROP_NEW)
+    if s.vm != "none" and (outcome := blue_green.before_old_goes(s)):
+        return outcome
     if s.vm in {"none", "off"}:
         return Go(Phase.OLD_DELETE)
     return Do("power-off-old", Phase.OLD_DELETE, Phase.OLD_OFF)
@@ -320,6 +329,8 @@ def _old_off(s: Situation) -> Outcome:
 def _old_delete(s: Situation) -> Outcome:
     if s.vm == "none":
         hook = s.hook_after_provisioning and s.pre_power_on_hook
+        if running := blue_green.after_old_went(s):
+            return Go(running)
         return Go(Phase.HOOK_PRE_POWER_ON if hook else _towards_goal(s))
     return Do("delete-old", Phase.OLD_DELETE, Phase.OLD_DELETE)
 
@@ -373,6 +384,9 @@ _HANDLERS: Final[dict[Phase, Callable[[Situation], Outcome]]] = {
     Phase.UPGRADE_PRECHECK: _upgrade_precheck,
     Phase.UPGRADE_DEPLOY: _upgrade_deploy,
     Phase.UPGRADE_PROVISIONED: _upgrade_provisioned,
+    Phase.NEW_POWERING_ON: blue_green.powering_on,
+    Phase.NEW_HOOK_POWERED_ON: blue_green.hook_powered_on,
+    Phase.NEW_WAIT_HEARTBEAT: blue_green.wait_heartbeat,
     Phase.DROP_NEW: _drop_new,
     Phase.OLD_OFF: _old_off,
     Phase.OLD_DELETE: _old_delete,

@@ -24,6 +24,8 @@ class EamMaintenance:
         """All tenants are gone: switch off what EAM runs there. SoapFault when a power-off fails."""
         await self._service.up()
         for agent in self._service.agents_on(host):
+            if agent.agency.is_set:
+                continue  # its virtual machine went like any other
             async with agent.lock:
                 if agent.phase in RUNNING:
                     with self._world.commit(USER) as tx:
@@ -46,6 +48,7 @@ class EamMaintenance:
         return (
             agent.phase in {Phase.MAINTENANCE, Phase.POWERING_ON}
             and not agent.leaving
+            and not agent.agency.is_set
             and agent.agency.goal == "enabled"
             and agent.host.connection_state == "connected"
             and not agent.host.in_maintenance

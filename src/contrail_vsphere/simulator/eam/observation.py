@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from contrail_vsphere.simulator.eam import config as rules
-from contrail_vsphere.simulator.eam.config import Package, Selection, select
+from contrail_vsphere.simulator.eam.config import Package, Selection
 from contrail_vsphere.simulator.eam.host_image import HostImage
 from contrail_vsphere.simulator.eam.issues import AGENCY_ISSUES, Draft
 from contrail_vsphere.simulator.eam.situation import HostCondition, Phase, Situation, VibCondition, VmCondition
@@ -36,6 +36,8 @@ def host_condition(agent: EsxAgent) -> HostCondition:
     if host.connection_state != "connected" or host.power_state == "poweredOff":
         return "unreachable"
     # While tenants are still being moved away the EsxAgent runs; EAM switched it off last, so it waits from then on.
+    if agent.agency.is_set and agent.subject is not None and host.compute_resource.drs:
+        return "ready"  # DRS powers it on elsewhere
     if host.in_maintenance or (host.entering_maintenance and agent.phase is Phase.MAINTENANCE):
         return "maintenance"
     return "partial" if host.partial_maintenance else "ready"
@@ -54,8 +56,7 @@ def selection(agent: EsxAgent) -> Selection:
     """Datastore and network, or what is missing."""
     if agent.entry is None:
         return Selection(problems=(Draft("IncompatibleHostVersion"),))
-    world = agent.world
-    return select(agent.config, agent.host, resolve=lambda ref: rules.entity_of(world, ref))
+    return agent.agency.select(agent)
 
 
 def situation(agent: EsxAgent) -> Situation:
@@ -77,6 +78,7 @@ def situation(agent: EsxAgent) -> Situation:
         vm=vm_condition(agent, agent.vm),
         new_vm=vm_condition(agent, agent.new_vm),
         heartbeat=subject is not None and subject.heartbeat in {"green", "yellow"},
+        new_heartbeat=agent.new_vm is not None and agent.new_vm.heartbeat in {"green", "yellow"},
         vm_changed=_changed_since_issue(agent),
         restarting=subject is not None and subject.restart_on_boot,
         as_template=profile.minds_place and subject is not None and subject.template,
@@ -97,6 +99,7 @@ def situation(agent: EsxAgent) -> Situation:
         hook_after_provisioning=bool(config.manuallyMarkAgentVmAvailableAfterProvisioning),
         hook_after_power_on=bool(config.manuallyMarkAgentVmAvailableAfterPowerOn),
         pre_power_on_hook=switches.pre_power_on_hook and agency.has_pre_power_on,
+        blue_green=agency.blue_green,
         maintenance_is_issue=(switches.maintenance_issue or profile.maintenance_issue) == "always",
         removal_waits_for_maintenance=switches.removal_waits_for_maintenance,
         minds_heartbeat=switches.heartbeat_lost == "yellow",

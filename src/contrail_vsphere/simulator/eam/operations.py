@@ -56,6 +56,7 @@ class Operations:
             "deploy": self._deploy,
             "deploy-new": self._deploy_new,
             "power-on": self._power_on,
+            "power-on-new": self._power_on_new,
             "power-off": self._power_off,
             "reconfigure": self._reconfigure,
             "delete-new": self._delete_new,
@@ -107,7 +108,8 @@ class Operations:
         await self._point("eam.deploy", agent)
         agency, entry = agent.agency, agent.entry
         package, place = Package.of(entry), selection(agent)
-        if package is None or place.datastore is None or place.network is None:
+        networks = agency.own_networks()
+        if package is None or place.datastore is None or (place.network is None and networks is None):
             raise SoapFault(vim.fault.InvalidState(), "The host's settings changed during the deployment.")
         properties = rules.properties_of(entry)
         fetcher = self._service.fetcher
@@ -126,13 +128,15 @@ class Operations:
                 name=name,
                 host=agent.host,
                 datastore=place.datastore,
-                network_map=self._networks(agent, descriptor, place.network),
+                network_map=networks if networks is not None else self._networks(agent, descriptor, place.network),
                 folder=folder,
                 pool=self._pool(agent),
                 properties=dict(properties),
                 deployment_option=package.option,
-                managed_by=ManagedBy(MANAGER_KEY, self._service.switches.managed_by_type),
-                esx_agent=True,
+                managed_by=ManagedBy(
+                    MANAGER_KEY, "cluster-agent" if agency.is_set else self._service.switches.managed_by_type
+                ),
+                esx_agent=not agency.is_set,
                 user=USER,
                 chain=handle.chain,
             )
@@ -229,6 +233,15 @@ class Operations:
         await self._point("eam.power_on", agent)
         if vm is not None and vm.power_state != "poweredOn":
             check_ip_pool(agent)
+            await vm_life.power_on(self._world, vm, user=USER)
+            self._tell(agent, "powerOnVm", "powered on", vm)
+        return {}
+
+    async def _power_on_new(self, agent: EsxAgent) -> Changes:
+        """The one that is to replace the other, which runs on."""
+        vm = agent.new_vm
+        await self._point("eam.power_on", agent)
+        if vm is not None and vm.power_state != "poweredOn":
             await vm_life.power_on(self._world, vm, user=USER)
             self._tell(agent, "powerOnVm", "powered on", vm)
         return {}

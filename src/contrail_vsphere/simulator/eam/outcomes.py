@@ -11,6 +11,7 @@ Operation = Literal[
     "deploy",
     "deploy-new",
     "power-on",
+    "power-on-new",
     "power-off",
     "reconfigure",
     "delete-new",

@@ -259,6 +259,12 @@ class EamService:
         tx.set(agent.agency, agents=(*agent.agency.agents, agent))
         agent_event(tx, agent, "agent.created", f"created for host {agent.host.name}")
 
+    def rehost(self, tx: Transaction, agent: EsxAgent, host: HostSystem) -> None:
+        """Inside a commit: an EsxAgent of a set is on another host now."""
+        self._agents_by_host[agent.host.moid].remove(agent)
+        self._agents_by_host[host.moid].append(agent)
+        tx.set(agent, host=host)
+
     def forget(self, agent: EsxAgent) -> None:
         """The last step of an EsxAgent."""
         agency = agent.agency

@@ -31,6 +31,9 @@ class Phase(StrEnum):
     UPGRADE_PRECHECK = "upgrade-precheck"
     UPGRADE_DEPLOY = "upgrade-deploy"
     UPGRADE_PROVISIONED = "upgrade-provisioned"
+    NEW_POWERING_ON = "new-powering-on"
+    NEW_HOOK_POWERED_ON = "new-hook-powered-on"
+    NEW_WAIT_HEARTBEAT = "new-wait-heartbeat"
     DROP_NEW = "drop-new"
     OLD_OFF = "old-off"
     OLD_DELETE = "old-delete"
@@ -43,11 +46,14 @@ class Phase(StrEnum):
 
 RUNNING: Final = frozenset({Phase.HOOK_POWERED_ON, Phase.WAIT_HEARTBEAT, Phase.STEADY})
 """The virtual machine has been powered on and should be."""
+NEW: Final = frozenset({Phase.NEW_POWERING_ON, Phase.NEW_HOOK_POWERED_ON, Phase.NEW_WAIT_HEARTBEAT})
+"""The new virtual machine is made ready while the old one runs: issues are about the new one."""
 HOOKS: Final = {
     Phase.HOOK_PROVISIONED: "provisioned",
     Phase.UPGRADE_PROVISIONED: "provisioned",
     Phase.HOOK_PRE_POWER_ON: "prePowerOn",
     Phase.HOOK_POWERED_ON: "poweredOn",
+    Phase.NEW_HOOK_POWERED_ON: "poweredOn",
 }
 """Phase in which EAM waits for MarkAsAvailable -> ``VmHook.vmState``."""
 SETTLED_ON_NEW: Final = frozenset(
@@ -75,6 +81,7 @@ class Situation:
     new_vm: VmCondition = "none"
     """The one beside it, during an upgrade."""
     heartbeat: bool = False
+    new_heartbeat: bool = False
     vm_changed: bool = False
     """Reconfigured since the last failed power-on."""
     restarting: bool = False
@@ -110,6 +117,8 @@ class Situation:
     hook_after_provisioning: bool = False
     hook_after_power_on: bool = False
     pre_power_on_hook: bool = True
+    blue_green: bool = False
+    """An upgrade has the new virtual machine ready before the old one goes."""
     maintenance_is_issue: bool = False
     removal_waits_for_maintenance: bool = False
     minds_heartbeat: bool = True

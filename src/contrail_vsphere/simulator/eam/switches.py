@@ -37,6 +37,8 @@ class Switches:
     """Seconds after which EAM gives up putting a host into maintenance mode for a VIB; 0: never."""
     system_vm_set_checks_url: bool = True
     """Whether setting the desired state of System VMs is refused while the package's URL cannot be read."""
+    sets_in_9_0: bool = False
+    """Whether 9.0 takes solutions with CLUSTER_VM_SET, as the reference of its API says, or only 9.1."""
     folder_name: str = "ESX Agents"
     """Top-level folder that EAM makes per datacenter where the agency names none."""
     pool_name: str = "ESX Agents"

@@ -26,7 +26,7 @@ from contrail_vsphere.simulator.eam.failures import (
 from contrail_vsphere.simulator.eam.fetch import FetchError
 from contrail_vsphere.simulator.eam.host_image import HostImage
 from contrail_vsphere.simulator.eam.issues import Draft, IssueRecord
-from contrail_vsphere.simulator.eam.machine import decide, status
+from contrail_vsphere.simulator.eam.machine import after_provisioning, decide, status
 from contrail_vsphere.simulator.eam.observation import exists, host_condition, misplaced, selection, situation
 from contrail_vsphere.simulator.eam.outcomes import Decision, Do
 from contrail_vsphere.simulator.eam.situation import HOOKS, SETTLED_ON_NEW, Phase
@@ -88,7 +88,11 @@ class Worker:
         if not agent.hook or any(item.type in {"VmHookTimedout", "VmHookFailed"} for item in agent.issues):
             return
         goal = Phase.POWERING_ON if agent.agency.goal == "enabled" else Phase.OFF
-        then = {Phase.HOOK_POWERED_ON: Phase.WAIT_HEARTBEAT, Phase.UPGRADE_PROVISIONED: Phase.OLD_OFF}
+        then = {
+            Phase.HOOK_POWERED_ON: Phase.WAIT_HEARTBEAT,
+            Phase.NEW_HOOK_POWERED_ON: Phase.NEW_WAIT_HEARTBEAT,
+            Phase.UPGRADE_PROVISIONED: after_provisioning(blue_green=agent.agency.blue_green),
+        }
         with self._world.commit(user) as tx:
             self._enter(tx, agent, then.get(agent.phase, goal))
             self.settle(tx, agent)
@@ -115,9 +119,21 @@ class Worker:
                 continue
             if not exists(agent, vm):
                 tx.set(agent, **{name: None})
+            elif agent.agency.is_set:
+                continue
             elif vm.host is not agent.host and self._service.switches.user_migration == "orphan":
                 tx.set(agent, **{name: None}, orphans=(*agent.orphans, vm))
                 self.raise_issue(tx, agent, Draft("VmOrphaned"), vm=vm, host=vm.host)
+
+        if agent.agency.is_set:
+            self._follow(tx, agent)
+
+    def _follow(self, tx: Transaction, agent: EsxAgent) -> None:
+        """A virtual machine that may move is where it is; one that is still to be deployed goes where it can."""
+        vm = agent.subject
+        host = vm.host if vm is not None else agent.host if agent.held else agent.agency.place(agent)
+        if host is not None and host is not agent.host:
+            self._service.rehost(tx, agent, host)
 
     def _notice_software(self, tx: Transaction, agent: EsxAgent) -> None:
         """VIBs that somebody removed; maintenance mode that somebody else ended."""
@@ -146,7 +162,7 @@ class Worker:
         """Everything that goes with a phase; being in it already changes nothing."""
         entered = tx.set(agent, phase=phase)
         if entered:
-            tx.set(agent, hook_since=self._world.clock.now() if phase in HOOKS else None)
+            tx.set(agent, hook_since=self._world.clock.now() if phase in HOOKS else None, hook_updated=False)
         if agent.vm is None and agent.new_vm is not None and phase in SETTLED_ON_NEW:
             tx.set(agent, vm=agent.new_vm, new_vm=None, deployed=agent.new_deployed, new_deployed=None)
         if phase in {Phase.WAIT_HEARTBEAT, Phase.STEADY}:
@@ -154,6 +170,8 @@ class Worker:
         elif phase in {Phase.HOOK_POWERED_ON, Phase.POWERING_ON, Phase.OFF, Phase.PRECHECK}:
             tx.set(agent, marked=False)
         if entered and (name := HOOK_EVENTS.get(HOOKS.get(phase, ""))):
+            if agent.agency.is_set:
+                name = name.replace("agent.", "agent.cluster.", 1)
             agent_event(tx, agent, name, "EAM waits for MarkAsAvailable", vm=agent.hook_vm)
 
     def settle(self, tx: Transaction, agent: EsxAgent) -> None:

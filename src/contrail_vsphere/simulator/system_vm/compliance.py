@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Final
 
+from contrail_vsphere.simulator.system_vm.cluster_set import SystemVmSet
 from contrail_vsphere.simulator.system_vm.errors import stamp
 from contrail_vsphere.simulator.system_vm.solution import STATES
 from contrail_vsphere.wire.system_vm.spec import HookConfig
 from contrail_vsphere.wire.system_vm.state import (
     ClusterCompliance,
+    ClusterSolutionCompliance,
     ClusterSolutionsCompliance,
     ComplianceStatus,
     DeploymentCompliance,
@@ -87,7 +89,7 @@ def deployment(solution: SystemVmSolution, agent: EsxAgent | None) -> Deployment
         lifecycle_state=STATES[agent.hook],
         configuration=HookConfig(timeout=solution.hook_timeout(agent)),
         hook_activated=stamp(agent.hook_since or solution.world.clock.now()),
-        dynamic_update_processed=False,
+        dynamic_update_processed=agent.hook_updated,
     ) if hook_vm is not None else None  # fmt: skip
     return DeploymentInfo(
         status=_status(solution, agent),
@@ -99,9 +101,15 @@ def deployment(solution: SystemVmSolution, agent: EsxAgent | None) -> Deployment
     )
 
 
-def of_cluster(solutions: Iterable[SystemVmSolution], hosts: Iterable[HostSystem]) -> ClusterCompliance:
-    """All these solutions on all these hosts; one that is neither wanted nor there is left out."""
-    chosen, by_host = list(solutions), {}
+def of_cluster(
+    solutions: Iterable[SystemVmSolution], hosts: Iterable[HostSystem], units: Collection[str]
+) -> ClusterCompliance:
+    """All these solutions on all these hosts and in these deployment units (all, if there are none).
+
+    One that is neither wanted nor there is left out.
+    """
+    every, by_host = list(solutions), {}
+    chosen = [item for item in every if not isinstance(item, SystemVmSet)]
     for host in hosts:
         found = {}
         for solution in chosen:
@@ -110,11 +118,24 @@ def of_cluster(solutions: Iterable[SystemVmSolution], hosts: Iterable[HostSystem
                 found[solution.key] = of_host(solution, agent)
         by_host[host.moid] = HostCompliance(status=worst(item.status for item in found.values()), compliances=found)
     of_hosts = HostSolutionsCompliance(status=worst(item.status for item in by_host.values()), compliances=by_host)
+    of_sets = _of_sets([item for item in every if isinstance(item, SystemVmSet)], units)
     return ClusterCompliance(
-        status=of_hosts.status,
+        status=worst([of_hosts.status, of_sets.status]),
         host_solutions_status=of_hosts,
-        cluster_solutions_status=ClusterSolutionsCompliance(status=ComplianceStatus.COMPLIANT, compliances={}),
+        cluster_solutions_status=of_sets,
     )
+
+
+def _of_sets(sets: Iterable[SystemVmSet], units: Collection[str]) -> ClusterSolutionsCompliance:
+    found = {}
+    for item in sets:
+        compliances = {
+            unit.moid: of_host(item, unit) for unit in item.agents if not units or unit.moid in units
+        }  # fmt: skip
+        found[item.key] = ClusterSolutionCompliance(
+            status=worst(one.status for one in compliances.values()), compliances=compliances
+        )
+    return ClusterSolutionsCompliance(status=worst(item.status for item in found.values()), compliances=found)
 
 
 def worst(statuses: Iterable[ComplianceStatus]) -> ComplianceStatus:
@@ -126,6 +147,9 @@ def worst(statuses: Iterable[ComplianceStatus]) -> ComplianceStatus:
 def _status(solution: SystemVmSolution, agent: EsxAgent) -> DeploymentStatus:
     if agent.applied_revision == 0:
         return DeploymentStatus.NOT_APPLIED
+    if agent.blocked:
+        stopped = any(other.issues for other in solution.agents)
+        return DeploymentStatus.BLOCKED if stopped else DeploymentStatus.IN_PROGRESS
     if not solution.is_newest(agent):
         return DeploymentStatus.OBSOLETE_SPEC
     if agent.issues or solution.cluster.disabled:
@@ -137,8 +161,9 @@ def _status(solution: SystemVmSolution, agent: EsxAgent) -> DeploymentStatus:
 
 def _issues(solution: SystemVmSolution, agent: EsxAgent) -> list[IssueInfo]:
     now = stamp(solution.world.clock.now())
+    kinds = {**ISSUES, "TransitionFailed": IssueType.CLUSTER_TRANSITION_FAILED} if solution.is_set else ISSUES
     found = [
-        _info(ISSUES.get(record.type, IssueType.VM_INVALID_CONFIG), stamp(record.time), record.describe(solution))
+        _info(kinds.get(record.type, IssueType.VM_INVALID_CONFIG), stamp(record.time), record.describe(solution))
         for record in agent.issues
     ]
     if solution.cluster.disabled:

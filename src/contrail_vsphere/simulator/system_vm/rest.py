@@ -242,8 +242,8 @@ class RestDoor:
         cluster, spec = self._vms.cluster(request.match_info["cluster"]), await _read(request, ApplySpec)
         if request.query.get(paths.TASK_PARAMETER) != "true":
             raise RestError("INVALID_ARGUMENT", f"This operation is a task: add {paths.TASK_PARAMETER}=true.")
-        pairs = self._vms.begin_apply(cluster, spec)
-        return self._start(request, call, lambda: self._vms.apply(pairs, user=call.user))
+        scope = self._vms.begin_apply(cluster, spec)
+        return self._start(request, call, lambda: self._vms.apply(scope, user=call.user))
 
     async def _check(self, request: web.Request, call: Call) -> web.Response:
         cluster, spec = self._vms.cluster(request.match_info["cluster"]), await _read(request, CheckComplianceSpec)
@@ -270,24 +270,17 @@ class RestDoor:
     async def _multi_source_enable(self, request: web.Request, call: Call) -> web.Response:
         cluster = self._vms.cluster(request.match_info["cluster"])
         key, spec = request.match_info["solution"], await _read(request, MultiSourceEnableSpec)
-
-        async def work() -> None:
-            self._later.multi_source_enable(cluster, key, spec)
-
-        return self._start(request, call, work)
+        return self._start(request, call, lambda: self._later.multi_source_enable(cluster, key, spec, user=call.user))
 
     async def _transition(self, request: web.Request, call: Call) -> web.Response:
         cluster = self._vms.cluster(request.match_info["cluster"])
         key, spec = request.match_info["solution"], await _read(request, TransitionSpec)
+        return self._start(request, call, lambda: self._later.transition(cluster, key, spec, user=call.user))
 
-        async def work() -> None:
-            self._later.transition(cluster, key, spec)
-
-        return self._start(request, call, work)
-
-    async def _dynamic_update(self, request: web.Request, _call: Call) -> web.Response:
+    async def _dynamic_update(self, request: web.Request, call: Call) -> web.Response:
         cluster, spec = self._vms.cluster(request.match_info["cluster"]), await _read(request, DynamicUpdateSpec)
-        self._later.dynamic_update(cluster, spec)
+        self._later.dynamic_update(cluster, spec, user=call.user)
+        return web.Response(status=204)
 
 
 def _basic(header: str) -> tuple[str, str]:

@@ -14,11 +14,13 @@ from contrail_vsphere.simulator.core.faults import FaultBook
 from contrail_vsphere.simulator.eam.agency import Agency
 from contrail_vsphere.simulator.eam.esx_agent import EsxAgent
 from contrail_vsphere.simulator.eam.events import agency_event
-from contrail_vsphere.simulator.eam.issues import RULES, Draft
+from contrail_vsphere.simulator.eam.issues import Draft
 from contrail_vsphere.simulator.eam.service import EamService
 from contrail_vsphere.simulator.eam.worker import USER
-from contrail_vsphere.simulator.system_vm import compliance
-from contrail_vsphere.simulator.system_vm.errors import RestError, stamp
+from contrail_vsphere.simulator.system_vm import compliance, validation
+from contrail_vsphere.simulator.system_vm.cluster_set import SystemVmSet
+from contrail_vsphere.simulator.system_vm.errors import RestError
+from contrail_vsphere.simulator.system_vm.remediation import Remediation, Scope
 from contrail_vsphere.simulator.system_vm.solution import STATES, SystemVmSolution, config_of
 from contrail_vsphere.simulator.vcenter.compute_resource import ClusterComputeResource
 from contrail_vsphere.simulator.vcenter.host_system import HostSystem
@@ -29,26 +31,20 @@ from contrail_vsphere.wire.system_vm.spec import (
     CheckComplianceSpec,
     DeploymentType,
     EnableSpec,
-    LocationType,
     ProcessedHookSpec,
-    RedeploymentPolicy,
     SolutionSpec,
 )
 from contrail_vsphere.wire.system_vm.state import (
     ApplyResult,
-    ApplyStatus,
     ClusterCompliance,
-    ClusterSolutionsApplyStatus,
     DeploymentStatus,
     HookList,
-    HostApplyStatus,
-    HostSolutionsApplyStatus,
     SolutionList,
     info_of,
 )
 
 if TYPE_CHECKING:
-    from contrail_vsphere.simulator.core.world import World
+    from contrail_vsphere.simulator.core.world import Transaction, World
 
 
 class SystemVms:
@@ -56,6 +52,7 @@ class SystemVms:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._remediation = Remediation(world)
         self._applying: set[str] = set()
         """Solutions (by moid) that an apply works on."""
 
@@ -95,28 +92,64 @@ class SystemVms:
 
     async def set(self, cluster: ClusterComputeResource, key: str, spec: SolutionSpec, *, user: str) -> None:
         """Replace the desired state; nothing happens before an apply."""
-        self._check_enabled(cluster)
-        await self._check(spec, cluster)
-        document = encode(spec).decode()
+        self.check_enabled(cluster)
+        await self.check_spec(spec, cluster)
         known = next((item for item in self.all_in(cluster) if item.key == key), None)
+        if known is not None and known.spec.deployment_type is not spec.deployment_type:
+            raise self.invalid(f"The deployment type of solution {key} cannot change.")
         with self._world.commit(user) as tx:
             if known is None:
-                tx.add(self._make(cluster, key, spec, user))
+                self.add(tx, cluster, key, spec, user=user)
             else:
-                config = config_of(spec, cluster)
-                tx.set(known, document=document, config=config, revision=known.revision + 1, deleted=False)
+                self.renew(tx, known, spec)
+
+    def add(
+        self, tx: Transaction, cluster: ClusterComputeResource, key: str, spec: SolutionSpec, *, user: str
+    ) -> SystemVmSolution:
+        """Inside a commit: a new solution; the deployment units of a set are there at once, without VMs."""
+        made = self.empty(tx, cluster, key, spec, user=user)
+        self.adjust(tx, made)
+        return made
+
+    def empty(
+        self, tx: Transaction, cluster: ClusterComputeResource, key: str, spec: SolutionSpec, *, user: str
+    ) -> SystemVmSolution:
+        """Inside a commit: a new solution without anything."""
+        return tx.add(self._make(cluster, key, spec, user))
+
+    def adjust(self, tx: Transaction, solution: SystemVmSolution) -> None:
+        """Inside a commit: a set gets the deployment units that it lacks."""
+        if isinstance(solution, SystemVmSet):
+            self._remediation.adjust(tx, solution)
+
+    def look_at(self, solution: SystemVmSolution) -> None:
+        """After a change: its statuses tell of it at once."""
+        self._eam.refresh(solution)
+
+    def renew(self, tx: Transaction, known: SystemVmSolution, spec: SolutionSpec) -> None:
+        """Inside a commit: another desired state for a solution."""
+        config, document = config_of(spec, known.cluster), encode(spec).decode()
+        tx.set(known, document=document, config=config, revision=known.revision + 1, deleted=False)
+        for agent in known.agents:
+            tx.set(agent, blocked=False)
+        self.adjust(tx, known)
 
     def delete(self, cluster: ClusterComputeResource, key: str, *, user: str) -> None:
         """Drop the desired state; the VMs go with the next apply."""
-        self._check_enabled(cluster)
+        self.check_enabled(cluster)
         found = self.solution(cluster, key)
         with self._world.commit(user) as tx:
             tx.set(found, deleted=True)
+            for agent in found.agents:
+                if agent.applied_revision == 0 and agent.vm is None:
+                    tx.set(agent, dismissed=True)
             if not found.agents:
                 tx.remove(found)
+        self._eam.refresh(found)
 
     def _make(self, cluster: ClusterComputeResource, key: str, spec: SolutionSpec, user: str) -> SystemVmSolution:
-        return SystemVmSolution(
+        kind = SystemVmSet if spec.deployment_type is DeploymentType.CLUSTER_VM_SET else SystemVmSolution
+        return kind(
             world=self._world,
             moid=str(uuid.UUID(int=self._world.random.getrandbits(128), version=4)),
             config=config_of(spec, cluster),
@@ -129,110 +162,63 @@ class SystemVms:
             status="green",
         )
 
-    async def _check(self, spec: SolutionSpec, cluster: ClusterComputeResource) -> None:
-        problem = _problem(spec)
+    async def check_spec(self, spec: SolutionSpec, cluster: ClusterComputeResource) -> None:
+        """INVALID_ARGUMENT for a desired state that this release, or this cluster, cannot have."""
+        problem = validation.problem(spec, cluster, self._eam)
         if problem:
-            raise self._invalid(problem)
+            raise self.invalid(problem)
         if not self._eam.switches.system_vm_set_checks_url:
             return
         try:
             await self._eam.validate(config_of(spec, cluster))
         except SoapFault as error:
-            raise self._invalid(error.message) from error
+            raise self.invalid(error.message) from error
 
-    def _invalid(self, message: str) -> RestError:
+    def invalid(self, message: str) -> RestError:
+        """To be raised, with the reason in its data."""
         return RestError("INVALID_ARGUMENT", message, at=self._world.clock.now())
 
     @staticmethod
-    def _check_enabled(cluster: ClusterComputeResource) -> None:
+    def check_enabled(cluster: ClusterComputeResource) -> None:
+        """NOT_ALLOWED_IN_CURRENT_STATE while System VMs are disabled there."""
         if cluster.disabled:
             raise RestError("NOT_ALLOWED_IN_CURRENT_STATE", f"System VMs are disabled in cluster {cluster.moid}.")
 
     # -- apply --------------------------------------------------------------------------------------------------
 
-    def begin_apply(
-        self, cluster: ClusterComputeResource, spec: ApplySpec
-    ) -> list[tuple[SystemVmSolution, HostSystem]]:
+    def begin_apply(self, cluster: ClusterComputeResource, spec: ApplySpec) -> Scope:
         """What an apply is about; the solutions are taken until ``apply`` is over."""
-        self._check_enabled(cluster)
-        if spec.cluster_solutions is not None and spec.host_solutions is None:
-            return []
-        names = spec.host_solutions.solutions if spec.host_solutions is not None else None
-        solutions = [item for item in self.all_in(cluster) if not names or item.key in names]
+        self.check_enabled(cluster)
+        everything = spec.host_solutions is None and spec.cluster_solutions is None
+        solutions: list[SystemVmSolution] = []
+        for item in self.all_in(cluster):
+            wanted = spec.cluster_solutions if isinstance(item, SystemVmSet) else spec.host_solutions
+            if everything or (wanted is not None and (not wanted.solutions or item.key in wanted.solutions)):
+                solutions.append(item)
         busy = [item.key for item in solutions if item.moid in self._applying]
         if busy:
             raise RestError("NOT_ALLOWED_IN_CURRENT_STATE", f"Another operation on {busy[0]} is in progress.")
         hosts = self._hosts(cluster, spec.host_solutions.hosts if spec.host_solutions is not None else None)
+        chosen = spec.cluster_solutions.deployment_units if spec.cluster_solutions is not None else None
+        sets = [item for item in solutions if isinstance(item, SystemVmSet)]
+        units = [(item, unit) for item in sets for unit in item.units if not chosen or unit.moid in chosen]
+        unknown = set(chosen or ()) - {unit.moid for _, unit in units}
+        if unknown:
+            raise self.invalid(f"There is no deployment unit {min(unknown)} in cluster {cluster.moid}.")
         self._applying.update(item.moid for item in solutions)
-        return [(solution, host) for solution in solutions for host in hosts]
+        pinned = [item for item in solutions if not isinstance(item, SystemVmSet)]
+        return Scope(hosts=[(item, host) for item in pinned for host in hosts], units=units, solutions=solutions)
 
-    async def apply(self, pairs: list[tuple[SystemVmSolution, HostSystem]], *, user: str) -> ApplyResult:
+    async def apply(self, scope: Scope, *, user: str) -> ApplyResult:
         """Bring the VMs to the desired state; returns when each is there, or has an issue."""
-        started = stamp(self._world.clock.now())
         try:
-            agents = {(solution.key, host.moid): self._apply_to(solution, host, user) for solution, host in pairs}
-            for agent in agents.values():
-                while agent is not None and not self._settled(agent):
-                    await self._world.changed_after(self._world.seq)
-            await self._eam_caught_up(pairs)
+            return await self._remediation.apply(scope, user=user)
         finally:
-            self._applying.difference_update(solution.moid for solution, _ in pairs)
-        return self._result(agents, started)
+            self._applying.difference_update(item.moid for item in scope.solutions)
 
-    async def _eam_caught_up(self, pairs: list[tuple[SystemVmSolution, HostSystem]]) -> None:
-        """A deleted solution is over once its last VM is."""
-        for solution, _ in pairs:
-            while solution.is_over and self._world.get(solution.moid) is solution:
-                await self._world.changed_after(self._world.seq)
-
-    def _apply_to(self, solution: SystemVmSolution, host: HostSystem, user: str) -> EsxAgent | None:
-        agent = next((item for item in solution.agents if item.host is host), None)
-        eam = self._eam
-        if solution.deleted and agent is None:
-            return None
-        with self._world.commit(user) as tx:
-            if agent is None:
-                agent = EsxAgent(world=self._world, moid=eam.new_agent_id(), agency=solution, host=host)
-                eam.enlist(tx, agent)
-            elif not solution.is_newest(agent):
-                kept = tuple(item for item in agent.issues if not RULES[item.type].cleared_by_update)
-                tx.set(agent, issues=kept)
-            config = agent.applied if solution.deleted else solution.config
-            tx.set(agent, applied=config, applied_revision=solution.revision, dismissed=solution.deleted)
-            eam.worker.settle(tx, agent)
-        eam.remedies.resolve({item.key: (agent, item) for item in agent.issues}, [item.key for item in agent.issues])
-        eam.refresh(solution)
-        return agent
-
-    def _settled(self, agent: EsxAgent) -> bool:
-        if self._world.get(agent.moid) is not agent:
-            return True
-        return not agent.lock.locked() and agent.status != "yellow"
-
-    def _result(self, agents: dict[tuple[str, str], EsxAgent | None], started: str) -> ApplyResult:
-        ended = stamp(self._world.clock.now())
-
-        def status(good: bool) -> ApplyStatus:
-            return ApplyStatus(status="SUCCESS" if good else "ERROR", start_time=started, end_time=ended)
-
-        by_host: dict[str, dict[str, bool]] = {}
-        for (key, host), agent in agents.items():
-            if agent is not None:
-                gone = self._world.get(agent.moid) is not agent
-                by_host.setdefault(host, {})[key] = gone or agent.status == "green"
-        statuses = {
-            host: HostApplyStatus(
-                status=status(all(found.values())),
-                solution_statuses={key: status(good) for key, good in found.items()},
-            )
-            for host, found in by_host.items()
-        }
-        whole = status(all(good for found in by_host.values() for good in found.values()))
-        return ApplyResult(
-            status=whole,
-            host_solutions_status=HostSolutionsApplyStatus(status=whole, host_statuses=statuses),
-            cluster_solutions_status=ClusterSolutionsApplyStatus(solution_statuses={}),
-        )
+    def is_applied(self, solution: SystemVmSolution) -> bool:
+        """Whether an apply works on it now."""
+        return solution.moid in self._applying
 
     def _hosts(self, cluster: ClusterComputeResource, ids: list[str] | None) -> list[HostSystem]:
         known = {host.moid: host for host in cluster.hosts}
@@ -240,13 +226,15 @@ class SystemVms:
             return list(known.values())
         unknown = [moid for moid in ids if moid not in known]
         if unknown:
-            raise self._invalid(f"Host {unknown[0]} is not in cluster {cluster.moid}.")
+            raise self.invalid(f"Host {unknown[0]} is not in cluster {cluster.moid}.")
         return [known[moid] for moid in ids]
 
     def check(self, cluster: ClusterComputeResource, spec: CheckComplianceSpec) -> ClusterCompliance:
         """How far it all is."""
         solutions = [item for item in self.all_in(cluster) if not spec.solutions or item.key in spec.solutions]
-        return compliance.of_cluster(solutions, self._hosts(cluster, spec.hosts))
+        units = spec.deployment_units or ()
+        hosts = [] if units and not spec.hosts else self._hosts(cluster, spec.hosts)
+        return compliance.of_cluster(solutions, hosts, units)
 
     # -- hooks --------------------------------------------------------------------------------------------------
 
@@ -261,7 +249,7 @@ class SystemVms:
         """The hook of a VM is processed; not successfully: an issue."""
         agent = next((item for item in self._agents(cluster) if item.hook_vm and item.hook_vm.moid == spec.vm), None)
         if agent is None:
-            raise self._invalid(f"{spec.vm} is no System VM of cluster {cluster.moid}.")
+            raise self.invalid(f"{spec.vm} is no System VM of cluster {cluster.moid}.")
         if STATES.get(agent.hook) is not spec.lifecycle_state or agent.issues:
             raise RestError("NOT_ALLOWED_IN_CURRENT_STATE", f"{spec.vm} is not in {spec.lifecycle_state.value}.")
         if spec.processed_successfully:
@@ -279,32 +267,42 @@ class SystemVms:
 
     async def enable(self, cluster: ClusterComputeResource, key: str, spec: EnableSpec, *, user: str) -> None:
         """Take over an agency of EAM: its VMs stay as they are, the desired state is set and not applied."""
-        self._check_enabled(cluster)
+        self.check_enabled(cluster)
         agency = self._world.get(spec.eam_agency_id)
         if not isinstance(agency, Agency) or isinstance(agency, SystemVmSolution):
             raise RestError("NOT_FOUND", f"There is no agency {spec.eam_agency_id}.")
         if any(item.key == key for item in self.all_in(cluster)):
-            raise self._invalid(f"Solution {key} exists in cluster {cluster.moid}.")
+            raise self.invalid(f"Solution {key} exists in cluster {cluster.moid}.")
         # Documented: outside of the cluster. That a scope of several clusters is refused as well is an inference.
         if [item.moid for item in agency.scope] != [cluster.moid]:
-            raise self._invalid(f"Agency {agency.name} is not in the scope of cluster {cluster.moid}.")
-        await self._check(spec.solution, cluster)
-        await self._fail_where_told(agency)
+            raise self.invalid(f"Agency {agency.name} is not in the scope of cluster {cluster.moid}.")
+        if spec.solution.deployment_type is not DeploymentType.EVERY_HOST_PINNED:
+            raise self.invalid("This is supported for EVERY_HOST_PINNED only.")
+        await self.check_spec(spec.solution, cluster)
+        await self.fail_where_told(agency)
         solution = self._make(cluster, key, spec.solution, user)
         with self._world.commit(user) as tx:
             tx.add(solution)
-            for agent in agency.agents:
-                kept = tuple(item for item in agent.issues if item.type != "TransitionFailed")
-                tx.set(agent, agency=solution, applied=agency.config, applied_revision=0, issues=kept)
-            tx.set(solution, agents=agency.agents, numbered=agency.numbered)
-            tx.set(agency, agents=())
-            agency_event(tx, agency, "destroyed", "handed over to vSphere Lifecycle Manager")
-            tx.remove(agency)
-            for agent in solution.agents:
-                self._eam.worker.settle(tx, agent)
+            self.take_over(tx, solution, agency)
         self._eam.refresh(solution)
 
-    async def _fail_where_told(self, agency: Agency) -> None:
+    def take_over(self, tx: Transaction, solution: SystemVmSolution, agency: Agency) -> None:
+        """Inside a commit: what an agency has is the solution's, and the agency is no more."""
+        taken = agency.agents
+        for agent in taken:
+            kept = tuple(item for item in agent.issues if item.type != "TransitionFailed")
+            tx.set(agent, agency=solution, applied=agency.config, applied_revision=0, issues=kept)
+            if solution.is_set and agent.vm is not None:
+                tx.set(agent.vm, esx_agent=False)
+        numbered = max(solution.numbered, agency.numbered)
+        tx.set(solution, agents=(*solution.agents, *taken), numbered=numbered)
+        tx.set(agency, agents=())
+        agency_event(tx, agency, "destroyed", "handed over to vSphere Lifecycle Manager")
+        tx.remove(agency)
+        for agent in taken:
+            self._eam.worker.settle(tx, agent)
+
+    async def fail_where_told(self, agency: Agency) -> None:
         """The point ``system_vm.transition``: each EsxAgent then has the issue TransitionFailed."""
         effect = self._world.service(FaultBook).point("system_vm.transition", agency, agency=agency.name)
         if effect is None:
@@ -317,23 +315,3 @@ class SystemVms:
                     self._eam.worker.raise_issue(tx, agent, Draft("TransitionFailed"))
                     self._eam.worker.settle(tx, agent)
             raise RestError("ERROR", f"The transition of agency {agency.name} failed: {error.message}") from error
-
-
-def _problem(spec: SolutionSpec) -> str:
-    """What is wrong with a desired state by itself, or nothing."""
-    if spec.deployment_type is not DeploymentType.EVERY_HOST_PINNED:
-        return "Only EVERY_HOST_PINNED is simulated."
-    if spec.host_solution_spec is None:  # so says the union of the API, though it may be empty
-        return "host_solution_spec must be set."
-    if spec.cluster_solution_spec is not None:
-        return "cluster_solution_spec is for CLUSTER_VM_SET."
-    if spec.redeployment_policy is RedeploymentPolicy.BLUE_GREEN:
-        return "BLUE_GREEN is for CLUSTER_VM_SET."
-    if spec.ovf_resource.location_type is LocationType.LOCAL_FILE:
-        return "Only REMOTE_FILE is simulated."
-    if not spec.ovf_resource.url:
-        return "ovf_resource.url must be set."
-    if spec.ovf_resource.ssl_certificate_validation is None:  # required with REMOTE_FILE by the API's own union
-        return "ovf_resource.ssl_certificate_validation must be set."
-    spaced = [name for name in spec.ovf_descriptor_properties or {} if any(letter.isspace() for letter in name)]
-    return f"The property name {spaced[0]!r} contains white-space." if spaced else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 DEFAULT_HOOK_TIMEOUT: Final = 36_000
 """Seconds, where a hook names none."""
@@ -86,6 +86,12 @@ class RemediationPolicy(StrEnum):
     SEQUENTIAL = "SEQUENTIAL"
 
 
+class PlacementPolicy(StrEnum):
+    """Of the VMs of a set: never two on one host."""
+
+    VM_VM_ANTI_AFFINITY = "VM_VM_ANTI_AFFINITY"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HookConfig:
     """How long vLCM waits in a hook."""
@@ -137,9 +143,16 @@ class ClusterSolutionSpec:
 
     vm_count: int
     vm_networks: dict[str, str] | None = None
+    """By the name that the network has in the OVF."""
     vm_datastores: list[str] | None = None
-    vm_placement_policies: list[str] | None = None
+    """The first that is there; None: vLCM chooses, which needs DRS."""
+    vm_placement_policies: list[PlacementPolicy] | None = None
+    devices: Any = None
+    """A ConfigSpec with devices to add; not together with ``vm_networks``."""
     remediation_policy: RemediationPolicy | None = None
+    """New in 9.1; None: PARALLEL."""
+    alternative_vm_specs: list[Any] | None = None
+    """New in 9.1: other devices for VMs that are marked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +252,8 @@ class DynamicUpdateSpec:
     vm: str
     solution: str
     lifecycle_state: LifecycleState
+    alternative_vm_spec: Any = None
+    """Devices for this VM; None: none, the update is only said to be processed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -274,10 +274,18 @@ class HostSolutionsApplyStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterSolutionApplyStatus:
+    """By deployment unit."""
+
+    deployment_unit_statuses: dict[str, ApplyStatus]
+    status: ApplyStatus | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterSolutionsApplyStatus:
     """By solution."""
 
-    solution_statuses: dict[str, Any]
+    solution_statuses: dict[str, ClusterSolutionApplyStatus]
     status: ApplyStatus | None = None
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import ssl
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import aiohttp
+from long_lived import LongLived
 from real_process import free_port
 from scene import Scene
 from stand import KEY
@@ -19,6 +22,8 @@ from contrail_vsphere.config.load import load
 from contrail_vsphere.contrailvm.package import make_demo_package
 from contrail_vsphere.simulator.eam.esx_agent import EsxAgent
 from contrail_vsphere.simulator.simulator import tls
+from contrailvm_guest.firstboot import CERTIFICATE
+from contrailvm_guest.firstboot import KEY as GUEST_KEY
 
 SETTINGS = """\
 [vcenter.lab]
@@ -61,7 +66,7 @@ class ServiceSite(Scene):
             tls.make_identity = make
         (self.vcenter_tls,) = made
         self.settings = load(self._configure(), {})
-        await register(self.settings)
+        await register(self.settings, now=self.now)
         self.data = DataDirectory(self.settings.manager.data_dir, now=self.now)
         self.package = make_demo_package(self.directory / "build")
         await self.data.packages().add(self.package)
@@ -130,7 +135,29 @@ class ServiceSite(Scene):
         self.world.observe(look)
         return seen
 
+    # -- certificates of guests -----------------------------------------------------------------------------------
+
+    def certificate_of(self, host: str) -> bytes:
+        """What the ContrailVM of a host holds, key and all."""
+        files = self.vcenter.guests.disk(self.on(host)).files
+        return files[CERTIFICATE] + files[GUEST_KEY]
+
+    async def configuration_for(self, certificate: bytes) -> int:
+        """The status of the manager's answer to the holder of that certificate and key."""
+        held = self.directory / "held.pem"
+        held.write_bytes(certificate)
+        trust = ssl.create_default_context(cadata=self.data.authority().cert_pem)
+        trust.load_cert_chain(held)
+        connector = aiohttp.TCPConnector(ssl=trust, force_close=True)
+        url = self.service.ready["bootstrap_url"] + "/v1/configuration"
+        async with aiohttp.ClientSession(connector=connector) as http, http.get(url) as reply:
+            return reply.status
+
     async def asks_anew(self) -> None:
         """All sessions and connections with vCenter end."""
         self.vcenter.expire_sessions()
         await self.vcenter.drop_connections()
+
+
+class LongSite(LongLived, ServiceSite):
+    """One on which days pass at once."""

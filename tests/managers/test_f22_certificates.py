@@ -3,8 +3,9 @@
 import ssl
 from datetime import UTC, datetime, timedelta
 
+import aiohttp
 import pytest
-from service_site import ServiceSite
+from service_site import LongSite, ServiceSite
 
 from contrail_vsphere.app.data_dir import DataDirectory
 from contrail_vsphere.model.errors import InvalidState
@@ -81,34 +82,65 @@ async def test_a_crash_in_the_middle_of_it_leaves_one_that_logs_in(tmp_path, mon
         assert ssl.PEM_cert_to_DER_cert(lab.service._login.identity.cert_pem) == lab.extension_certificate()
 
 
+async def test_the_extensions_certificate_is_renewed_in_time_and_nobody_notices(tmp_path):
+    async with LongSite(tmp_path, hosts=1) as lab:
+        red, first = lab.watch_red(), lab.extension_certificate()
+        await lab.days_pass(366)
+        assert lab.extension_certificate() == first, "it is not due"
+        with lab.while_faulty(method="SetExtensionCertificate", fault="NotFound"):
+            await lab.days_pass(2)
+            assert lab.extension_certificate() == first
+            assert any("extension: expires in" in each for each in lab.service.certificates.warnings())
+            assert lab.told_in_vcenter("degraded")
+        await lab.until(lambda: lab.extension_certificate() != first, seconds=120)
+        new = lab.extension_certificate()
+        # Not one more after it, and it is the one that logs in.
+        await lab.days_pass(1, settle=300)
+        assert lab.extension_certificate() == new
+        await lab.asks_anew()
+        await lab.heals()
+        assert not lab.service.certificates.warnings() and not red
+
+
 async def test_the_ca_is_rotated_while_guests_start_and_hosts_join(tmp_path):
-    async with ServiceSite(tmp_path, hosts=2) as lab:
+    async with LongSite(tmp_path, hosts=2) as lab:
         red, vms = lab.watch_red(), {vm.moid for vm in lab.contrailvms()}
         office, authority = lab.service.certificates, lab.service._authority
-        office.step("prepare")
+        await office.step("prepare")
         await lab.scenario.add_host("esx-77")
         await lab.heals()
-        office.step("activate")
-        told = lab.on("esx-00").vapp_properties["manager_ca_sha256"]
+        await office.step("activate")
         # A guest that starts at this very moment knows only the CA of before.
         await lab.scenario.reset_vm(lab.on("esx-00"))
-        await lab.until(lambda: lab.forwarding("esx-00"), seconds=120)
-        await lab.until(lambda: lab.on("esx-00").vapp_properties["manager_ca_sha256"] != told, seconds=600)
-        for host in ("esx-00", "esx-77"):
+        await lab.pass_time(120)
+        assert lab.forwarding("esx-00")
+        with pytest.raises(InvalidState, match="3 ContrailVMs hold certificates"):
+            await office.step("retire")
+        old = lab.certificate_of("esx-01")
+        await lab.days_pass(1)
+        await office.step("retire")
+        assert authority.stage == "steady"
+        # The listener has forgotten the CA of before in the same process, the guests have it no more.
+        with pytest.raises((aiohttp.ClientError, ssl.SSLError)):
+            await lab.configuration_for(old)
+        assert await lab.configuration_for(lab.certificate_of("esx-01")) == 200
+        for host in ("esx-00", "esx-01", "esx-77"):
             await lab.scenario.reset_vm(lab.on(host))
         await lab.heals()
-        assert vms < {vm.moid for vm in lab.contrailvms()} and not red
-        with pytest.raises(InvalidState, match="3 ContrailVMs hold certificates"):
-            office.step("retire")
-        for host in ("esx-00", "esx-01", "esx-77"):
-            await lab.scenario.delete_vm(lab.on(host))
-            await lab.heals()
-            lab.manager.operator.release()
-        office.step("retire")
-        assert authority.stage == "steady"
-        await lab.suspend_resume_manager(5)
-        await lab.scenario.reset_vm(lab.on("esx-01"))
+        await lab.scenario.add_host("esx-78")
         await lab.heals()
+        assert vms < {vm.moid for vm in lab.contrailvms()} and not red
+
+
+async def test_a_ca_that_was_copied_to_a_standby_is_trusted_there_without_a_restart(tmp_path):
+    async with ServiceSite(tmp_path, hosts=1) as lab:
+        elsewhere = CertificateAuthority.load(lab.data.path / "ca", now=lab.now)
+        elsewhere.prepare()
+        elsewhere.activate()
+        await lab.pass_time(90)
+        issued = elsewhere.issue_client("a guest that the leader certified")
+        assert await lab.configuration_for(issued.key_pem + issued.cert_pem) == 403, "known by its CA, not by its key"
+        assert lab.service._authority.fingerprint == elsewhere.fingerprint
 
 
 async def test_vcenter_gets_another_certificate_whose_thumbprint_was_added_before(tmp_path):

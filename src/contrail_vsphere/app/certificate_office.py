@@ -70,7 +70,7 @@ class CertificateOffice:
         acting: Callable[[], ContrailVmManager | None],
         renew_extension: Callable[[], Awaitable[bool]],
         peer: Callable[[], Awaitable[bytes]],
-        trust: Callable[[str], None],
+        trust: Callable[[str], Awaitable[None]],
         health: HealthBook,
         now: Callable[[], datetime],
     ) -> None:
@@ -82,6 +82,7 @@ class CertificateOffice:
         self._renew_extension = renew_extension
         self._peer = peer
         self._trust = trust
+        self._trusted = authority.trust_bundle
         self._health = health
         self._now = now
         self._vcenter: x509.Certificate | None = None
@@ -101,25 +102,24 @@ class CertificateOffice:
 
     async def look(self) -> None:
         """Take up what changed on disk, renew what is due, warn of what expires."""
+        await self._follow_authority()
         self._watch.look()
         self._stage_publishing()
-        if self._acting() is not None:
-            identity = self._identities().get("extension")
-            if identity is not None and identity.expires - self._now() < SOON:
-                await self._renew_extension()
+        await self._renew_if_due()
         if self._loop_time() >= self._asked_at + PEER_PERIOD:
             await self._ask_vcenter()
         self._warn()
 
     # -- the CA -------------------------------------------------------------------------------------------------
 
-    def step(self, step: Step, *, force: bool = False) -> tuple[str, ...]:
+    async def step(self, step: Step, *, force: bool = False) -> tuple[str, ...]:
         """One step of a rotation of our CA; returns what it did, in words. InvalidState for a step out of turn."""
         manager = self._acting()
         if manager is None:
             raise InvalidState("this manager stands by", hint="ask the one that leads")
         if step == "prepare":
-            self._trust(self._authority.prepare())
+            self._authority.prepare()
+            await self._follow_authority()
             return ("the next CA is trusted, and does not issue yet",)
         if step == "activate":
             self._authority.activate()
@@ -127,17 +127,18 @@ class CertificateOffice:
             manager.offer_again()
             return (
                 "the next CA issues from now on; the one before stays trusted",
-                "agencies are given its digest; a ContrailVM follows at its next start",
+                "agencies are given its digest; ContrailVMs renew their certificates within a day",
             )
         left = manager.enrolled_before(self._authority.fingerprint)
         if left and not force:
             raise InvalidState(
                 f"{len(left)} ContrailVMs hold certificates of the CA before, such as that of {left[0]}",
-                hint="they get new ones when they are deployed anew; or repeat with --force, which cuts them off",
+                hint="they renew them within a day, or are deployed anew; or repeat with --force, which cuts them off",
             )
         gone = self._authority.retire()
         self._watch.look()
-        return (f"{gone} CAs of before are trusted no more; listeners forget them when this manager is restarted",)
+        await self._follow_authority()
+        return (f"{gone} CAs of before are trusted no more",)
 
     @property
     def stage(self) -> Literal["steady", "prepared", "activated"]:
@@ -176,6 +177,24 @@ class CertificateOffice:
         )
 
     # -- inside -------------------------------------------------------------------------------------------------
+
+    async def _follow_authority(self) -> None:
+        """Have the listener trust what our CA's directory says, whoever wrote it: we, or a person on a standby."""
+        self._authority.reload()
+        bundle = self._authority.trust_bundle
+        if bundle != self._trusted:
+            await self._trust(bundle)
+            self._trusted = bundle
+
+    async def _renew_if_due(self) -> None:
+        """The extension's certificate; when that fails it is tried again, and warned of, at the next look."""
+        identity = self._identities().get("extension")
+        if self._acting() is None or identity is None or identity.expires - self._now() >= SOON:
+            return
+        try:
+            await self._renew_extension()
+        except (ContrailVsphereError, OSError) as error:
+            _LOG.warning("the extension's certificate cannot be renewed: %s", error)
 
     def _stage_publishing(self) -> None:
         """Present the renewed publishing certificate when EAM is at rest, and tell all agencies at that moment."""

@@ -24,7 +24,7 @@ from contrail_vsphere.app.certificate_office import CertificateOffice, peer_cert
 from contrail_vsphere.app.certificates import CertificateWatch
 from contrail_vsphere.app.connect import choose_vcenter, endpoint
 from contrail_vsphere.app.contrailvm_control import ContrailVmControl
-from contrail_vsphere.app.contrailvm_guests import GuestDesk, clone_ticket
+from contrail_vsphere.app.contrailvm_guests import GuestDesk, clone_ticket, guest_context
 from contrail_vsphere.app.control import create_app
 from contrail_vsphere.app.control_server import ControlServer
 from contrail_vsphere.app.data_dir import DataDirectory
@@ -267,6 +267,9 @@ class ContrailVmService:
             where = endpoint(self._table)
             return await peer_certificate(where.host, where.port, where.context())
 
+        async def trust(bundle: str) -> None:
+            await self._bootstrap.present(guest_context(self._identities["bootstrap"], bundle))
+
         return CertificateOffice(
             watch=self._watch,
             authority=self._authority,
@@ -275,7 +278,7 @@ class ContrailVmService:
             acting=lambda: self.reigns.acting if self.reigns.leads else None,
             renew_extension=self.renew_extension,
             peer=peer,
-            trust=self._bootstrap.trust,
+            trust=trust,
             health=self.health,
             now=self._now,
         )

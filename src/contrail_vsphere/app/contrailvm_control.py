@@ -129,7 +129,7 @@ class ContrailVmControl:
     @_kept
     async def rotate_ca(self, step: schema.CaStep, *, by: str) -> schema.Outcome:
         """One step of a rotation of our CA."""
-        return schema.Outcome(changes=self._certificates.step(step.step, force=step.force))
+        return schema.Outcome(changes=await self._certificates.step(step.step, force=step.force))
 
     @_kept
     async def renew_extension(self, *, by: str) -> schema.Outcome:

@@ -6,6 +6,7 @@ to the leader once the address does.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from datetime import datetime
 
@@ -42,7 +43,7 @@ class GuestDesk:
     ) -> BootstrapServer:
         """The listener, not started."""
         return BootstrapServer(
-            tls=identity.server_context(client_ca_pem=authority.trust_bundle, clients="optional"),
+            tls=guest_context(identity, authority.trust_bundle),
             ca_pem=lambda: trusted(authority),
             redeem=self.redeem,
             configuration=self.configuration,
@@ -79,6 +80,11 @@ class GuestDesk:
         messages = tuple(HealthMessage(f"standby{n}", text, self._now()) for n, text in enumerate(texts))
         status: Status = "yellow" if lacks else "green"
         return HealthNode(self._solution_id, "ContrailVM Manager", status, messages)
+
+
+def guest_context(identity: Identity, bundle: str) -> ssl.SSLContext:
+    """Asks for certificates of these CAs, and serves those who have none yet."""
+    return identity.server_context(client_ca_pem=bundle, clients="optional")
 
 
 def trusted(authority: CertificateAuthority) -> bytes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 from contrail_vsphere.app.connect import administrator, choose_vcenter, endpoint
 from contrail_vsphere.app.contrailvm import extension_facts, utc_now
@@ -13,9 +14,9 @@ from contrail_vsphere.contrailvm.registration import Destruction, Registered, Re
 from contrail_vsphere.vsphere.vcenter import VCenter
 
 
-async def register(settings: Settings, *, vcenter: str = "") -> Registered:
+async def register(settings: Settings, *, vcenter: str = "", now: Callable[[], datetime] = utc_now) -> Registered:
     """Register the extension, or bring its registration up to date; makes its certificate on first use."""
-    async with _registration(settings, vcenter, create=True) as (registration, _):
+    async with _registration(settings, vcenter, create=True, now=now) as (registration, _):
         return await registration.register()
 
 
@@ -33,16 +34,16 @@ async def unregister(settings: Settings, *, accepted: Destruction, vcenter: str 
 
 @asynccontextmanager
 async def _registration(
-    settings: Settings, vcenter: str, *, create: bool
+    settings: Settings, vcenter: str, *, create: bool, now: Callable[[], datetime] = utc_now
 ) -> AsyncIterator[tuple[Registration, VCenter]]:
     _, table = choose_vcenter(settings, vcenter)
-    data = DataDirectory(settings.manager.data_dir, now=utc_now)
+    data = DataDirectory(settings.manager.data_dir, now=now)
     login = administrator(table)
     async with VCenter(endpoint(table), login) as client:
         authority = data.authority() if create else None
         identity = data.extension_identity(settings.manager.extension_key, authority)
         facts = extension_facts(settings, identity)
         yield (
-            Registration(client, extension_manager=client.content.extensionManager, facts=facts, now=utc_now),
+            Registration(client, extension_manager=client.content.extensionManager, facts=facts, now=now),
             client,
         )

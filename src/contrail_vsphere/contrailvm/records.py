@@ -54,6 +54,8 @@ class BuiltFrom:
     version: str
     digest: str = ""
     size: str = ""
+    snapshots: tuple[str, ...] = ()
+    """Those it had before it was first powered on: EAM's own, from which it clones others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ class HostRecord:
     """SHA-256 of the public key that was certified then."""
     next_key: str = ""
     """Of the key that a renewal certified; it takes the place of ``enrolled_key`` once it is used."""
+    next_authority: str = ""
+    """Fingerprint of the CA that certified that."""
     certified_until: float = 0.0
     """When the newest certificate expires; 0 where that was not noted."""
     vrouter_name: str = ""
@@ -104,10 +108,10 @@ class HostRecord:
         """What that VM was built from; None when that was not noted."""
         return next((each for each in self.built if each.vm == vm), None)
 
-    def with_built(self, vm: VmId, build: Build) -> HostRecord:
+    def with_built(self, vm: VmId, build: Build, *, snapshots: tuple[str, ...] = ()) -> HostRecord:
         """With one more VM noted, old ones forgotten."""
         kept = tuple(each for each in self.built if each.vm != vm)
-        noted = BuiltFrom(vm, build.package.version, build.package.digest, build.size)
+        noted = BuiltFrom(vm, build.package.version, build.package.digest, build.size, snapshots)
         return replace(self, built=(*kept[-1:], noted))
 
     def ended(self, attempt: Attempt) -> HostRecord:

@@ -79,6 +79,12 @@ class CertificateAuthority:
         exists = (directory / "issuer.pem").exists()
         return cls.load(directory, now=now) if exists else cls.create(directory, name=name, now=now)
 
+    def reload(self) -> bool:
+        """Take up another issuer that was put into the directory, and say whether; ``SettingsError`` as ``load``."""
+        before = self._certificate
+        self._key, self._certificate = _read_pair(self._directory / "issuer.pem")
+        return self._certificate != before
+
     @property
     def cert_pem(self) -> str:
         """The certificate that signs what is issued now."""

@@ -124,7 +124,9 @@ class EnrolmentOffice:
         record = self._notebook.host(key, host)
         if record.next_key == certificate.key_sha256:
             _LOG.info("%s on %s uses its renewed certificate: the one before is void", vm, host)
-            self._notebook.update_host(key, host, enrolled_key=record.next_key, next_key="")
+            self._notebook.update_host(
+                key, host, enrolled_key=record.next_key, authority=record.next_authority, next_key=""
+            )
         return self._configuration(key, host, vm)
 
     def sign(self, csr_pem: bytes, identity: GuestIdentity) -> bytes:
@@ -139,7 +141,8 @@ class EnrolmentOffice:
         """A certificate (PEM) for the next key of a guest; EnrolmentRefused where the present one is revoked."""
         key, host, _vm = self._holder(certificate)
         issued = self._authority.sign_csr(wanted.csr_pem, common_name=certificate.common_name)
-        self._notebook.update_host(key, host, next_key=wanted.key_sha256, authority=self._authority.fingerprint)
+        certified = self._authority.fingerprint
+        self._notebook.update_host(key, host, next_key=wanted.key_sha256, next_authority=certified)
         self._note_end(key, host, issued)
         await self._leave()
         return issued.cert_pem

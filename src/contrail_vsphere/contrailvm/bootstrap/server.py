@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import socket
 import ssl
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -38,10 +39,13 @@ from contrail_vsphere.contrailvm.bootstrap.request import (
     read_client_certificate,
 )
 from contrail_vsphere.contrailvm.notices.health_document import HealthNode, render_health
-from contrail_vsphere.model.errors import InvalidArgument, TransientError
+from contrail_vsphere.model.errors import InvalidArgument, NotReadyYet, TransientError
 from contrail_vsphere.pki.tokens import TokenRefused
 
 audit = logging.getLogger("contrail_vsphere.audit.bootstrap")
+
+BACKLOG = 1024
+"""Connections that wait to be taken: the guests of a whole estate may boot at once."""
 
 Redeem = Callable[[str, GuestIdentity], Awaitable[HostConfiguration]]
 """Spend the token for this guest, which must be bound to everything in ``identity`` that the manager knows.
@@ -103,12 +107,21 @@ class BootstrapServer:
         self._listen = listen
         self._refusals = _Refusals(limit or RateLimit())
         self._runner: web.AppRunner | None = None
+        self._site: web.SockSite | None = None
+        self._socket: socket.socket | None = None
         self.address: tuple[str, int] = ("", 0)
         """Host and port that are really listened on, once started."""
 
-    def trust(self, bundle_pem: str) -> None:
-        """Take client certificates of these CAs too, from now on; none is forgotten."""
-        self._tls.load_verify_locations(cadata=bundle_pem)
+    async def present(self, tls: ssl.SSLContext) -> None:
+        """Judge and answer every new connection by this context; whoever is connected has to come again.
+
+        A listener of its own takes the place of the one before, on the same socket: no context forgets a CA, or a
+        session that may be resumed without showing a certificate.
+        """
+        before, self._tls = self._site, tls
+        if before is not None:
+            self._site = await self._listen_with(tls)
+            await before.stop()
 
     async def start(self) -> None:
         """Listen; OSError when the port is taken."""
@@ -121,21 +134,30 @@ class BootstrapServer:
         app.router.add_get("/health/health.xml", self._get_health)
         runner = web.AppRunner(app, access_log=None, keepalive_timeout=15)
         await runner.setup()
-        host, _, port = self._listen.rpartition(":")
         try:
-            site = web.TCPSite(runner, host, int(port), ssl_context=self._tls)
-            await site.start()
+            self._socket = _listening(self._listen)
+            self._runner = runner
+            self._site = await self._listen_with(self._tls)
         except BaseException:
+            await self.stop()
             await runner.cleanup()
             raise
-        self._runner = runner
-        self.address = tuple(runner.addresses[0][:2])
+        self.address = self._socket.getsockname()[:2]
+
+    async def _listen_with(self, tls: ssl.SSLContext) -> web.SockSite:
+        assert self._runner is not None and self._socket is not None  # noqa: S101 - started
+        site = web.SockSite(self._runner, self._socket.dup(), ssl_context=tls)
+        await site.start()
+        return site
 
     async def stop(self) -> None:
         """Close the port and every connection."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        runner, listening = self._runner, self._socket
+        self._runner = self._site = self._socket = None
+        if runner is not None:
+            await runner.cleanup()
+        if listening is not None:
+            listening.close()
 
     @web.middleware
     async def _guard(
@@ -218,8 +240,10 @@ class BootstrapServer:
         """Who asks, and what its host's configuration is. EnrolmentRefused for whoever is not wanted."""
         tls = request.transport.get_extra_info("ssl_object") if request.transport is not None else None
         der = tls.getpeercert(binary_form=True) if tls is not None else None
-        if not der:
+        if tls is None or not der:
             raise EnrolmentRefused("a client certificate is needed")
+        if tls.context is not self._tls:
+            raise NotReadyYet("other CAs are trusted now than when this connection began")
         certificate = read_client_certificate(der)
         try:
             return certificate, await self._configuration(certificate)
@@ -227,6 +251,13 @@ class BootstrapServer:
             what = request.path.rpartition("/")[2]
             audit.warning("%s refused: %s (%s)", what, refused.message, certificate.common_name)
             raise
+
+
+def _listening(where: str) -> socket.socket:
+    host, _, port = where.rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, int(port)), family=family, backlog=BACKLOG)
 
 
 class _Refusals:
@@ -260,4 +291,7 @@ def _problem(status: int, reason: str, *, retry_after: int = 0, log: BaseExcepti
         audit.warning("answered %s: %s (%r)", status, reason, log)
     headers = {"Retry-After": str(retry_after)} if retry_after else {}
     body = json.dumps({"error": reason}).encode()
-    return web.Response(status=status, body=body, content_type="application/json", headers=headers)
+    response = web.Response(status=status, body=body, content_type="application/json", headers=headers)
+    if status == 503:
+        response.force_close()
+    return response

@@ -42,6 +42,16 @@ async def test_a_session_knows_its_versions(client: VCenter) -> None:
     assert await client.call(EAM_MANAGER, "QueryAgency") == []
 
 
+@pytest.mark.parametrize("newer", ["answered", "refused"])
+async def test_an_eam_that_is_older_than_its_vcenter_is_spoken_to_in_its_version(
+    vcenter: VCenterSimulator, client: VCenter, newer: str
+) -> None:
+    vcenter.scenario.set_switch("eam.api_version", "7.5")
+    vcenter.scenario.set_switch("eam.newer_version", newer)
+    assert await client.call(EAM_MANAGER, "QueryAgency") == []
+    assert client.versions["urn:eam"] == f"eam.version.version{'7_5' if newer == 'refused' else '8_3'}"
+
+
 @pytest.mark.parametrize("profile", ["vc67", "vc70", "vc80u2", "vc90"])
 async def test_older_and_newer_vcenters_are_spoken_to_in_their_version(
     profile: str, connect_to: Callable[[VCenterSimulator], VCenter]

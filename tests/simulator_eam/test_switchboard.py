@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -12,6 +14,7 @@ from contrail_vsphere.cli.main import app
 from contrail_vsphere.model.errors import UsageError
 from contrail_vsphere.simulator import switchboard
 from contrail_vsphere.simulator.core.timing import Timing
+from contrail_vsphere.simulator.open_questions import OPEN_QUESTIONS
 from contrail_vsphere.simulator.simulator import VCenterSimulator
 from contrail_vsphere.simulator.vcenter.switches import Switches as DvsSwitches
 
@@ -46,6 +49,27 @@ def test_what_does_not_exist_is_refused_with_what_does(setting, hint):
     with pytest.raises(UsageError) as refused:
         switchboard.parse([setting])
     assert hint in refused.value.hint
+
+
+def test_every_question_has_its_switches_and_every_switch_its_question():
+    asked = [name for item in OPEN_QUESTIONS for name in item.switches]
+    assert sorted(asked) == sorted(switchboard.names())
+    assert [item.question for item in OPEN_QUESTIONS if bool(item.switches) == bool(item.instead)] == []
+
+
+async def test_what_has_no_switch_is_as_the_page_says():
+    async with VCenterSimulator(hosts=1, timing=Timing.instant()) as vcenter:
+        url, trust = urlsplit(vcenter.ready["url"]), ssl.create_default_context(cafile=vcenter.ready["ca_file"])
+        trust.set_alpn_protocols(["h2", "http/1.1"])
+        _, writer = await asyncio.open_connection(url.hostname, url.port, ssl=trust)
+        assert writer.get_extra_info("ssl_object").selected_alpn_protocol() is None
+        writer.close()
+        await writer.wait_closed()
+        connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=vcenter.ready["ca_file"]))
+        async with aiohttp.ClientSession(connector=connector) as http:
+            for path in ("ServiceInstance/ServiceInstance/content", "SessionManager/SessionManager/Login"):
+                async with http.get(f"https://{url.netloc}/sdk/vim25/8.0.1.0/{path}") as answer:
+                    assert answer.status == 404
 
 
 @pytest.mark.looptime

@@ -139,6 +139,8 @@ class Dispatcher:
         call = self._call(caller, decoded)
         self.calls[decoded.name] += 1
         try:
+            if decoded.namespace == EAM and EamDoor.of(self.world).refuses(caller.action):
+                raise _unsupported(caller.action)
             entity, run = self._find(call, decoded)
             effect = self._injected(call, entity)
             if effect is not None or call.method in WAITING:
@@ -377,6 +379,11 @@ def _gone(decoded: Request) -> SoapFault:
         vmodl.fault.ManagedObjectNotFound(obj=_receiver(decoded)),
         f"The object '{decoded.this_type}:{decoded.this_id}' has already been deleted or was not completely created",
     )
+
+
+def _unsupported(action: str) -> SoapFault:
+    version = action.strip().strip('"')
+    return SoapFault(vmodl.fault.InvalidRequest(), f'Unsupported version URI "{version}"')
 
 
 def _no_such_method(decoded: Request) -> SoapFault:

@@ -22,6 +22,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from contrail_vsphere.model.errors import UsageError
 from contrail_vsphere.simulator.eam.service import EamService
 from contrail_vsphere.simulator.eam.switches import Switches as EamSwitches
+from contrail_vsphere.simulator.open_questions import OPEN_QUESTIONS
 from contrail_vsphere.simulator.vcenter.service_switches import Switches as ServiceSwitches
 from contrail_vsphere.simulator.vcenter.switches import Switches as DvsSwitches
 
@@ -142,7 +143,22 @@ def markdown(others: Mapping[str, type[Any]]) -> str:
         for item in describe(prefix, kind):
             lines.append(f"| `{item.name}` | {item.takes} | `{item.default}` | {item.meaning} |")
         lines.append("")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_questions()])
+
+
+def _questions() -> list[str]:
+    lines = [
+        "## What is not known",
+        "",
+        "What would have to be tried on a real vCenter, and the switches that stand for the answers.",
+        "",
+        "| about | question | switches |",
+        "|---|---|---|",
+    ]
+    for item in OPEN_QUESTIONS:
+        answer = ", ".join(f"`{name}`" for name in item.switches) or item.instead
+        lines.append(f"| {item.subject} | {item.question} | {answer} |")
+    return [*lines, ""]
 
 
 def _types(kind: type[Any]) -> dict[str, Any]:

@@ -11,9 +11,9 @@ import itertools
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from contrail_vsphere.model.errors import (
     AuthenticationFailed,
@@ -27,14 +27,15 @@ from contrail_vsphere.vsphere import tunnel
 from contrail_vsphere.vsphere.endpoint import Credentials, ExtensionLogin, TicketLogin
 from contrail_vsphere.vsphere.errors import translate
 from contrail_vsphere.vsphere.transport import COOKIE, Sink, SoapTransport
-from contrail_vsphere.wire.soap.decode import ResponseDecoder
+from contrail_vsphere.wire.soap.decode import EachDecoder, ResponseDecoder
 from contrail_vsphere.wire.soap.encode import encode_request
 from contrail_vsphere.wire.soap.fault import SoapFault
 from contrail_vsphere.wire.soap.metadata import Method, fetch_method, method_of
 from contrail_vsphere.wire.soap.types import vim, wsdl_name
-from contrail_vsphere.wire.soap.versions import EAM, VIM, eam_version_for, newest_common, parse_versions
+from contrail_vsphere.wire.soap.versions import EAM, VERSIONS, VIM, eam_version_for, newest_common, parse_versions
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 SERVICE = vim.ServiceInstance("ServiceInstance")
 DEADLINE = 60.0
@@ -96,7 +97,7 @@ class Session:
         await self.ensure()
         seen = self.epoch
         try:
-            return await self._invoke(this, method, args, deadline=deadline, sink=sink)
+            return await self._spoken(this, method, args, deadline=deadline, sink=sink)
         except SoapFault as fault:
             if not isinstance(translate(fault), NotAuthenticated):
                 raise
@@ -107,13 +108,25 @@ class Session:
                 ) from fault
         log.info("%s has forgotten the session; logging in again", self.transport.endpoint.name)
         await self.renew(seen)
-        return await self._invoke(this, method, args, deadline=deadline, sink=sink)
+        return await self._spoken(this, method, args, deadline=deadline, sink=sink)
 
     async def call(self, this: Any, name: str, /, *, deadline: float = DEADLINE, **args: Any) -> Any:
         """Call by the method's name; faults come as errors of ``model.errors``."""
+        return await self._called(this, method_of(this, name), args, deadline=deadline, sink=None)
+
+    async def call_each(
+        self, this: Any, name: str, each: Callable[[Any], T], /, *, deadline: float = DEADLINE, **args: Any
+    ) -> list[T]:
+        """A call whose answer is an array: what ``each`` makes of every element, made while the answer arrives."""
         method = method_of(this, name)
+        found = await self._called(this, method, args, deadline=deadline, sink=EachDecoder(method, each))
+        return cast("list[T]", found or [])
+
+    async def _called(
+        self, this: Any, method: Method, args: Mapping[str, Any], *, deadline: float, sink: Sink | None
+    ) -> Any:
         try:
-            return await self.invoke(this, method, args, deadline=deadline)
+            return await self.invoke(this, method, args, deadline=deadline, sink=sink)
         except SoapFault as fault:
             raise translate(fault, what=f"{method.name} of {wsdl_name(this)} {this._moId}") from fault
 
@@ -130,6 +143,21 @@ class Session:
                 await self._send(self.content.sessionManager, "Logout", {}, cookie=cookie, deadline=5.0)
             except (SoapFault, ContrailVsphereError) as error:
                 log.debug("logout from %s: %s", self.transport.endpoint.name, error)
+
+    async def _spoken(
+        self, this: Any, method: Method, args: Mapping[str, Any], *, deadline: float, sink: Sink | None
+    ) -> Any:
+        """In an older version where EAM refuses the one we expect of its release: it publishes none."""
+        while True:
+            try:
+                return await self._invoke(this, method, args, deadline=deadline, sink=sink)
+            except SoapFault as fault:
+                refused = method.namespace == EAM and fault.kind == "InvalidRequest" and "version" in fault.message
+                older = VERSIONS[EAM].prior(self.versions[EAM]) if refused else ()
+                if not older:
+                    raise
+                self.versions[EAM] = VERSIONS[EAM].by_id[older[0]]
+                log.info("EAM of %s speaks an older version; trying %s", self.transport.endpoint.name, older[0])
 
     async def _invoke(
         self, this: Any, method: Method, args: Mapping[str, Any], *, deadline: float, sink: Sink | None

@@ -5,6 +5,7 @@ EAM opens a session of its own when a vCenter session is first used with it, and
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from pyVmomi import VmomiSupport
@@ -12,11 +13,16 @@ from pyVmomi import VmomiSupport
 from contrail_vsphere.simulator.eam.events import manager_event
 from contrail_vsphere.simulator.eam.profiles import DEFAULT_PROFILE, EAM_VERSIONS, PROFILES, Profile, introduced
 from contrail_vsphere.wire.soap.metadata import EAM
-from contrail_vsphere.wire.soap.versions import VERSIONS
+from contrail_vsphere.wire.soap.versions import VERSIONS, version_of
 
 if TYPE_CHECKING:
     from contrail_vsphere.simulator.core.calls import Call
     from contrail_vsphere.simulator.core.world import World
+
+
+@functools.lru_cache(maxsize=64)
+def _included(version: str) -> frozenset[str]:
+    return frozenset(VmomiSupport.parentMap[version]) | {version}
 
 
 class EamDoor:
@@ -25,8 +31,6 @@ class EamDoor:
     def __init__(self, world: World, profile: Profile) -> None:
         self._world = world
         self._profile = profile
-        self._newest = VERSIONS[EAM].by_id[profile.eam_version]
-        self._speakable = frozenset(VmomiSupport.parentMap[self._newest]) | {self._newest}
         self._open: dict[str, Any] = {}
 
     @classmethod
@@ -39,13 +43,33 @@ class EamDoor:
 
     # -- versions -----------------------------------------------------------------------------------------------
 
+    @property
+    def newest(self) -> str:
+        """Id of the newest version that is spoken."""
+        from contrail_vsphere.simulator.eam.service import EamService
+
+        service = self._world.services.get(EamService)
+        own = self._profile.eam_version
+        return min(service.switches.api_version or own if service is not None else own, own, key=EAM_VERSIONS.index)
+
     def spoken(self, asked: str) -> str:
-        """What the client asks for (pyVmomi's name), but nothing newer than the release that is simulated."""
-        return asked if asked in self._speakable else self._newest
+        """What the client asks for (pyVmomi's name), but nothing newer than what is spoken."""
+        newest = VERSIONS[EAM].by_id[self.newest]
+        return asked if asked in _included(newest) else newest
+
+    def refuses(self, action: str) -> bool:
+        """Whether the version that a SOAPAction names is too new to be answered."""
+        from contrail_vsphere.simulator.eam.service import EamService
+
+        service = self._world.services.get(EamService)
+        if service is None or service.switches.newer_version == "answered" or "/" not in action:
+            return False
+        asked = version_of(action, EAM)
+        return self.spoken(asked) != asked
 
     def has(self, method: Any) -> bool:
         """Whether the release has this method of the API."""
-        return EAM_VERSIONS.index(introduced(method.info)) <= EAM_VERSIONS.index(self._profile.eam_version)
+        return EAM_VERSIONS.index(introduced(method.info)) <= EAM_VERSIONS.index(self.newest)
 
     # -- sessions -----------------------------------------------------------------------------------------------
 

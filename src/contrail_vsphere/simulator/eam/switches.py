@@ -10,6 +10,8 @@ from typing import Literal
 
 from contrail_vsphere.simulator.eam.profiles import MaintenanceIssue
 
+ApiVersion = Literal["", "6.0", "6.5", "6.7", "6.8", "6.9", "7.0", "7.5", "7.6", "8.2", "8.3", "9.0.0.0"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Switches:
@@ -47,6 +49,11 @@ class Switches:
     """``VirtualMachine.config.managedBy.type``."""
     event_prefix: str = "com.vmware.vim.eam."
     """What every ``eventTypeId`` of EAM begins with."""
+    api_version: ApiVersion = ""
+    """Version of EAM's API that is spoken at most (``8.2``); empty: as the profile says."""
+    newer_version: Literal["answered", "refused"] = "answered"
+    """A request names a version of EAM's API that is newer than what is spoken: it is answered in the newest there is,
+    or InvalidRequest."""
     environment_restarts: bool = False
     """A new OVF environment of a running virtual machine: EAM restarts it, or leaves it as it is until its next
     power-on."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import xml.parsers.expat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,7 +33,7 @@ from contrail_vsphere.wire.soap.shapes import (
 from contrail_vsphere.wire.soap.types import vmodl
 from contrail_vsphere.wire.soap.values import new
 
-__all__ = ["Request", "RequestDecoder", "ResponseDecoder", "new_parser"]
+__all__ = ["EachDecoder", "Request", "RequestDecoder", "ResponseDecoder", "new_parser"]
 
 MAX_REQUEST = 64 << 20
 MAX_RESPONSE = 1 << 30
@@ -278,3 +278,27 @@ class ResponseDecoder(_Document):
             value = new(vmodl.RuntimeFault)
         value.__dict__["msg"] = message
         return SoapFault(value, message)
+
+
+class EachDecoder(ResponseDecoder):
+    """For answers that are long arrays: keeps what ``each`` makes of every element, and never all elements at once."""
+
+    def __init__(self, method: Method, each: Callable[[Any], Any], *, limit: int = MAX_RESPONSE) -> None:
+        super().__init__(method, limit=limit)
+        self._each = each
+
+    def _enter(self, name: str, tag: str) -> None:
+        super()._enter(name, tag)
+        if name == "response":
+            self._target["returnval"] = _Made(self._each)
+
+
+class _Made(list[Any]):
+    """Takes elements, keeps what is made of them."""
+
+    def __init__(self, each: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self._each = each
+
+    def append(self, value: Any) -> None:
+        super().append(self._each(value))

@@ -144,16 +144,31 @@ class NeutronStand:
 
     # -- workers ------------------------------------------------------------------------------------------------
 
-    async def start_worker(self) -> asyncio.subprocess.Process:
+    async def start_worker(self, *more: str) -> asyncio.subprocess.Process:
         log = (self.directory / f"worker-{len(self.workers)}.log").open("wb")
         with log:
             worker = await asyncio.create_subprocess_exec(
                 str(Path(sys.prefix) / "bin/contrail-vsphere"), "neutron", "worker",
-                "--config-file", str(self.neutron.config), "--config-file", str(self.ini),
+                *self.settings_files, "--heartbeat", str(self.heartbeat), *more,
                 stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         self.workers.append(worker)
         return worker
+
+    @property
+    def heartbeat(self) -> Path:
+        return self.directory / "heartbeat"
+
+    def state(self) -> dict[str, Any]:
+        """What the worker last said of itself."""
+        return json.loads(self.heartbeat.read_text()) if self.heartbeat.exists() else {}
+
+    async def look_again(self) -> None:
+        """What ``neutron resync`` writes, without the seconds that loading Neutron takes a command."""
+        await asyncio.to_thread(self.neutron.execute, f"""
+            INSERT INTO vmware_dvs_journal (vcenter, kind, object_id, request_id, state, attempts, reason, created_at)
+            VALUES ('{self.name}', 'everything', '', '', 'pending', 0, '', UTC_TIMESTAMP())
+        """)  # fmt: skip
 
     async def kill(self, worker: asyncio.subprocess.Process) -> None:
         worker.send_signal(signal.SIGKILL)
@@ -230,6 +245,17 @@ class NeutronStand:
         card = vim.vm.device.VirtualVmxnet3(key=nic.key)
         await self.reconfigure(nic.vm, vim.vm.device.VirtualDeviceSpec(operation="remove", device=card))
         self._free.append(nic.vm)
+
+    async def replug(self, nic: VmNic) -> None:
+        """To another free DVPort of the same port group; nothing happens where there is none."""
+        group = nic.state.network
+        free = [port.key for port in self.dvs.ports.ports.values() if port.group is group and port.vm is None]
+        if not free:
+            return
+        connection = vim.dvs.PortConnection(switchUuid=self.dvs.uuid, portgroupKey=group.moid, portKey=free[-1])
+        backing = vim.vm.device.VirtualEthernetCard.DistributedVirtualPortBackingInfo(port=connection)
+        card = vim.vm.device.VirtualVmxnet3(key=nic.key, backing=backing)
+        await self.reconfigure(nic.vm, vim.vm.device.VirtualDeviceSpec(operation="edit", device=card))
 
     async def reconfigure(self, vm: VirtualMachine, change: Any) -> None:
         spec = vim.vm.ConfigSpec(deviceChange=[change])

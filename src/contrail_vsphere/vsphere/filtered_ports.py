@@ -20,6 +20,7 @@ from contrail_vsphere.model.traffic_filter import (
     PortRange,
     Shaping,
 )
+from contrail_vsphere.vsphere.reader import read_properties
 from contrail_vsphere.vsphere.traffic_rules import filter_keys, filter_policy, rules_of
 from contrail_vsphere.vsphere.vcenter import VCenter
 from contrail_vsphere.wire.soap.types import vim
@@ -50,6 +51,17 @@ class FilteredPorts:
         await self._vcenter.run_task(
             reference(_DVS, dvs), "AddDVPortgroup_Task", spec=[_group_config(spec) for spec in specs]
         )
+
+    async def mark_of(self, dvs: DvsId, name: str) -> str:
+        """The mark of the switch's port group with that name, as vCenter has it now; empty where there is none.
+
+        Reads all port groups of the switch: for when a name turns out to be taken.
+        """
+        found = await self._vcenter.read(reference(_DVS, dvs), "portgroup")
+        paths = ("name", "config.vendorSpecificConfig")
+        groups = await read_properties(self._vcenter.session, found.get("portgroup") or (), *paths)
+        blobs = next((each.get(paths[1]) or () for each in groups.values() if each.get("name") == name), ())
+        return next((str(blob.opaqueData) for blob in blobs if blob.key == MARK), "")
 
     async def repair(self, group: Network, spec: FilteredGroupSpec) -> None:
         """Everything as it must be, except the name. Conflict when somebody else changed it meanwhile."""

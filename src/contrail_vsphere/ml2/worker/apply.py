@@ -41,11 +41,18 @@ class Outcome:
     failed: dict[Key, ContrailVsphereError] = field(default_factory=dict)
     wired: set[str] = field(default_factory=set)
     """Ports whose DVPort was written and that may be ACTIVE."""
+    unclosed: dict[str, set[tuple[DvsId, str]]] = field(default_factory=dict)
+    """Port -> DVPorts that are its no more and could not be closed."""
     created: int = 0
     repaired: int = 0
     destroyed: int = 0
     edited: int = 0
     closed: int = 0
+
+    def __str__(self) -> str:
+        """What was done, in words; empty when nothing was."""
+        counts = {name: getattr(self, name) for name in ("created", "repaired", "destroyed", "edited", "closed")}
+        return ", ".join(f"{number} {name}" for name, number in counts.items() if number)
 
 
 class Applier:
@@ -93,7 +100,7 @@ class Applier:
             if len(creations) > 1:
                 await self._one_by_one(dvs, creations, outcome)
             else:
-                await self._another_name(dvs, creations[0], error, outcome)
+                await self._taken(dvs, creations[0], error, outcome)
         except ContrailVsphereError as error:
             if len(creations) > 1:
                 await self._one_by_one(dvs, creations, outcome)
@@ -106,6 +113,19 @@ class Applier:
     async def _one_by_one(self, dvs: DvsId, creations: Sequence[CreateGroup], outcome: Outcome) -> None:
         for action in creations:
             await self._create(dvs, [action], outcome)
+
+    async def _taken(self, dvs: DvsId, action: CreateGroup, error: AlreadyExists, outcome: Outcome) -> None:
+        """By itself where vCenter made it and its answer was lost: updates may not show it yet."""
+        try:
+            itself = await self._ports.mark_of(dvs, action.spec.name) == str(action.mark)
+        except ContrailVsphereError as failure:
+            outcome.failed[journal.NETWORK, action.mark.network] = failure
+            return
+        if itself:
+            outcome.created += 1
+            log.info("port group %s is there already", action.spec.name)
+        else:
+            await self._another_name(dvs, action, error, outcome)
 
     async def _another_name(self, dvs: DvsId, action: CreateGroup, error: AlreadyExists, outcome: Outcome) -> None:
         """Somebody's port group has the name and not our mark: it stays as it is."""
@@ -141,6 +161,7 @@ class Applier:
                 outcome.closed += error is None
                 if error is not None and action.port_id:
                     outcome.failed[journal.PORT, action.port_id] = error
+                    outcome.unclosed.setdefault(action.port_id, set()).add((dvs, action.edit.key))
                 continue
             if error is not None:
                 outcome.failed[journal.PORT, action.port_id] = error

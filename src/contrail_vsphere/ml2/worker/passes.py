@@ -40,14 +40,14 @@ SEEN_WITHIN = 30.0
 """Seconds in which vCenter's updates show a port group that was made."""
 
 
-def _cause(entries: tuple[journal.Entry, ...]) -> str:
+def requested_by(entries: tuple[journal.Entry, ...]) -> str:
     """The request that a pass is for; several share their vCenter calls, and the first is named."""
     ids = list(dict.fromkeys(entry.request_id for entry in entries if entry.request_id))
     return f"{ids[0]}+{len(ids) - 1}" if len(ids) > 1 else (ids[0] if ids else "")
 
 
 class Pass:
-    """Bound to one session with vCenter; remembers on which DVPort each Neutron port was last seen."""
+    """Bound to one session with vCenter; remembers which DVPorts may bear a Neutron port's name."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Pass:
         self._applier = Applier(self._ports, allowed=allowed)
         self._pool = Pool(store, self._ports, free=free_ports, allowed=allowed)
         self._care = Care(vcenter, self._ports, mtu_policy=store.settings.mtu_policy, orphan_seconds=orphan_seconds)
-        self._where: dict[str, tuple[DvsId, str]] = {}
+        self._where: dict[str, set[tuple[DvsId, str]]] = {}
         settings = store.settings
         self._rules = Rules(
             cloud=settings.cloud_id,
@@ -86,7 +86,7 @@ class Pass:
         ``macs``: of cards that changed; ``touched``: networks whose port groups somebody changed.
         """
         rows = tuple(entries)
-        token = cause.set(_cause(rows))
+        token = cause.set(requested_by(rows))
         try:
             return await self._run(rows, macs, touched, everything=everything, dry=dry)
         finally:
@@ -123,8 +123,8 @@ class Pass:
                 known = self._known(sight)
                 await self._pool.keep((each, known[at]) for each in sight.groups if (at := self._at(each)) in known)
             await self._applier.ports(report.port_actions, report.outcome)
-            await self._statuses(wanted, report)
             self._remember(wanted, connected, report)
+            await self._statuses(wanted, report)
         return report
 
     # -- looking ------------------------------------------------------------------------------------------------
@@ -241,9 +241,10 @@ class Pass:
             card = sight.card_of(port) if port is not None else None
             if card is not None:
                 keys[card.dvs].add(card.port_key)
-            for where in (self._where.get(port_id), booked.get(port_id)):
-                if where is not None:
-                    keys[where[0]].add(where[1])
+            for where in self._where.get(port_id, ()):
+                keys[where[0]].add(where[1])
+            if port_id in booked:
+                keys[booked[port_id][0]].add(booked[port_id][1])
         for dvs, wanted_keys in keys.items():
             seen |= {(dvs, port.key): port for port in await self._ports.of_keys(dvs, sorted(wanted_keys))}
         return seen
@@ -339,8 +340,12 @@ class Pass:
                 await ask(self._store.set_status, action.port_id, up=action.up, host=port.host)
 
     def _remember(self, wanted: Wanted, connected: Mapping[str, FilteredPort], report: PassReport) -> None:
-        for port_id in wanted.ports:
-            if port_id in connected:
-                self._where[port_id] = (connected[port_id].dvs, connected[port_id].key)
-            elif (journal.PORT, port_id) not in report.outcome.failed:
+        """A DVPort that could not be closed is looked at again, wherever the port's card is by then."""
+        unclosed = report.outcome.unclosed
+        for port_id in wanted.ports.keys() | unclosed.keys():
+            there = {(port.dvs, port.key) for port in (connected.get(port_id),) if port is not None}
+            there |= unclosed.get(port_id, set())
+            if there:
+                self._where[port_id] = there
+            else:
                 self._where.pop(port_id, None)

@@ -22,7 +22,7 @@ from contrail_vsphere.ml2.options import WorkerSettings
 from contrail_vsphere.ml2.tables import journal
 from contrail_vsphere.ml2.worker.database import ask
 from contrail_vsphere.ml2.worker.neutron_store import LeaseLost, NeutronStore
-from contrail_vsphere.ml2.worker.passes import Pass
+from contrail_vsphere.ml2.worker.passes import Pass, requested_by
 from contrail_vsphere.ml2.worker.plan import read_mark
 from contrail_vsphere.ml2.worker.report import PassReport
 from contrail_vsphere.ml2.worker.sight import BLOB
@@ -304,6 +304,8 @@ class DvsWorker:
             self._wake.networks |= networks
             raise
         self.state.took(report, everything=everything)
+        if str(report.outcome):
+            log.info("%s: %s", requested_by(entries) or "no request", report.outcome)
         await self._settle(entries, report)
 
     async def _settle(self, entries: Iterable[journal.Entry], report: PassReport) -> None:

@@ -6,6 +6,7 @@ from contrail_vsphere.contrailvm.package import make_demo_package
 from contrail_vsphere.contrailvm.rollout.upgrades import UpgradeWish
 from contrail_vsphere.simulator.eam.esx_agent import EsxAgent
 from contrail_vsphere.simulator.eam.switches import Switches
+from contrail_vsphere.simulator.vcenter import vm_snapshots
 from contrail_vsphere.simulator.vcenter.compute_resource import ClusterComputeResource
 from contrail_vsphere.simulator.vcenter.resource_pool import ResourcePool
 
@@ -69,7 +70,7 @@ async def test_f18_a_new_name_folder_or_pool_changes_nothing_for_the_contrailvm(
         assert lab.forwarding("esx-01") and lab.told("esx-01").vm_name == "somebody-elses-idea"
 
 
-@pytest.mark.parametrize("profile", OLD_AND_NEW[1:])
+@pytest.mark.parametrize("profile", OLD_AND_NEW)
 async def test_f18_after_a_vmotion_the_host_gets_a_new_one_before_the_moved_one_goes(scene, profile):
     async with scene(hosts=3, profile=profile) as lab:
         moved, others = lab.on("esx-01"), {vm for vm in lab.contrailvms() if vm.host.name != "esx-01"}
@@ -103,16 +104,50 @@ async def test_f18_where_eam_lets_users_move_it_a_person_is_told_and_nothing_is_
         await lab.heals()
 
 
-@pytest.mark.parametrize("profile", ["vc80u2", "vc80u3", "vc90"])
+async def test_f19_a_snapshot_is_told_of_until_it_is_removed(scene):
+    async with scene(hosts=2) as lab:
+        vm, before = lab.on("esx-01"), boots(lab)
+        await vm_snapshots.create(
+            vm, name="before-the-change", description="", memory=False, quiesce=False, user="ann", chain=0
+        )
+        await lab.until(lambda: "somebody made a snapshot of its ContrailVM" in lab.alarms("esx-01"), seconds=60)
+        assert not lab.alarms("esx-00")
+        await lab.until(lambda: lab.told_in_vcenter("degraded"), seconds=60)
+        assert vm.name in lab.told_in_vcenter("degraded")[-1].fullFormattedMessage
+        await lab.pass_time(900)
+        assert boots(lab) == before and len(vm.snapshots) == 1 and lab.resolves() == 0, "it is his, and left alone"
+        assert lab.converged(), "it stands in nobody's way"
+        await vm_snapshots.remove_all(vm, user="ann", chain=0)
+        await lab.until(lambda: not lab.alarms("esx-01"), seconds=60)
+
+
+async def test_f19_the_snapshot_from_which_eam_clones_is_its_own(scene):
+    async with scene(hosts=1, deploy=False) as lab:
+        lab.apply()
+        await lab.until(lab.agencies)
+        await lab.crash()
+        await lab.until(lab.contrailvms)
+        await lab.pass_time(120)
+        (vm,) = lab.contrailvms()
+        await vm_snapshots.create(
+            vm, name="initial", description="", memory=False, quiesce=False, user="com.vmware.vim.eam", chain=0
+        )
+        await lab.resume()
+        await lab.heals()
+        await lab.pass_time(120)
+        assert vm.snapshots and not lab.alarms("esx-00")
+
+
+@pytest.mark.parametrize("profile", ["vc70", "vc80u2", "vc80u3", "vc90"])
 async def test_f20_nothing_is_repaired_or_upgraded_while_the_cluster_is_disabled(scene, profile):
-    async with scene(hosts=3, profile=profile) as lab:
+    async with scene(hosts=2, profile=profile) as lab:
         await lab.publisher.publish(make_demo_package(lab.directory / "next", version="1.1.0"))
         set_disabled(lab, True)
         await lab.until(lambda: lab.told("esx-00").state == "blocked", seconds=120)
         await lab.scenario.power_off(lab.on("esx-01"))
         await lab.manager.operator.upgrades.upgrade(UpgradeWish("dc1", to="1.1.0"), by="tester")
         updates, before = lab.vcenter.calls["Update"], {vm.moid for vm in lab.contrailvms()}
-        await lab.pass_time(3600)
+        await lab.pass_time(1200)
         assert lab.resolves() == 0 and lab.vcenter.calls["Update"] == updates
         assert {vm.moid for vm in lab.contrailvms()} == before and lab.on("esx-01").power_state == "poweredOff"
         set_disabled(lab, False)

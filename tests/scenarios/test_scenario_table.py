@@ -40,7 +40,8 @@ def profiles_of(name: str) -> set[str]:
     """The releases that the test is parametrized over."""
     node, fixture = function(name), f"{name.rpartition('/')[0]}/conftest::profile"
     decorators = node.decorator_list
-    if "parametrize('profile'" not in ast.unparse(node) and any(each.arg == "profile" for each in node.args.args):
+    own = any("'profile'" in ast.unparse(each) for each in decorators)
+    if not own and any(each.arg == "profile" for each in node.args.args):
         decorators = function(fixture).decorator_list
     words = " ".join(ast.unparse(each) for each in decorators)
     for constant, value in constants(TESTS / f"{name.partition('::')[0]}.py").items():

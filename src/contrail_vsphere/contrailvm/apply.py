@@ -315,7 +315,8 @@ class Applier:
             record = replace(self.notebook.host(key, action.host), prepared=work)
             build = self._build_of(key, version=product_version(config))
             if action.hook == "provisioned" and build is not None:
-                record = record.with_built(action.vm, build)
+                own = tuple(each._moId for each in config.get("rootSnapshot") or ())
+                record = record.with_built(action.vm, build, snapshots=own)
             self.notebook.put_host(key, action.host, record)
 
     def _build_of(self, key: Key, *, version: str) -> Build | None:

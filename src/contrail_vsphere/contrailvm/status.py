@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from contrail_vsphere.contrailvm.desired import Desired
 from contrail_vsphere.contrailvm.observed import HostView, Observed
 from contrail_vsphere.contrailvm.plan.actions import Action, Alarm, Wait, changes_world
-from contrail_vsphere.contrailvm.plan.policy import policy_for
+from contrail_vsphere.contrailvm.plan.policy import PAUSING_ISSUES, policy_for
 from contrail_vsphere.contrailvm.rollout.status import RolloutStatus
 from contrail_vsphere.model.eam import Status
 from contrail_vsphere.model.inventory import VirtualMachine
@@ -113,7 +113,7 @@ def unit_state(desired: Desired | None, observed: Observed, view: HostView) -> U
         return states[view.hook.state]
     if view.host.in_maintenance is not False:
         return "maintenance"
-    if any(seen.issue.type == "AgencyDisabled" for seen in observed.agency_issues):
+    if any(seen.issue.type in PAUSING_ISSUES for seen in observed.agency_issues):
         return "blocked"
     if view.agent is None:
         return "absent"

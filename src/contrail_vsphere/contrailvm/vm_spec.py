@@ -22,6 +22,7 @@ READ = (
     "config.changeVersion",
     "config.instanceUuid",
     "config.uuid",
+    "rootSnapshot",
 )
 """Property paths that ``reconfigure_spec`` and ``product_version`` need."""
 POOL_READ = ("config.cpuAllocation", "config.memoryAllocation")

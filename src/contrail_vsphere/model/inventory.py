@@ -113,6 +113,8 @@ class VirtualMachine:
     cpu_mhz_reserved: int = 0
     memory_mb: int = 0
     memory_mb_reserved: int = 0
+    snapshots: tuple[str, ...] = ()
+    """Ids of the snapshots at the root of its tree (``rootSnapshot``)."""
 
 
 @dataclass(frozen=True, slots=True)

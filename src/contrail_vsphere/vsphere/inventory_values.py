@@ -71,6 +71,7 @@ PATHS: dict[str, dict[str, Kind]] = {
         "guestHeartbeatStatus": "text",
         "guest.ipAddress": "text",
         "resourcePool": "id",
+        "rootSnapshot": "ids",
     },
     "Datastore": {
         "name": "text",
@@ -170,6 +171,7 @@ def _vm(_kind: str, moid: str, values: Values, _of: DatacenterOf) -> Object:
         cpu_mhz_reserved=get("config.cpuAllocation.reservation") or 0,
         memory_mb=get("config.hardware.memoryMB") or 0,
         memory_mb_reserved=get("config.memoryAllocation.reservation") or 0,
+        snapshots=get("rootSnapshot") or (),
     )
 
 

@@ -35,7 +35,7 @@ from contrail_vsphere.contrailvm.plan.agency import (
 )
 from contrail_vsphere.contrailvm.plan.backend import plan_apply, plan_unapplied
 from contrail_vsphere.contrailvm.plan.hooks import plan_drift, plan_hook
-from contrail_vsphere.contrailvm.plan.policy import policy_for
+from contrail_vsphere.contrailvm.plan.policy import PAUSING_ISSUES, policy_for
 from contrail_vsphere.contrailvm.plan.repair import plan_forwarding, plan_issues
 from contrail_vsphere.contrailvm.plan.rollout import plan_rollout
 from contrail_vsphere.contrailvm.quarantine import plan_strangers
@@ -59,8 +59,9 @@ def plan(desired: Desired | None, observed: Observed) -> tuple[Action, ...]:
             f"cluster {desired.cluster_name} ({desired.key.cluster}) no longer exists; remove it from the deployment"
         )
         return (Alarm(cause="cluster.gone", reason=reason),)
-    if any(seen.issue.type == "AgencyDisabled" for seen in observed.agency_issues):
-        return (Wait(reason=policy_for("AgencyDisabled").advice),)
+    pausing = [seen.issue.type for seen in observed.agency_issues if seen.issue.type in PAUSING_ISSUES]
+    if pausing:
+        return (Wait(reason=policy_for(pausing[0]).advice),)
     ground = (
         *_agency_issues(observed),
         *plan_duplicates(observed),
@@ -76,7 +77,11 @@ def plan(desired: Desired | None, observed: Observed) -> tuple[Action, ...]:
         # What is desired is about to be something else.
         return (*ground, *rollout)
     agency = plan_agency(desired, observed)
-    hosts = tuple(action for view in observed.hosts for action in plan_host(desired, observed, view))
+    hosts = tuple(
+        action
+        for view in observed.hosts
+        for action in (*plan_host(desired, observed, view), *tell_of_snapshots(observed, view))
+    )
     # What is told to no host yet must be the newest configuration.
     settled = not any(isinstance(action, CreateAgency | UpdateAgency | HandOver) for action in agency)
     return (*ground, *rollout, *agency, *(plan_apply(desired, observed) if settled else ()), *hosts)
@@ -166,6 +171,26 @@ def _progress(desired: Desired, observed: Observed, view: HostView) -> tuple[Act
     keeper = observed.keeper
     reason = f"{keeper} has been {doing} the ContrailVM for {minutes} minutes without saying why; look at {keeper}"
     return (Alarm(host=view.host.id, cause="eam.stuck", reason=reason),)
+
+
+def tell_of_snapshots(observed: Observed, view: HostView) -> tuple[Action, ...]:
+    """Somebody made a snapshot of the ContrailVM. It is left alone; but going back to it brings an old identity back.
+
+    Those that EAM made before the ContrailVM was first powered on, to clone others from, are its own.
+    """
+    vm = view.vm
+    if vm is None or observed.agency is None:
+        return ()
+    built = view.record.build_of(vm.id)
+    foreign = [each for each in vm.snapshots if built is None or each not in built.snapshots]
+    if not foreign:
+        return ()
+    many = "a snapshot" if len(foreign) == 1 else f"{len(foreign)} snapshots"
+    reason = (
+        f"somebody made {many} of its ContrailVM {vm.name}; remove them: they grow, and going back to one brings back"
+        " an old identity. To go back to an older version there is `contrailvm rollback`"
+    )
+    return (Alarm(host=view.host.id, cause="vm.snapshot", reason=reason),)
 
 
 def _elsewhere(observed: Observed, view: HostView) -> tuple[Action, ...]:

@@ -1,8 +1,9 @@
 """Which hook EAM 6.5 waits in: it has hooks, but ``vmHook``, which names them, came with 6.7.
 
-What shows is that the EsxAgent is at work (yellow, no issue) and how its VM stands. A VM that is off and was never
-released waits in ``provisioned``; one that runs waits in ``poweredOn``, or just for its heartbeat. Wrong guesses are
-harmless: the work of a hook fits a VM in that state anyway, and MarkAsAvailable without a hook does nothing. Pure.
+What shows is that the EsxAgent is at work (yellow, no issue; red with an orphan beside it, which does not stop EAM)
+and how its VM stands. A VM that is off and was never released waits in ``provisioned``; one that runs waits in
+``poweredOn``, or just for its heartbeat. Wrong guesses are harmless: the work of a hook fits a VM in that state anyway,
+and MarkAsAvailable without a hook does nothing. Pure.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ def infer_hook(
     ``vms`` are those of the host, ``taken`` the VMs of all EsxAgents of ours; during an upgrade the new VM is none of
     them yet, and EAM names it after ``agent_name``.
     """
-    if agent.status != "yellow" or agent.goal != "enabled" or agent.issues:
+    beside = {each.type for each in agent.issues} == {"VmOrphaned"}
+    if agent.goal != "enabled" or not (beside or (agent.status == "yellow" and not agent.issues)):
         return None
     here = {vm.id: vm for vm in vms if vm.managed_by == EAM_KEY and vm.connection in (None, "connected")}
     current = here.get(agent.vm) if agent.vm is not None else None
@@ -39,10 +41,13 @@ def infer_hook(
     vm = max(fresh, key=lambda each: _number(each.id), default=current)
     if vm is None:
         return None
-    if vm.power == "poweredOn":
-        return VmHook(vm=vm.id, state="poweredOn")
     released = record.released
     opened = released is not None and released.vm == vm.id and released.hook == "poweredOn"
+    if beside and opened:
+        # It serves; what is left is the orphan.
+        return None
+    if vm.power == "poweredOn":
+        return VmHook(vm=vm.id, state="poweredOn")
     if vm.power != "poweredOff" or opened:
         # One that was up before is being powered on, or its host is in maintenance.
         return None

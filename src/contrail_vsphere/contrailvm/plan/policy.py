@@ -76,6 +76,9 @@ _TABLE: dict[tuple[str, ...], IssuePolicy] = {
     ("OvfInvalidProperty",): IssuePolicy("block", "the package's properties do not fit; apply a sound one", "redeploy"),
     ("VmHookTimedout", "VmHookFailed"): IssuePolicy("resolve", "run the hook's work again"),
     ("AgencyDisabled",): IssuePolicy("wait", "the cluster is disabled in vCenter; ends when it is enabled"),
+    ("AgencyIssue",): IssuePolicy(
+        "wait", "this vCenter has no name for it: the cluster is disabled, by all we know; ends when it is enabled"
+    ),
     ("TransitionFailed",): IssuePolicy("report", "the hand-over to vSphere Lifecycle Manager failed"),
     ("VibRequiresHostInMaintenanceMode",): IssuePolicy(
         "approve", "Resolve puts the host into maintenance; approve it first", "maintenance"
@@ -118,6 +121,13 @@ UNKNOWN = IssuePolicy("report", "an issue this version does not know; nothing is
 
 MAINTENANCE_ISSUES = frozenset({"HostInMaintenanceMode", "VmRequiresHostOutOfMaintenanceMode"})
 """Never resolved, approval or not: Resolve would end a maintenance that somebody wanted."""
+
+PAUSING_ISSUES = ("AgencyDisabled", "AgencyIssue")
+"""Of an agency: nothing is repaired or upgraded meanwhile.
+
+``AgencyDisabled`` is of EAM 7.6. To clients of an older version it is a bare ``AgencyIssue``, and no other issue of an
+agency as a whole is so young.
+"""
 
 MISSING_VM_ISSUES = frozenset(
     {"VmNotDeployed", "CannotAccessAgentOVF", "CertificateNotTrusted", "InsufficientResources", "InsufficientSpace"}

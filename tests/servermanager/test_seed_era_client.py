@@ -39,6 +39,27 @@ async def test_the_seeds_way_from_server_to_provision(store, tmp_path):
         assert [each["status"] for each in told["server"]] == ["provision_completed", "provision_failed"]
         code, told = await ask(client, "GET", "/provision_status?id=s1")
         assert told["servers"][0]["provision_completed"] == "['agent', 'controller']"
+        code, told = await ask(client, "GET", "/server", params={"where": "roles = 'agent' and id != 's1'"})
+        assert [each["id"] for each in told["server"]] == ["s9"]
+
+
+async def test_roles_are_added_and_taken_away_for_good(store, tmp_path):
+    async with serving(store, tmp_path, insecure_seed_era=True) as stand, stand.client(token="") as client:
+        fill(store, stand.service.objects, servers=2)
+        for oper, roles in (("add", ["agent", "controller", "lb"]), ("delete", ["agent", "controller"])):
+            body = {"id": ["s1", "s2"], "oper": oper, "role_list": ["contrail-lb"]}
+            code, told = await ask(client, "POST", "/provision_role", json=body)
+            assert (code, told["return_code"]) == (200, 0), told
+            run_id = list(stand.ansible.requests)[-1]
+            asked = stand.ansible.requests[run_id].hosts
+            actions = {role.role: role.container.action for role in asked["s1"].roles}
+            assert actions["lb"] == ("create" if oper == "add" else "remove")
+            stand.ansible.end(run_id, RunState.SUCCEEDED, dict.fromkeys(asked, "completed"))
+            await stand.service.provisioner.settled(run_id)
+            _, told = await ask(client, "GET", "/server?id=s2&detail")
+            assert sorted(told["server"][0]["roles"]) == roles
+        code, told = await ask(client, "POST", "/provision_role", json=body)
+        assert (code, "does not have the role lb" in told["return_msg"]) == (404, True)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +68,8 @@ async def test_the_seeds_way_from_server_to_provision(store, tmp_path):
      ("GET", "/server?colour=red", None, 12), ("GET", "/server?where=1=1", None, 12),
      ("GET", "/server?show_pass=true", None, 12), ("DELETE", "/server", None, 10), ("PUT", "/server", {}, 9),
      ("POST", "/server/provision", {}, 10), ("POST", "/server/provision", {"id": "s1", "opcode": "issu"}, 8),
-     ("GET", "/columns?table=x", None, 11)],
+     ("GET", "/columns?table=x", None, 11), ("POST", "/provision_role", {"id": ["s1"], "oper": "add"}, 10),
+     ("POST", "/provision_role", {"id": ["s1"], "oper": "x", "role_list": ["contrail-agent"]}, 11)],
 )  # fmt: skip
 async def test_every_failure_is_a_404_with_the_eras_code(sqlite_store, tmp_path, method, path, body, code):
     async with serving(sqlite_store, tmp_path, insecure_seed_era=True) as stand, stand.client(token="") as client:

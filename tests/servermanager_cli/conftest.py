@@ -1,3 +1,5 @@
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -7,8 +9,12 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
+from unittest import mock
 
 import pytest
+
+from contrail_vsphere.cli.main import main
+from contrail_vsphere.cli.server_manager.main import app
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "servermanager"))
 
@@ -47,6 +53,21 @@ class _Ansible(BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+
+class Done:
+    """What a command said."""
+
+    def __init__(self):
+        self.out, self.err = io.StringIO(), io.StringIO()
+
+    @property
+    def stdout(self):
+        return self.out.getvalue()
+
+    @property
+    def stderr(self):
+        return self.err.getvalue()
 
 
 class Manager:
@@ -92,11 +113,15 @@ ansible_url = "http://127.0.0.1:{ansible.server_port}"
             self.process = None
 
     def run(self, *arguments, code=0, text=None):
-        done = subprocess.run(
-            [sys.executable, "-m", "contrail_vsphere.cli.server_manager.main", *map(str, arguments)], timeout=60,
-            cwd=self.directory, env=self.environment, capture_output=True, text=True, input=text or "",
-        )  # fmt: skip
-        assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+        """A command in this process: what it would print and return."""
+        done = Done()
+        with (
+            mock.patch.dict(os.environ, self.environment, clear=True), contextlib.chdir(self.directory),
+            contextlib.redirect_stdout(done.out), contextlib.redirect_stderr(done.err),
+            mock.patch.object(sys, "stdin", text if isinstance(text, io.StringIO) else io.StringIO(text or "")),
+        ):  # fmt: skip
+            returned = main([*map(str, arguments)], application=app, name="server-manager")
+        assert returned == code, (returned, done.stdout, done.stderr)
         return done
 
     def json(self, *arguments, code=0):
@@ -108,8 +133,8 @@ ansible_url = "http://127.0.0.1:{ansible.server_port}"
         return path
 
 
-@pytest.fixture
-def manager(tmp_path):
+@contextlib.contextmanager
+def serving(directory):
     if shutil.which("docker-registry") is None:
         if os.environ.get("CI"):
             pytest.fail("docker-registry is not installed")
@@ -119,7 +144,7 @@ def manager(tmp_path):
     thread = threading.Thread(target=ansible.serve_forever)
     thread.start()
     ansible.double = _Ansible
-    made = Manager(tmp_path, ansible)
+    made = Manager(directory, ansible)
     try:
         made.start()
         yield made
@@ -128,3 +153,17 @@ def manager(tmp_path):
         ansible.shutdown()
         ansible.server_close()
         thread.join(10)
+
+
+@pytest.fixture
+def manager(tmp_path):
+    """A Server Manager of the test's own."""
+    with serving(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def shared_manager(tmp_path_factory):
+    """One for tests that leave nothing which others could trip over."""
+    with serving(tmp_path_factory.mktemp("shared-manager")) as made:
+        yield made

@@ -5,6 +5,8 @@ import pytest
 from contrail_vsphere.cli.server_manager.fields import document
 from contrail_vsphere.model.errors import UsageError
 
+pytestmark = pytest.mark.xdist_group("server-manager-cli")
+
 
 def test_flags_spell_a_document():
     words = ("--id s1 --ip_address=10.0.0.1 --roles lb,agent --network.interfaces[1].name eth1 --tags tag1=dc,tag2=f "
@@ -27,7 +29,8 @@ def test_what_spells_none_is_wrong_use(words):
         document(words.split())
 
 
-def test_a_server_is_added_and_changed_by_flags(manager):
+def test_a_server_is_added_and_changed_by_flags(shared_manager):
+    manager = shared_manager
     manager.run("add", "server", "--id", "s9", "--ip_address", "127.61.0.9", "--roles", "lb", "--ssh_port", "9")
     manager.run("update", "server", "--id", "s9", "--email", "a@example.com,b@example.com")
     found = manager.json("display", "server", "--server_id", "s9")["items"][0]

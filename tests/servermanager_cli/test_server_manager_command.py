@@ -1,5 +1,6 @@
 """The seed's three verbs as an operator types them, against a real process with a real registry."""
 
+import io
 import os
 import re
 import shutil
@@ -11,7 +12,7 @@ import time
 import pytest
 from image_kit import bundle, docker_archive
 
-pytestmark = [pytest.mark.process]
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("server-manager-cli")]
 
 CANARY = "canary-5d5d"
 
@@ -90,7 +91,8 @@ def test_kill_nine_loses_nothing_that_was_said(manager):
     assert [row["role"] for row in image["containers"]] == ["agent", "lb"]
 
 
-def test_tokens_and_secrets_by_file(manager):
+def test_tokens_and_secrets_by_file(shared_manager):
+    manager = shared_manager
     token = manager.directory / "eve.token"
     manager.run("token", "create", "eve", "--role", "viewer", "--out", token)
     assert token.stat().st_mode & 0o777 == 0o600
@@ -154,3 +156,40 @@ def test_a_host_key_is_pinned_at_add_and_held_to(manager, sshd):
 def test_it_starts_quickly():
     code = "import sys; import contrail_vsphere.cli.server_manager.main; print('sqlalchemy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30).stdout == "False\n"
+
+
+class Terminal(io.StringIO):
+    """Somebody who types."""
+
+    def isatty(self):
+        return True
+
+
+def test_objects_are_chosen_by_where_and_asked_for_role_by_role(manager, monkeypatch):
+    prepare(manager, port=1)
+    rows = manager.json("display", "server", "--where", "ip_address like '%.2' and roles = 'controller'")["items"]
+    assert [row["id"] for row in rows] == ["s2"]
+    assert manager.json("display", "image", "--where", "state != 'ready'")["items"] == []
+    assert [row["id"] for row in manager.json("status", "server", "--where", "id in (s1, s2)")["items"]] == ["s1", "s2"]
+    assert "letter 1" in manager.run("display", "cluster", "--where", "1=1", code=2).stderr
+    assert "no field 'colour'" in manager.run("delete", "server", "--where", "colour = red", "-y", code=2).stderr
+    assert "no server fits" in manager.run("delete", "server", "--where", "id = 's9'", "-y", code=2).stderr
+    planned = manager.json("provision", "--where", "id = 's2'", "--plan")
+    assert [host["server"] for host in planned["hosts"]] == ["s2"]
+    assert "asks on a terminal" in manager.run("provision", "-I", code=2).stderr
+    roles = [row["role"] for row in manager.json("display", "role")["items"]]
+    answers = ["contrail-container", *("s1" if each == "controller" else "" for each in roles), "y"]
+    manager.run("provision", "--cluster-id", "c1", "-I", text=Terminal("\n".join(answers) + "\n"))
+    (request,) = manager.ansible.double.requests.values()
+    assert list(request["hosts"]) == ["s1"]
+    nobody = Terminal("\n".join(["", "s1,s9", ""]))
+    assert "no such server: s9" in manager.run("provision", "--cluster-id", "c1", "-I", text=nobody, code=2).stderr
+    manager.run("delete", "server", "--where", "id = 's2'", "-y")
+    assert [row["id"] for row in manager.json("display", "server")["items"]] == ["s1"]
+
+
+def test_columns_and_what_is_bare_metals(shared_manager):
+    shown = shared_manager.json("display", "columns", "--table", "server")["columns"]
+    assert {"ip_address", "roles", "state"} <= set(shown)
+    assert "MAAS" in shared_manager.run("restart", "--server-id", "s1", "--net_boot", "-y", code=2).stderr
+    assert "say which servers" in shared_manager.run("restart", "-y", code=2).stderr

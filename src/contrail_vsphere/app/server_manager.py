@@ -12,12 +12,13 @@ from secrets import token_urlsafe
 from typing import Any, Final, Self
 
 from contrail_vsphere.app.control_server import ControlServer
-from contrail_vsphere.config.settings import ServerManagerSettings
+from contrail_vsphere.config.settings import Address, ServerManagerSettings
 from contrail_vsphere.pki.ca import CertificateAuthority
 from contrail_vsphere.pki.identity import Identity, client_context
 from contrail_vsphere.pki.secrets import Secret, private_directory, read_secret, write_private
 from contrail_vsphere.servermanager.api.app import create_app
 from contrail_vsphere.servermanager.embedded_registry import EmbeddedRegistry
+from contrail_vsphere.servermanager.mail import Relay
 from contrail_vsphere.servermanager.registry import Registry
 from contrail_vsphere.servermanager.runs import AnsibleClient, RegistryToPull
 from contrail_vsphere.servermanager.service import Parts, ServerManager
@@ -81,7 +82,9 @@ class ServerManagerService:
                 address=registry.address, ca_pem=authority.trust_bundle, username=registry.username,
                 password=registry.password().reveal(),
             )  # fmt: skip
-            return Parts(registry.client, registry.address, pull, ansible, registry.collect_garbage)
+            return Parts(
+                registry.client, registry.address, pull, ansible, registry.collect_garbage, relay=relay_of(settings)
+            )
         password = read_secret(settings.registry_password_file) if settings.registry_password_file else Secret("")
         tls = client_context(ca_file=settings.registry_ca_file)
         ca_pem = settings.registry_ca_file.read_text() if settings.registry_ca_file else ""
@@ -92,7 +95,7 @@ class ServerManagerService:
         def client() -> Registry:
             return Registry(settings.registry, tls=tls, username=settings.registry_username, password=password)
 
-        return Parts(client, settings.registry, pull, ansible)
+        return Parts(client, settings.registry, pull, ansible, relay=relay_of(settings))
 
     def _ansible_tls(self, authority: CertificateAuthority) -> ssl.SSLContext | None:
         if self._settings.ansible_url.startswith("http://"):
@@ -123,3 +126,17 @@ def ansible_token(settings: ServerManagerSettings) -> Secret:
     if not path.exists():
         write_private(path, token_urlsafe(32).encode() + b"\n")
     return read_secret(path)
+
+
+def relay_of(settings: ServerManagerSettings) -> Relay | None:
+    """Where mail goes; None if nobody is to be told."""
+    if not settings.mail_server:
+        return None
+    host, _, port = settings.mail_server.rpartition(":")
+    address = Address(host.strip("[]"), int(port))
+    password = settings.mail_password_file
+    return Relay(
+        address.host, address.port, settings.mail_sender,
+        tls=None if address.is_loopback else client_context(ca_file=settings.mail_ca_file),
+        username=settings.mail_username, password=(lambda: read_secret(password)) if password is not None else None,
+    )  # fmt: skip

@@ -406,6 +406,25 @@ class ServerManagerSettings(Table):
     """Seconds after which a run is canceled."""
     upload_limit: int = Field(default=20 * 2**30, gt=0)
     """Bytes that one uploaded image may have."""
+    mail_server: str = Field(default="", examples=["mail.example.com:587"])
+    """HOST:PORT of the mail server that is told when a run is over; STARTTLS unless it is loopback. Empty: no mail."""
+    mail_sender: str = Field(default="server-manager@localhost", pattern=r"^[^@\s,<>]+@[^@\s,<>]+$")
+    """Whom mail comes from. It goes to the `email` of servers, else of their cluster."""
+    mail_ca_file: File | None = Field(default=None, examples=["mail-ca.pem"])
+    """CA certificates (PEM) of the mail server; without it the system's apply."""
+    mail_username: str = Field(default="", examples=["server-manager"])
+    """Account there, if it wants one."""
+    mail_password_file: File | None = Field(default=None, examples=["mail.password"])
+    """Its password, mode 0600; read for every letter."""
+
+    @model_validator(mode="after")
+    def _mail_has_a_place(self) -> Self:
+        host, colon, port = self.mail_server.rpartition(":")
+        if self.mail_server and not (colon and host and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+            raise ValueError(f"mail_server {self.mail_server!r} is not HOST:PORT")
+        if bool(self.mail_username) != (self.mail_password_file is not None):
+            raise ValueError("mail_username and mail_password_file go together")
+        return self
 
     @model_validator(mode="after")
     def _nothing_in_the_clear(self) -> Self:

@@ -34,6 +34,10 @@ SERVER_ATTRIBUTES: Final = (
 CLUSTER_KEYS: Final = ("id", "email", "parameters", "package_image_id", "image_id")
 CLUSTER_ATTRIBUTES: Final = ("base_image_id", "provision_role_sequence")
 IMAGE_KEYS: Final = ("id", "category", "type", "version", "path", "parameters")
+FIELDS: Final = {
+    "server": (*SERVER_KEYS, *SERVER_ATTRIBUTES), "cluster": (*CLUSTER_KEYS, *CLUSTER_ATTRIBUTES), "image": IMAGE_KEYS
+}  # fmt: skip
+"""What the documents of a kind may hold, whether they do or not."""
 CATEGORIES: Final = ("container", "package")
 IMAGE_TYPES: Final = (
     "contrail-container-ubuntu", "contrail-container-centos", "contrail-container",

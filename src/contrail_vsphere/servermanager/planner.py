@@ -43,7 +43,11 @@ class Order:
     servers: tuple[str, ...] = ()
     image: str = ""
     roles: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Role -> servers, instead of what the servers' documents say."""
+    """Role -> servers that get it beside what their documents say; only these servers are meant then."""
+    without: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Role -> servers that lose it; only these servers are meant then."""
+    lasting: bool = False
+    """The servers' documents change so, too; else ``roles`` and ``without`` are for this run."""
     overrides: Mapping[str, Any] = field(default_factory=dict)
     """As ``parameters.provision.containers``; above every other layer, for this run."""
 
@@ -56,6 +60,8 @@ class Prepared:
     document: dict[str, Any]
     request_hosts: dict[str, HostToRun]
     """With secrets in the clear."""
+    roles: dict[str, list[str]]
+    """Server -> the roles that the plan is for."""
 
     def __repr__(self) -> str:
         return f"Prepared({self.document['hash'][:12]})"
@@ -96,7 +102,7 @@ class Planner:
             config_dir=self._config_dir, fingerprint=fingerprint, roles=self._catalogue.find,
         )  # fmt: skip
         hosts = {each.id: self._host(session, each, made_plan, wanted[each.id]) for each in servers}
-        return Prepared(made_plan, made_plan.document(), hosts)
+        return Prepared(made_plan, made_plan.document(), hosts, roles)
 
     def effective(self, session: Session, server: Server, role: str, *, order: Order | None = None) -> Effective:
         """A role's configuration on a server, with where each value comes from."""
@@ -122,26 +128,36 @@ class Planner:
             servers = [found(session, Server, each) for each in order.servers]
         else:
             servers = _inside(session, found(session, Cluster, order.cluster).id)
-        if order.roles:
-            named = {each for servers_ in order.roles.values() for each in servers_}
+        if order.roles or order.without:
+            named = {each for ids in (*order.roles.values(), *order.without.values()) for each in ids}
             servers = [each for each in servers if each.id in named]
         clusters = {each.cluster_id for each in servers}
         if not servers or None in clusters:
             raise InvalidArgument("there is no server to provision, or one is in no cluster", hint="set cluster_id")
         if len(clusters) > 1:
             raise InvalidArgument(f"the servers are in several clusters: {', '.join(sorted(map(str, clusters)))}")
-        roles = {each.id: list(each.roles) for each in servers}
-        for role, ids in order.roles.items():
-            name = self._catalogue.role(role).role
-            for each in ids:
-                if each not in roles:
-                    raise InvalidArgument(f"server {each} is not among those to provision")
-                if name not in roles[each]:
-                    roles[each].append(name)
+        roles = self._roles(order, servers)
         bare = [each.id for each in servers if not roles[each.id] and not each.deployed]
         if bare:
             raise InvalidArgument(f"{', '.join(bare)}: no role to provision", hint="give the servers roles")
         return found(session, Cluster, str(servers[0].cluster_id)), servers, roles
+
+    def _roles(self, order: Order, servers: Sequence[Server]) -> dict[str, list[str]]:
+        """Server -> its roles, as the order has them."""
+        roles = {each.id: list(each.roles) for each in servers}
+        for changes, gets in ((order.roles, True), (order.without, False)):
+            for role, ids in changes.items():
+                name = self._catalogue.role(role).role
+                for each in ids:
+                    if each not in roles:
+                        raise InvalidArgument(f"server {each} is not among those to provision")
+                    if gets and name not in roles[each]:
+                        roles[each].append(name)
+                    elif not gets and name not in roles[each]:
+                        raise InvalidArgument(f"server {each} does not have the role {name}")
+                    elif not gets:
+                        roles[each].remove(name)
+        return roles
 
     def _host(self, session: Session, server: Server, made: Plan, wanted: Sequence[Wanted]) -> HostToRun:
         contents = {f"{self._config_dir}/{text.name}": text for each in wanted for text in each.texts}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 from uuid import uuid4
 
@@ -61,8 +61,17 @@ _HOST_STATES: Final = {
 class Provisioner:
     """Starts runs and follows them to their end."""
 
-    def __init__(self, store: Store, *, planner: Planner, ansible: AnsibleServer, registry: RegistryToPull) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        planner: Planner,
+        ansible: AnsibleServer,
+        registry: RegistryToPull,
+        on_end: Callable[[str], None] | None = None,
+    ) -> None:
         self._store = store
+        self._on_end = on_end
         self._planner = planner
         self._ansible = ansible
         self._registry = registry
@@ -155,6 +164,11 @@ class Provisioner:
         self._following[run_id] = asyncio.create_task(self._to_its_end(run_id), name=f"run {run_id}")
 
     async def _to_its_end(self, run_id: str) -> None:
+        await self._until_it_is_over(run_id)
+        if self._on_end is not None:
+            self._on_end(run_id)
+
+    async def _until_it_is_over(self, run_id: str) -> None:
         loop = asyncio.get_running_loop()
         heard = loop.time()
         last: RunReport | None = None
@@ -199,6 +213,9 @@ class Provisioner:
             run = self._new_run(session, actor, prepared, servers=sorted(prepared.request_hosts))
             for server_id in run.servers:
                 server = found(session, Server, server_id)
+                if order.lasting and server.roles != prepared.roles[server_id]:
+                    server.roles = prepared.roles[server_id]
+                    audit(session, actor, "change", kind="server", object_id=server_id, detail={"roles": server.roles})
                 move(session, actor, server, ServerState.PROVISIONING, reason=run.id)
                 server.progress = dict.fromkeys(
                     (step.role for step in prepared.request_hosts[server_id].roles), "pending"

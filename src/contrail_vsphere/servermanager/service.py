@@ -16,11 +16,13 @@ from contrail_vsphere.servermanager.access import first_token
 from contrail_vsphere.servermanager.archive import Limits
 from contrail_vsphere.servermanager.catalogue import Catalogue, catalogue
 from contrail_vsphere.servermanager.images import Images, Registries
+from contrail_vsphere.servermanager.mail import Post, Relay
 from contrail_vsphere.servermanager.objects import Objects
 from contrail_vsphere.servermanager.planner import Planner
 from contrail_vsphere.servermanager.provision import Provisioner
 from contrail_vsphere.servermanager.runs import AnsibleServer, RegistryToPull
 from contrail_vsphere.servermanager.store import Store
+from contrail_vsphere.servermanager.upkeep import Upkeep
 from contrail_vsphere.servermanager.vault import Vault
 
 TOKEN_FILE: Final = "admin.token"  # noqa: S105
@@ -37,6 +39,8 @@ class Parts:
     ansible: AnsibleServer
     collect_garbage: Callable[[], Awaitable[int]] | None = None
     """Of the registry, if it is ours; returns the bytes that were freed."""
+    relay: Relay | None = None
+    """Where mail goes; None: none is sent."""
 
 
 class ServerManager:
@@ -64,7 +68,12 @@ class ServerManager:
             scratch=data_dir / "scratch", uploads=data_dir / "uploads", limits=Limits(),
             garbage=parts.collect_garbage,
         )  # fmt: skip
-        self.provisioner = Provisioner(store, planner=self.planner, ansible=parts.ansible, registry=parts.pull)
+        self.post = Post(store, parts.relay) if parts.relay is not None else None
+        self.provisioner = Provisioner(
+            store, planner=self.planner, ansible=parts.ansible, registry=parts.pull,
+            on_end=self.post.run_is_over if self.post is not None else None,
+        )  # fmt: skip
+        self.upkeep = Upkeep(store, self.vault)
         self.uploads = data_dir / "uploads"
         self.upload_limit = upload_limit
 
@@ -90,6 +99,8 @@ class ServerManager:
         """End jobs and connections."""
         await self.images.stop()
         await self.provisioner.stop()
+        if self.post is not None:
+            await self.post.stop()
         await asyncio.to_thread(self.store.close)
 
     def room_for(self, size: int) -> None:

@@ -11,6 +11,17 @@ import typer
 
 from contrail_vsphere.cli.output import print_json, say, warn
 from contrail_vsphere.cli.server_manager import fields
+from contrail_vsphere.cli.server_manager.choose import (
+    ClusterId,
+    ImageId,
+    Ip,
+    Mac,
+    ServerId,
+    Tag,
+    WherePhrase,
+    matching,
+    some_servers,
+)
 from contrail_vsphere.cli.server_manager.client import Client, connected
 from contrail_vsphere.model.errors import (
     ContrailVsphereError,
@@ -134,32 +145,41 @@ def check(context: typer.Context, server: Annotated[str, typer.Argument(help="Th
 @delete.command("server")
 def delete_server(
     context: typer.Context,
-    server_id: Annotated[str, typer.Option("--server-id", "--server_id", help="Its id.")],
+    server_id: ServerId = "",
+    cluster_id: ClusterId = "",
+    mac: Mac = "",
+    ip: Ip = "",
+    tag: Tag = "",
+    where: WherePhrase = "",
     force: Annotated[bool, typer.Option("--force", help="Even if it bears containers; they stay there.")] = False,
     yes: Yes = False,
 ) -> None:
-    """Forget a server."""
-    _delete(context, f"/v1/servers/{server_id}" + ("?force=true" if force else ""), f"server {server_id}", yes=yes)
+    """Forget servers."""
+    with connected(context.obj) as client:
+        if server_id and not (cluster_id or mac or ip or tag or where):
+            ids = [server_id]
+        else:
+            found = some_servers(
+                client, server_id=server_id, cluster_id=cluster_id, tag=tag, mac=mac, ip=ip, where=where
+            )
+            ids = [row["id"] for row in found]
+        _delete(client, "server", ids, query="?force=true" if force else "", yes=yes)
 
 
 @delete.command("cluster")
 def delete_cluster(
-    context: typer.Context,
-    cluster_id: Annotated[str, typer.Option("--cluster-id", "--cluster_id", help="Its id.")],
-    yes: Yes = False,
+    context: typer.Context, cluster_id: ClusterId = "", where: WherePhrase = "", yes: Yes = False
 ) -> None:
-    """Delete a cluster without servers."""
-    _delete(context, f"/v1/clusters/{cluster_id}", f"cluster {cluster_id}", yes=yes)
+    """Delete clusters without servers."""
+    with connected(context.obj) as client:
+        _delete(client, "cluster", _named(client, "cluster", cluster_id, where), yes=yes)
 
 
 @delete.command("image")
-def delete_image(
-    context: typer.Context,
-    image_id: Annotated[str, typer.Option("--image-id", "--image_id", help="Its id.")],
-    yes: Yes = False,
-) -> None:
-    """Delete an image that nobody uses, from the registry too."""
-    _delete(context, f"/v1/images/{image_id}", f"image {image_id}", yes=yes)
+def delete_image(context: typer.Context, image_id: ImageId = "", where: WherePhrase = "", yes: Yes = False) -> None:
+    """Delete images that nobody uses, from the registry too."""
+    with connected(context.obj) as client:
+        _delete(client, "image", _named(client, "image", image_id, where), yes=yes)
 
 
 @delete.command("tag")
@@ -230,11 +250,23 @@ def _put(client: Client, kind: str, document: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def _delete(context: typer.Context, path: str, what: str, *, yes: bool) -> None:
-    confirm(f"delete {what}", yes=yes)
-    with connected(context.obj) as client:
-        client.ask("DELETE", path)
-    say(f"{what}: deleted")
+def _named(client: Client, kind: str, object_id: str, where: str) -> list[str]:
+    """The ids that a deletion means: one, or those that fit an expression."""
+    if bool(object_id) == bool(where):
+        raise UsageError(f"say which {kind}", hint=f"--{kind}-id or --where")
+    if object_id:
+        return [object_id]
+    found = [row["id"] for row in matching(client.items(f"/v1/{kind}s"), where, kind=kind)]
+    if not found:
+        raise UsageError(f"no {kind} fits")
+    return found
+
+
+def _delete(client: Client, kind: str, ids: list[str], *, query: str = "", yes: bool) -> None:
+    confirm(f"delete {kind} {', '.join(ids)}", yes=yes)
+    for each in ids:
+        client.ask("DELETE", f"/v1/{kind}s/{each}{query}")
+        say(f"{kind} {each}: deleted")
 
 
 def _parse(file: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from contrail_vsphere.cli.main import main as run_command
-from contrail_vsphere.cli.server_manager import administration, change, provision, serve, serve_ansible, show
+from contrail_vsphere.cli.server_manager import administration, change, provision, serve, serve_ansible, show, upkeep
 from contrail_vsphere.cli.server_manager.client import Where
 
 app = typer.Typer(
@@ -25,12 +25,14 @@ app.add_typer(show.display, name="display")
 app.add_typer(show.display, name="show", hidden=True)
 app.add_typer(change.delete, name="delete")
 app.add_typer(provision.status, name="status")
+app.add_typer(upkeep.role, name="role")
 app.add_typer(administration.token, name="token")
 app.add_typer(administration.secret, name="secret")
 app.command("provision")(provision.provision)
 app.command("retry")(provision.retry)
 app.command("cancel")(provision.cancel)
 app.command("drift")(provision.drift)
+app.command("restart")(upkeep.restart)
 app.command("check")(change.check)
 app.command("explain")(show.explain)
 app.command("gc")(administration.collect_garbage)

@@ -10,15 +10,16 @@ import typer
 
 from contrail_vsphere.cli.output import print_json, print_table, say
 from contrail_vsphere.cli.server_manager.change import AsJson, Yes, confirm
+from contrail_vsphere.cli.server_manager.choose import ClusterId, ServerId, Tag, WherePhrase, servers, some_servers
 from contrail_vsphere.cli.server_manager.client import Client, connected
-from contrail_vsphere.cli.server_manager.show import ClusterId, ServerId, cell, servers
+from contrail_vsphere.cli.server_manager.show import cell
 from contrail_vsphere.cli.server_manager.watch import watch
 from contrail_vsphere.model.errors import ContrailVsphereError, UsageError
 
 status = typer.Typer(help="How things stand.", no_args_is_help=True)
 
-Tag = Annotated[str, typer.Option(help="Only servers with NAME=VALUE, several with commas between.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Until the run is over; exit 1 if it did not succeed.")]
+PlanOnly = Annotated[bool, typer.Option("--plan", "--dry-run", help="Show what would be done, and do nothing.")]
 WaitTime = Annotated[float, typer.Option(help="With --wait or --watch: seconds, then exit code 3.")]
 
 
@@ -28,32 +29,45 @@ def provision(
     server_id: ServerId = "",
     cluster_id: ClusterId = "",
     tag: Tag = "",
+    where: WherePhrase = "",
     file: Annotated[
         Path | None, typer.Option("--file", "-f", help='JSON: {"roles": {ROLE: [SERVER, ...]}, "overrides": {...}}.')
     ] = None,
-    plan: Annotated[bool, typer.Option("--plan", "--dry-run", help="Show what would be done, and do nothing.")] = False,
+    interactive: Annotated[bool, typer.Option("--interactive", "-I", help="Ask which servers get which role.")] = False,
+    plan: PlanOnly = False,
     wait: Wait = False,
     timeout: WaitTime = 3600.0,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
     """Put the roles of servers on them as containers."""
-    if not (server_id or cluster_id or tag or file):
-        raise UsageError("say which servers", hint="--cluster-id, --server-id, --tag or --file")
+    if not (server_id or cluster_id or tag or where or file or interactive):
+        raise UsageError("say which servers", hint="--cluster-id, --server-id, --tag, --where, --file or -I")
+    if interactive and (file is not None or not sys.stdin.isatty()):
+        raise UsageError("-I asks on a terminal", hint='--file says the same: {"roles": {ROLE: [SERVER, ...]}}')
     with connected(context.obj) as client:
-        order = _order(client, image_id, file, server_id=server_id, cluster_id=cluster_id, tag=tag)
-        document = client.ask("POST", "/v1/plan", order)
-        if plan and as_json:
-            print_json(document)
-            return
-        if not as_json:
-            _print_plan(document)
-        if plan:
-            return
-        confirm(f"provision {len(document['hosts'])} servers with {document['image']}", yes=yes)
-        run = client.ask("POST", "/v1/provision", {**order, "plan": document["hash"]})
-        say(f"run {run['id']}")
-        _finish(client, run["id"], wait=wait, timeout=timeout, as_json=as_json)
+        order = _order(client, image_id, file, server_id=server_id, cluster_id=cluster_id, tag=tag, where=where)
+        if interactive:
+            order = _ask(client, order)
+        go(client, order, plan=plan, wait=wait, timeout=timeout, yes=yes, as_json=as_json)
+
+
+def go(
+    client: Client, order: dict[str, Any], *, plan: bool, wait: bool, timeout: float, yes: bool, as_json: bool
+) -> None:
+    """Show the plan, ask, begin it, and follow it if that is wanted."""
+    document = client.ask("POST", "/v1/plan", order)
+    if plan and as_json:
+        print_json(document)
+        return
+    if not as_json:
+        _print_plan(document)
+    if plan:
+        return
+    confirm(f"provision {len(document['hosts'])} servers with {document['image']}", yes=yes)
+    run = client.ask("POST", "/v1/provision", {**order, "plan": document["hash"]})
+    say(f"run {run['id']}")
+    _finish(client, run["id"], wait=wait, timeout=timeout, as_json=as_json)
 
 
 def retry(
@@ -81,14 +95,15 @@ def drift(
     server_id: ServerId = "",
     cluster_id: ClusterId = "",
     tag: Tag = "",
+    where: WherePhrase = "",
     timeout: Annotated[float, typer.Option(help="Seconds, then exit code 3.")] = 3600.0,
     as_json: AsJson = False,
 ) -> None:
     """Compare what runs with what was put there, and change nothing. Exit 1 if something differs."""
-    if not (server_id or cluster_id or tag):
-        raise UsageError("say which servers", hint="--cluster-id, --server-id or --tag")
+    if not (server_id or cluster_id or tag or where):
+        raise UsageError("say which servers", hint="--cluster-id, --server-id, --tag or --where")
     with connected(context.obj) as client:
-        order = _order(client, "", None, server_id=server_id, cluster_id=cluster_id, tag=tag)
+        order = _order(client, "", None, server_id=server_id, cluster_id=cluster_id, tag=tag, where=where)
         run = watch(client, client.ask("POST", "/v1/drift", order)["id"], timeout)
     hosts = run["hosts"]
     if as_json:
@@ -114,11 +129,16 @@ def drift(
 
 @status.command("server")
 def status_server(
-    context: typer.Context, server_id: ServerId = "", cluster_id: ClusterId = "", tag: Tag = "", as_json: AsJson = False
+    context: typer.Context,
+    server_id: ServerId = "",
+    cluster_id: ClusterId = "",
+    tag: Tag = "",
+    where: WherePhrase = "",
+    as_json: AsJson = False,
 ) -> None:
     """Servers' states, with the reason."""
     with connected(context.obj) as client:
-        rows = servers(client, server_id=server_id, cluster_id=cluster_id, tag=tag)
+        rows = servers(client, server_id=server_id, cluster_id=cluster_id, tag=tag, where=where)
     fields = ("id", "ip_address", "state", "since", "reason")
     if as_json:
         print_json({"items": [{field: row.get(field) for field in fields} for row in rows]})
@@ -147,10 +167,8 @@ def status_provision(
 
 def _order(client: Client, image_id: str, file: Path | None, **named: str) -> dict[str, Any]:
     order: dict[str, Any] = {"image": image_id}
-    if named["server_id"] or named["tag"]:
-        order["servers"] = [row["id"] for row in servers(client, **named)]
-        if not order["servers"]:
-            raise UsageError("no server fits")
+    if named["server_id"] or named["tag"] or named["where"]:
+        order["servers"] = [row["id"] for row in some_servers(client, **named)]
     else:
         order["cluster"] = named["cluster_id"]
     if file is not None:
@@ -161,6 +179,28 @@ def _order(client: Client, image_id: str, file: Path | None, **named: str) -> di
         if not order.get("servers") and not order.get("cluster"):
             order["servers"] = sorted({each for ids in order.get("roles", {}).values() for each in ids})
     return order
+
+
+def _ask(client: Client, order: dict[str, Any]) -> dict[str, Any]:
+    """Role by role, which of the servers get it; nothing for an empty answer."""
+    known = order.get("servers") or [row["id"] for row in client.items("/v1/servers", cluster=order.get("cluster", ""))]
+    if not order["image"]:
+        images = ", ".join(row["id"] for row in client.items("/v1/images") if row["state"] == "ready")
+        order["image"] = typer.prompt(f"image (empty: the cluster's; there are {images})", default="", err=True,
+                                      show_default=False)  # fmt: skip
+    say(f"servers: {', '.join(known)}")
+    roles: dict[str, list[str]] = {}
+    for row in client.get("/v1/roles")["items"]:
+        answer = typer.prompt(f"servers for {row['role']} (with commas between, empty: none)", default="", err=True,
+                              show_default=False)  # fmt: skip
+        chosen = [each.strip() for each in answer.split(",") if each.strip()]
+        if unknown := sorted(set(chosen) - set(known)):
+            raise UsageError(f"no such server: {', '.join(unknown)}", hint=f"servers: {', '.join(known)}")
+        if chosen:
+            roles[row["role"]] = chosen
+    if not roles:
+        raise UsageError("no server gets a role")
+    return {**order, "roles": roles, "servers": sorted({each for ids in roles.values() for each in ids})}
 
 
 def _print_plan(document: dict[str, Any]) -> None:

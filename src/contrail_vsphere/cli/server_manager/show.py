@@ -7,15 +7,14 @@ from typing import Annotated, Any
 import typer
 
 from contrail_vsphere.cli.output import print_json, print_table
-from contrail_vsphere.cli.server_manager.client import Client, connected
+from contrail_vsphere.cli.server_manager.choose import ClusterId, ImageId, Ip, Mac, ServerId, Tag, WherePhrase, matching
+from contrail_vsphere.cli.server_manager.choose import servers as chosen_servers
+from contrail_vsphere.cli.server_manager.client import connected
 
 display = typer.Typer(help="Show what is there.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", "--detail", "-d", help="Print JSON with every field on stdout.")]
 Select = Annotated[str, typer.Option(help="Fields to show, with commas between.")]
-ServerId = Annotated[str, typer.Option("--server-id", "--server_id", help="Only this server.")]
-ClusterId = Annotated[str, typer.Option("--cluster-id", "--cluster_id", help="Only this cluster('s).")]
-ImageId = Annotated[str, typer.Option("--image-id", "--image_id", help="Only this image.")]
 
 
 @display.command()
@@ -23,16 +22,16 @@ def server(
     context: typer.Context,
     server_id: ServerId = "",
     cluster_id: ClusterId = "",
-    mac: Annotated[str, typer.Option(help="Only the one with this MAC address.")] = "",
-    ip: Annotated[str, typer.Option(help="Only the one with this IP address.")] = "",
-    tag: Annotated[str, typer.Option(help="Only those with NAME=VALUE, several with commas between.")] = "",
+    mac: Mac = "",
+    ip: Ip = "",
+    tag: Tag = "",
+    where: WherePhrase = "",
     select: Select = "id,cluster_id,ip_address,roles,state,reason",
     as_json: AsJson = False,
 ) -> None:
     """Servers."""
     with connected(context.obj) as client:
-        rows = servers(client, server_id=server_id, cluster_id=cluster_id, tag=tag)
-    rows = [row for row in rows if mac.lower() in ("", row.get("mac_address")) and ip in ("", row["ip_address"])]
+        rows = chosen_servers(client, server_id=server_id, cluster_id=cluster_id, tag=tag, mac=mac, ip=ip, where=where)
     _print(rows, select, as_json=as_json)
 
 
@@ -40,25 +39,28 @@ def server(
 def cluster(
     context: typer.Context,
     cluster_id: ClusterId = "",
+    where: WherePhrase = "",
     select: Select = "id,package_image_id,provisioned_id,servers",
     as_json: AsJson = False,
 ) -> None:
     """Clusters."""
     with connected(context.obj) as client:
         rows = [client.get(f"/v1/clusters/{cluster_id}")] if cluster_id else client.items("/v1/clusters")
-    _print(rows, select, as_json=as_json)
+    _print(matching(rows, where, kind="cluster"), select, as_json=as_json)
 
 
 @display.command()
 def image(
     context: typer.Context,
     image_id: ImageId = "",
+    where: WherePhrase = "",
     select: Select = "id,version,state,containers,reason",
     as_json: AsJson = False,
 ) -> None:
     """Images, with the roles they hold."""
     with connected(context.obj) as client:
         rows = [client.get(f"/v1/images/{image_id}")] if image_id else client.items("/v1/images")
+    rows = matching(rows, where, kind="image")
     if not as_json:
         rows = [{**row, "containers": [each["role"] for each in row["containers"]]} for row in rows]
     _print(rows, select, as_json=as_json)
@@ -124,17 +126,6 @@ def explain(
         for row in rows
     ]  # fmt: skip
     _print(shown, "option,value,source,overrode", as_json=False)
-
-
-def servers(client: Client, *, server_id: str = "", cluster_id: str = "", tag: str = "") -> list[dict[str, Any]]:
-    """The servers that an option names."""
-    if server_id:
-        return [client.get(f"/v1/servers/{server_id}")]
-    rows = client.items("/v1/servers", cluster=cluster_id)
-    if tag:
-        wanted = dict(each.partition("=")[::2] for each in tag.split(","))
-        rows = [row for row in rows if wanted.items() <= (row.get("tag") or {}).items()]
-    return rows
 
 
 def _print(rows: list[dict[str, Any]], select: str, *, as_json: bool) -> None:

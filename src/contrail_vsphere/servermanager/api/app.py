@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException as AnyHttpError
 
 from contrail_vsphere.model.errors import ContrailVsphereError
 from contrail_vsphere.servermanager.access import Caller, Role, caller_of
-from contrail_vsphere.servermanager.api import answers, limits, routes_objects, routes_runs, seed_era
+from contrail_vsphere.servermanager.api import answers, limits, routes_objects, routes_runs, routes_upkeep, seed_era
 from contrail_vsphere.servermanager.service import ServerManager
 
 ABOUT = """\
@@ -39,6 +39,7 @@ def create_app(service: ServerManager, *, insecure_seed_era: bool = False, rate:
     require = _require(service)
     app.include_router(routes_objects.router(service, require))
     app.include_router(routes_runs.router(service, require))
+    app.include_router(routes_upkeep.router(service, require))
     app.include_router(seed_era.router(service, None if insecure_seed_era else require))
     app.add_exception_handler(ContrailVsphereError, answers.on_error)
     app.add_exception_handler(AnyHttpError, answers.on_http_error)

@@ -28,13 +28,20 @@ class OrderDocument(BaseModel):
     cluster: str = Field(default="", max_length=200)
     servers: list[str] = Field(default_factory=list, max_length=5000)
     image: str = Field(default="", max_length=200, description="Empty: the cluster's")
-    roles: dict[str, list[str]] = Field(default_factory=dict, description="Role -> servers, for this run")
+    roles: dict[str, list[str]] = Field(default_factory=dict, description="Role -> servers that get it")
+    without: dict[str, list[str]] = Field(default_factory=dict, description="Role -> servers that lose it")
+    lasting: bool = Field(
+        default=False, description="The servers keep `roles` and `without`; else these are for this run"
+    )
     overrides: dict[str, Any] = Field(default_factory=dict, description="As `provision.containers`, above all layers")
 
     def order(self) -> Order:
         """As the planner takes it."""
         clean(self.model_dump())
-        return Order(self.cluster, tuple(self.servers), self.image, self.roles, self.overrides)
+        return Order(
+            self.cluster, tuple(self.servers), self.image, roles=self.roles, without=self.without,
+            lasting=self.lasting, overrides=self.overrides,
+        )  # fmt: skip
 
 
 class ProvisionDocument(OrderDocument):

@@ -2,8 +2,8 @@
 
 Their conventions are kept where a client depends on them: objects in lists, ``return_code`` / ``return_msg`` /
 ``return_data``, 200 for success as text/html and 404 for every failure. What is behind them is ``/v1``'s: nothing is
-shown or stored otherwise. ``show_pass`` and ``where`` are refused: the first showed passwords to anybody, the second
-was SQL. Verbs of bare metal answer 501 and say where to go.
+shown or stored otherwise. ``show_pass`` is refused: it showed passwords to anybody. ``where`` was SQL, and is what
+``filters`` understands. Verbs of bare metal answer 501 and say where to go.
 """
 
 # No postponed annotations here: FastAPI reads them, and they name things that are local to the functions below.
@@ -20,16 +20,18 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from contrail_vsphere.model.errors import AlreadyExists, ContrailVsphereError, DocumentError, InvalidArgument, NotFound
-from contrail_vsphere.servermanager import documents
+from contrail_vsphere.servermanager import documents, filters
 from contrail_vsphere.servermanager.access import Caller
 from contrail_vsphere.servermanager.api.answers import clean, plain
+from contrail_vsphere.servermanager.api.routes_upkeep import TABLES
+from contrail_vsphere.servermanager.api.routes_upkeep import columns as table_columns
 from contrail_vsphere.servermanager.images import shown_image
 from contrail_vsphere.servermanager.objects import shown_cluster, shown_server, tags
 from contrail_vsphere.servermanager.planner import Order
 from contrail_vsphere.servermanager.records import Actor
 from contrail_vsphere.servermanager.service import ServerManager
 from contrail_vsphere.servermanager.states import SEED_ERA_STATUS, ServerState
-from contrail_vsphere.servermanager.tables import Cluster, Image, Server, Tag
+from contrail_vsphere.servermanager.tables import Cluster, Image, Server
 
 _NOT_FOUND: Final = {"server": 1, "cluster": 2, "image": 3}
 _EXISTS: Final = {"server": 4, "cluster": 5, "image": 6}
@@ -38,7 +40,7 @@ _OPERATION, _GENERAL, _NO_KEY, _NO_VALUE, _BAD_KEY = 8, 9, 10, 11, 12
 _SERVER_KEYS: Final = ("id", "mac_address", "cluster_id", "ip_address", "tag")
 _PLAIN: Final = ("detail", "select")
 _BARE_METAL: Final = {
-    "/server/reimage": "POST", "/server/restart": "POST", "/dhcp_subnet": "GET", "/dhcp_host": "GET",
+    "/server/reimage": "POST", "/dhcp_subnet": "GET", "/dhcp_host": "GET",
     "/chassis-id": "GET", "/hardware_info": "GET", "/run_inventory": "POST", "/interface_created": "POST",
 }  # fmt: skip
 
@@ -141,16 +143,18 @@ def _selected(session: Session, query: dict[str, str], *, kind: str) -> list[Any
     table: Any = {"server": Server, "cluster": Cluster, "image": Image}[kind]
     keys = _SERVER_KEYS if kind == "server" else ("id",)
     given = {key: value for key, value in query.items() if key not in _PLAIN}
-    if set(given) & {"where", "show_pass", "show_passwords"}:
-        raise SeedEraError(_BAD_KEY, "'where' and 'show_pass' are not served any more")
-    if len(given) > 1 or set(given) - set(keys):
-        raise SeedEraError(_BAD_KEY, f"one of {', '.join(keys)} is expected")
+    if set(given) & {"show_pass", "show_passwords"}:
+        raise SeedEraError(_BAD_KEY, "'show_pass' is not served any more")
+    if len(given) > 1 or set(given) - {*keys, "where"}:
+        raise SeedEraError(_BAD_KEY, f"one of {', '.join(keys)}, where is expected")
     rows = list(session.scalars(select(table).order_by(table.id)))
     for key, value in given.items():
         clean(value)
         if key == "tag":
             wanted = dict(each.partition("=")[::2] for each in value.split(","))
             rows = [row for row in rows if wanted.items() <= row.tags.items()]
+        elif key == "where":
+            rows = _where(rows, value, kind=kind)
         else:
             value = documents.normal_mac(value) if key == "mac_address" else value  # noqa: PLW2901
             rows = [row for row in rows if getattr(row, key) == value]
@@ -159,13 +163,27 @@ def _selected(session: Session, query: dict[str, str], *, kind: str) -> list[Any
     return rows
 
 
-def _told_as(row: Any, query: dict[str, str], kind: str) -> dict[str, Any]:
+def _where(rows: list[Any], expression: str, *, kind: str) -> list[Any]:
+    try:
+        test = filters.parse(expression, fields=documents.FIELDS[kind])
+        return [row for row in rows if test(_shown(row, kind))]
+    except InvalidArgument as error:
+        raise SeedEraError(_BAD_KEY, f"where: {error.message}") from error
+
+
+def _shown(row: Any, kind: str) -> dict[str, Any]:
+    """Every field, secrets masked."""
     views: dict[str, Callable[[Any], dict[str, Any]]] = {
         "server": shown_server, "cluster": shown_cluster, "image": shown_image
     }  # fmt: skip
     shown = views[kind](row)
     if kind == "server":
         shown["status"] = SEED_ERA_STATUS[ServerState(row.state)]
+    return shown
+
+
+def _told_as(row: Any, query: dict[str, str], kind: str) -> dict[str, Any]:
+    shown = _shown(row, kind)
     if "select" in query:
         fields = query["select"].split(",")
     elif "detail" in query:
@@ -205,13 +223,11 @@ def _readings(made: APIRouter, era: _Era, viewer: Any) -> None:
 
     @made.get("/columns", dependencies=[viewer])
     async def columns(request: Request) -> Response:
-        tables: dict[str, Any] = {"server": Server, "cluster": Cluster, "image": Image, "tag": Tag}
-
         def told(_session: Session) -> Any:
-            table = tables.get(request.query_params.get("table", ""))
-            if table is None:
-                raise SeedEraError(_NO_VALUE, f"table is one of {', '.join(tables)}")
-            return {"header": "columns", "columns": {c.name: str(c.type) for c in table.__table__.columns}}
+            table = request.query_params.get("table", "")
+            if table not in TABLES:
+                raise SeedEraError(_NO_VALUE, f"table is one of {', '.join(TABLES)}")
+            return {"header": "columns", "columns": table_columns(table)}
 
         return await era.read(told)
 
@@ -388,9 +404,60 @@ def _provisioning(made: APIRouter, era: _Era, viewer: Any, operator: Any) -> Non
 
         return await era.do(work)
 
-    @made.get("/log", dependencies=[viewer])
-    async def log() -> Response:
-        return _failure(_OPERATION, "logs of servers are not fetched by password any more: see the run's report")
+    @made.post("/provision_role")
+    async def provision_role(request: Request, caller: Caller = operator) -> Response:
+        async def work() -> Any:
+            order = _role_order(await _body(request))
+            await service.provisioner.provision(Actor(caller.name, service.now()), order)
+            return {"return_code": 0, "return_msg": "server(s) provision issued", "return_data": None}
+
+        return await era.do(work)
+
+    @made.get("/log", dependencies=[operator])
+    async def log(request: Request) -> Response:
+        async def work() -> Any:
+            server_id, file = request.query_params.get("id", ""), request.query_params.get("file", "")
+            if not server_id:
+                raise SeedEraError(_NO_KEY, "say which server: id=...")
+            clean([server_id, file])
+            if not file:
+                return {"log files": await service.upkeep.log_files(server_id)}
+            return {file: await service.upkeep.log(server_id, file)}
+
+        return await era.do(work)
+
+    @made.post("/server/restart")
+    async def restart(request: Request, caller: Caller = operator) -> Response:
+        document: dict[str, Any] = {}
+
+        async def work() -> Any:
+            document.update(await _body(request))
+            if str(document.pop("net_boot", "n")).lower() in ("y", "yes", "true"):
+                raise SeedEraError(_OPERATION, "net_boot is bare metal's: use what installs your servers")
+            query = {key: str(value) for key, value in document.items()}
+            if not query:
+                raise SeedEraError(_NO_KEY, "say which servers: id, cluster_id, tag, ...")
+            rows = await asyncio.to_thread(_ids, service, query)
+            done, failed = await _restarted(service, Actor(caller.name, service.now()), rows)
+            message = f"Reboot Successful for ({', '.join(done)}),failed for ({', '.join(failed)})"
+            return {"return_code": 0, "return_msg": message, "return_data": None}
+
+        return await era.do(work)
+
+
+def _ids(service: ServerManager, query: dict[str, str]) -> list[str]:
+    with service.store.reading() as session:
+        return [row.id for row in _selected(session, query, kind="server")]
+
+
+async def _restarted(service: ServerManager, actor: Actor, servers: list[str]) -> tuple[list[str], list[str]]:
+    """Which were asked to restart, and which could not be."""
+    ends = await asyncio.gather(*(service.upkeep.restart(actor, each) for each in servers), return_exceptions=True)
+    for end in ends:
+        if isinstance(end, BaseException) and not isinstance(end, ContrailVsphereError):
+            raise end
+    done = [each for each, end in zip(servers, ends, strict=True) if isinstance(end, str)]
+    return done, [each for each in servers if each not in done]
 
 
 def _progress(row: Server) -> dict[str, Any]:
@@ -402,15 +469,28 @@ def _progress(row: Server) -> dict[str, Any]:
     return {"id": row.id, "cluster_id": row.cluster_id or "", **{key: str(value) for key, value in told.items()}}
 
 
+def _role_order(document: dict[str, Any]) -> Order:
+    """``POST /provision_role``'s body: servers get roles, or lose them, for good."""
+    ids, oper, roles = document.get("id"), document.get("oper"), document.get("role_list")
+    if not (isinstance(ids, list) and ids and isinstance(roles, list) and roles):
+        raise SeedEraError(_NO_KEY, "id and role_list are lists, and not empty")
+    if oper not in ("add", "delete"):
+        raise SeedEraError(_NO_VALUE, "oper is add or delete")
+    changes = {str(role): [str(each) for each in ids] for role in roles}
+    chosen = {"roles": changes} if oper == "add" else {"without": changes}
+    return Order(servers=tuple(str(each) for each in ids), lasting=True, **chosen)  # type: ignore[arg-type]
+
+
 def _order(service: ServerManager, document: dict[str, Any]) -> Order:
     """``POST /server/provision``'s body as an order."""
-    known = {"package_image_id", "contrail_image_id", "tasks", "provision_parameters", "opcode", *_SERVER_KEYS}
+    keys = (*_SERVER_KEYS, "where")
+    known = {"package_image_id", "contrail_image_id", "tasks", "provision_parameters", "opcode", *keys}
     unknown = set(document) - known
     if unknown:
         raise SeedEraError(_BAD_KEY, f"unknown: {', '.join(sorted(unknown))}")
     if document.get("opcode"):
         raise SeedEraError(_OPERATION, "in-service upgrade (ISSU) is not done here")
-    query = {key: str(document[key]) for key in _SERVER_KEYS if document.get(key)}
+    query = {key: str(document[key]) for key in keys if document.get(key)}
     wanted = document.get("provision_parameters") or {}
     roles = wanted.get("roles") if isinstance(wanted, dict) else None
     if not query and not roles:

@@ -6,6 +6,7 @@ import pytest
 from stand import DEPLOYMENT
 from two_managers import TwoManagers
 
+from contrail_vsphere.app.control_schema import Selection
 from contrail_vsphere.model.errors import ContrailVsphereError, NotReadyYet
 from contrail_vsphere.simulator.eam.situation import Phase
 
@@ -29,6 +30,41 @@ async def test_a_standby_writes_nothing_and_goes_on_where_the_leader_ended(tmp_p
         await lab.scenario.delete_vm(lab.on("esx-01"))
         await lab.heals()
         assert lab.b.calls["Resolve"]
+
+
+async def test_a_standby_tells_what_it_sees_and_who_leads(tmp_path):
+    async with TwoManagers(tmp_path, hosts=2) as lab:
+        watch, control = await lab.b.stands_by()
+        with pytest.raises(NotReadyYet):
+            control.status()
+        await watch.look()
+        await lab.pass_time(60)
+        status = control.status()
+        assert status.standby == "a leads, this manager stands by" and status.converged
+        assert {unit.host_name: (unit.state, unit.forwards) for each in status.deployments for unit in each.units} == {
+            "esx-00": ("healthy", True),
+            "esx-01": ("healthy", True),
+        }
+        assert control.plan().actions == () and control.plan().standby == status.standby
+        assert control.reign().leader == "a" and not control.reign().leads
+
+        # With the leader frozen: it sees trouble itself, plans what is to be done, and does none of it.
+        lab.a.reigns.acting.operator.pause(by="a person")
+        await lab.a.reigns.acting.leave()
+        await lab.scenario.power_off(lab.on("esx-01"))
+        await watch.look()
+        await lab.pass_time(90)
+        (unit,) = [u for each in control.status().deployments for u in each.units if u.host_name == "esx-01"]
+        assert [issue.type for issue in unit.issues] == ["VmPoweredOff"] and control.status().deployments[0].paused
+        with pytest.raises(NotReadyYet, match="stands by") as refused:
+            await control.resolve(Selection(), by="a person")
+        assert refused.value.hint == "ask a, which leads"
+        assert lab.b.calls == {}, "it only looked on"
+
+        lab.a.zookeeper.expire()
+        await lab.until(lambda: lab.b.reigns.leads, seconds=60)
+        await watch.look()
+        assert control.status().standby == "" and control.reign().leader == "" and watch.reader.manager is None
 
 
 @pytest.mark.parametrize("phase", [Phase.HOOK_PROVISIONED, Phase.HOOK_POWERED_ON])

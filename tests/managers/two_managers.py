@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import timedelta
+from types import SimpleNamespace
 
 import aiohttp
 from scene import Scene
@@ -11,7 +12,11 @@ from stand import KEY
 from zookeeper_in_process import Tree, TreeSession
 
 from contrail_vsphere.app.contrailvm import FOLLOWED_EVENTS
+from contrail_vsphere.app.contrailvm_control import ContrailVmControl
+from contrail_vsphere.app.election import NEVER
 from contrail_vsphere.app.reign import Reigns
+from contrail_vsphere.app.standby import Face, StandbyWatch, take_over
+from contrail_vsphere.app.standby_reader import StandbyReader
 from contrail_vsphere.contrail.introspect import Introspect
 from contrail_vsphere.contrailvm.manager import ContrailVmManager
 from contrail_vsphere.contrailvm.publish.shelf import Shelf
@@ -60,6 +65,27 @@ class Member:
         self.reigns.start()
         return self
 
+    async def stands_by(self) -> tuple[StandbyWatch, ContrailVmControl]:
+        """What this process tells readers while another leads."""
+
+        async def journal() -> ZooKeeperJournal:
+            opened = ZooKeeperJournal(self.zookeeper, path=f"{PATH}.journal/vc", now=self.scene.now)
+            opened.fence(f"{PATH}.epoch", NEVER)
+            await opened.open()
+            return opened
+
+        face = Face(by=self.name, publish_url="", bootstrap_url="", authority="", extension="")
+        watch = StandbyWatch(
+            journal=journal, face=lambda: face, packages=self.scene.publisher.store.packages.keys,
+            leads=lambda: self.reigns.leads, reader=StandbyReader(self.manager_over),
+        )  # fmt: skip
+        certificates = SimpleNamespace(warnings=tuple)
+        control = ContrailVmControl(
+            self.reigns, vcenter="lab", now=self.scene.now, standby=lambda: watch, certificates=certificates,
+            reload_packages=lambda: None, renew_extension=None,
+        )  # fmt: skip
+        return watch, control
+
     async def stop(self) -> None:
         await self.reigns.stop()
         await self.client.close()
@@ -75,18 +101,23 @@ class Member:
         self.journal = ZooKeeperJournal(self.zookeeper, path=f"{PATH}.journal/vc", now=scene.now)
         await self.journal.open()
         self.journal.fence(f"{PATH}.epoch", epoch)
+        take_over(self.journal, Face(by=self.name, publish_url="", bootstrap_url="", authority="", extension=""))
+        return self.manager_over(leader, self.journal)
+
+    def manager_over(self, leader, journal) -> ContrailVmManager:
+        scene = self.scene
         return ContrailVmManager(
             solution_id=KEY,
             vcenter=self.client,
             inventory=self.client.inventory,
             eam=self.client.eam,
             agencies=self.client.eam.cache,
-            journal=self.journal,
+            journal=journal,
             shelf=Shelf(
                 scene.publisher, solution_id=KEY, manager_url=lambda: "https://{}:{}".format(*scene.bootstrap.address),
                 ca_pem=lambda: scene.authority.cert_pem,
             ),
-            tokens=TokenStore(self.journal, now=scene.now, ttl=timedelta(hours=1)),
+            tokens=TokenStore(journal, now=scene.now, ttl=timedelta(hours=1)),
             authority=scene.authority,
             introspect=Introspect(self.http),
             health=HealthBook(scene.now),

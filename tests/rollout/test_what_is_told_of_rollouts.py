@@ -19,6 +19,7 @@ def control(lab):
         reload_packages=lambda: None,
         certificates=SimpleNamespace(warnings=tuple),
         renew_extension=lambda: None,
+        standby=lambda: None,
     )
 
 

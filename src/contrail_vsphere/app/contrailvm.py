@@ -33,6 +33,7 @@ from contrail_vsphere.app.host_plugin import host_plugins
 from contrail_vsphere.app.metrics import Metrics
 from contrail_vsphere.app.reign import Reigns
 from contrail_vsphere.app.standby import Face, StandbyWatch, hand_over, own_journal
+from contrail_vsphere.app.standby_reader import StandbyReader
 from contrail_vsphere.app.synced import PluginProbe
 from contrail_vsphere.app.system_vms import system_vms
 from contrail_vsphere.app.virtual_routers import vrouter_roll
@@ -291,9 +292,18 @@ class ContrailVmService:
 
     async def _make(self, leader: Leader, journal: RecordStore) -> ContrailVmManager:
         """The manager of one reign."""
+        manager = self._manager(leader, journal)
+        if self.settings.bootstrap.host_plugins:
+            manager.office.plugin_of = host_plugins(self.settings, self._table)
+        manager.tell(self.webhooks.send)
+        self.metrics.watch_controller(manager.controller.engine)
+        self.metrics.watch_brake(manager.brake)
+        return manager
+
+    def _manager(self, leader: Leader, journal: RecordStore) -> ContrailVmManager:
         settings, vcenter, now, authority = self.settings, self.vcenter, self._now, self._authority
         facts = extension_facts(settings, self._login.identity)
-        manager = ContrailVmManager(
+        return ContrailVmManager(
             solution_id=settings.manager.extension_key,
             vcenter=vcenter,
             inventory=vcenter.inventory,
@@ -318,12 +328,6 @@ class ContrailVmService:
             leader=leader,
             system_vms=self._vms,
         )
-        if settings.bootstrap.host_plugins:
-            manager.office.plugin_of = host_plugins(settings, self._table)
-        manager.tell(self.webhooks.send)
-        self.metrics.watch_controller(manager.controller.engine)
-        self.metrics.watch_brake(manager.brake)
-        return manager
 
     def _synced(self) -> SyncedProbe:
         """Who says whether a host has all its ports."""
@@ -356,6 +360,7 @@ class ContrailVmService:
             face=self._face,
             packages=self.publisher.store.packages.keys,
             leads=lambda: self.reigns.leads,
+            reader=StandbyReader(self._manager),
         )
         return electorate.reigns(prepared, ended=self._forget, what="manager")
 
@@ -408,6 +413,7 @@ class ContrailVmService:
             reload_packages=self.publisher.reload,
             certificates=self.certificates,
             renew_extension=self.renew_extension,
+            standby=lambda: self.standby,
         )
         app = create_app(
             target=target, tokens=TokenFile(self.settings.token_file), health=self.health, metrics=self.metrics

@@ -10,13 +10,16 @@ from typing import Any, Concatenate, ParamSpec, cast
 from contrail_vsphere.app import control_schema as schema
 from contrail_vsphere.app.certificate_office import CertificateOffice
 from contrail_vsphere.app.reign import Reigns
+from contrail_vsphere.app.standby import StandbyWatch
 from contrail_vsphere.app.uve import uves
+from contrail_vsphere.contrailvm.account import Account, PlannedAction
 from contrail_vsphere.contrailvm.deployments.file import Diff
-from contrail_vsphere.contrailvm.manager import ContrailVmManager, PlannedAction
+from contrail_vsphere.contrailvm.manager import ContrailVmManager
 from contrail_vsphere.contrailvm.plan.disturbance import effect_of
 from contrail_vsphere.contrailvm.rollout.status import RolloutStatus
 from contrail_vsphere.contrailvm.rollout.upgrades import Upgrades, UpgradeWish
 from contrail_vsphere.contrailvm.status import DeploymentStatus, HostStatus
+from contrail_vsphere.model.errors import NotReadyYet
 from contrail_vsphere.model.ids import HostId
 from contrail_vsphere.model.protocols import HostEntry, ReadinessState
 
@@ -38,7 +41,10 @@ def _kept(
 
 
 class ContrailVmControl:
-    """A ``ControlTarget``. ``reload_packages`` lets ``apply`` see what other processes published meanwhile."""
+    """A ``ControlTarget``. ``reload_packages`` lets ``apply`` see what other processes published meanwhile.
+
+    While another process leads, status and plan are what this one sees; all else is asked of the one that leads.
+    """
 
     def __init__(
         self,
@@ -49,7 +55,9 @@ class ContrailVmControl:
         renew_extension: Callable[[], Awaitable[bool]],
         vcenter: str,
         now: Callable[[], datetime],
+        standby: Callable[[], StandbyWatch | None],
     ) -> None:
+        self._standby = standby
         self._vcenter = vcenter
         self._now = now
         self._reigns = reigns
@@ -59,7 +67,24 @@ class ContrailVmControl:
 
     @property
     def _manager(self) -> ContrailVmManager:
+        leader = self._leader
+        if leader and not self._reigns.leads:
+            raise NotReadyYet("this manager stands by", hint=f"ask {leader}, which leads")
         return self._reigns.acting
+
+    @property
+    def _leader(self) -> str:
+        """Who leads, as far as is known; empty for a manager that is alone."""
+        standby = self._standby()
+        return standby.leader if standby is not None else ""
+
+    @property
+    def _sight(self) -> tuple[Account, str]:
+        """What tells the status, and how it stands by; empty where it leads."""
+        standby = self._standby()
+        if self._reigns.leads or standby is None or standby.reader.manager is None:
+            return self._manager, ""
+        return standby.reader.manager, f"{standby.leader or 'nobody'} leads, this manager stands by"
 
     @property
     def _upgrades(self) -> Upgrades:
@@ -77,7 +102,11 @@ class ContrailVmControl:
         """Whether this process acts."""
         reigns = self._reigns
         return schema.ReignDocument(
-            leads=reigns.leads, epoch=reigns.epoch, begun=reigns.begun, missing=reigns.not_ready()
+            leads=reigns.leads,
+            epoch=reigns.epoch,
+            begun=reigns.begun,
+            missing=reigns.not_ready(),
+            leader="" if reigns.leads else self._leader,
         )
 
     def hosts(self) -> tuple[HostEntry, ...]:
@@ -90,18 +119,21 @@ class ContrailVmControl:
 
     def status(self) -> schema.StatusDocument:
         """Every deployment and host."""
-        status = self._manager.status()
+        account, standby = self._sight
+        status = account.status()
         return schema.StatusDocument(
-            converged=self._manager.converged(),
+            converged=account.converged(),
             deployments=tuple(_deployment(each) for each in status.deployments),
             rollouts=tuple(_rollout(each) for each in status.rollouts),
-            brakes=tuple(schema.BrakeDocument.model_validate(each) for each in self._manager.brakes),
+            brakes=tuple(schema.BrakeDocument.model_validate(each) for each in account.brakes),
             problems=(*status.problems, *self._certificates.warnings()),
+            standby=standby,
         )
 
     def plan(self) -> schema.PlanDocument:
         """What would be done now, and what is waited for."""
-        return schema.PlanDocument(actions=tuple(_action(each) for each in self._manager.plan_preview()))
+        account, standby = self._sight
+        return schema.PlanDocument(actions=tuple(_action(each) for each in account.plan_preview()), standby=standby)
 
     @_kept
     async def apply(self, application: schema.Application, *, by: str) -> schema.Outcome:

@@ -156,6 +156,8 @@ class StatusDocument(Document):
     brakes: tuple[BrakeDocument, ...] = ()
     problems: tuple[str, ...] = ()
     """What concerns no single deployment: vCenter away, EAM not answering, registration missing."""
+    standby: str = ""
+    """Who leads, where the process that was asked stands by and tells what it sees; empty where it leads."""
 
 
 class ActionDocument(Document):
@@ -180,6 +182,8 @@ class PlanDocument(Document):
     """What the manager would do now."""
 
     actions: tuple[ActionDocument, ...] = ()
+    standby: str = ""
+    """As in the status; the plan is what the leader would do, by what the process that was asked sees."""
 
 
 class HostDocument(Document):
@@ -213,6 +217,8 @@ class ReignDocument(Document):
     begun: int
     """Reigns of this process so far."""
     missing: tuple[str, ...] = ()
+    leader: str = ""
+    """Name of the process that led last, where it is not this one and is known."""
 
 
 class CertificateDocument(Document):

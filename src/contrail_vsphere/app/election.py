@@ -20,6 +20,9 @@ from contrail_vsphere.engine.zookeeper import ZooKeeper, ZooKeeperServers
 
 A = TypeVar("A", bound=Acts)
 
+NEVER = 0
+"""No reign has this number: they are counted from 1."""
+
 Make = Callable[[Leader, RecordStore], Awaitable[A]]
 """Makes what acts for one reign, over the journal as it is when the reign begins."""
 
@@ -88,8 +91,9 @@ class Electorate:
         await self._stack.aclose()
 
     async def journal(self) -> ZooKeeperJournal:
-        """The journal as it is now; to read it while another process leads."""
+        """The journal as it is now; to read it while another process leads. Nothing written to it leaves us."""
         journal = ZooKeeperJournal(self.zookeeper, path=self._journal_path, now=self._now)
+        journal.fence(f"{self._path}.epoch", NEVER)
         await journal.open()
         return journal
 

@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 
 from contrail_vsphere.app.data_dir import MOVED, DataDirectory
+from contrail_vsphere.app.standby_reader import StandbyReader
 from contrail_vsphere.contrailvm.notebook import Notebook
 from contrail_vsphere.engine.journal import Journal, RecordStore
 from contrail_vsphere.model.errors import ContrailVsphereError, InvalidState, SettingsError
@@ -115,7 +116,10 @@ def own_journal(data: DataDirectory, stack: AsyncExitStack) -> Journal:
 
 
 class StandbyWatch:
-    """Looks while another process leads. ``problems`` is what was found last."""
+    """Looks while another process leads. ``problems`` is what was found last, ``leader`` who led last but us.
+
+    ``reader`` is given each journal that is read, and has an end when we lead ourselves.
+    """
 
     def __init__(
         self,
@@ -124,7 +128,10 @@ class StandbyWatch:
         face: Callable[[], Face],
         packages: Callable[[], Collection[str]],
         leads: Callable[[], bool],
+        reader: StandbyReader,
     ) -> None:
+        self.reader = reader
+        self.leader = ""
         self._journal = journal
         self._face = face
         self._packages = packages
@@ -142,11 +149,20 @@ class StandbyWatch:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+        await self.reader.stop()
 
     async def look(self) -> None:
         """Look now."""
         before = self.problems
-        self.problems = () if self._leads() else lacks(await self._journal(), self._face(), self._packages())
+        if self._leads():
+            self.problems = ()
+            await self.reader.stop()
+            return
+        journal = await self._journal()
+        last = _noted(journal)
+        self.leader = last.by if last is not None else ""
+        self.problems = lacks(journal, self._face(), self._packages())
+        await self.reader.take(journal)
         for each in sorted(set(self.problems) - set(before)):
             _LOG.warning("this manager could not take over: %s", each)
 

@@ -172,6 +172,8 @@ def status(
         if each["state"] != "done":
             for line in rollout_lines(each):
                 typer.echo(line)
+    if document["standby"]:
+        typer.echo(f"standby: {document['standby']}")
     for problem in document["problems"]:
         typer.echo(f"! {problem}")
     if not document["deployments"]:
@@ -220,6 +222,8 @@ def plan(config: ConfigFile = DEFAULT_FILE, as_json: AsJson = False) -> None:
     if as_json:
         print_json(document)
         return
+    if document["standby"]:
+        typer.echo(f"standby: {document['standby']}")
     rows = (
         (
             f"{each['deployment']}/{each['cluster']}", _host_of(each), each["action"], each["effect"], each["reason"],

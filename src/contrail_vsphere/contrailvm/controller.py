@@ -243,9 +243,8 @@ class ContrailVmController:
 
     async def reconcile(self, key: Key) -> Outcome:
         """One pass: look, plan, start."""
-        desired, observed, actions = self.preview(key)
-        if desired is not None and not desired.removed:
-            self._refresh_offer(desired)
+        _, observed, actions = self.preview(key)
+        self.refresh_offer(key)
         if observed.blind:
             return RequeueAfter(BLIND_PAUSE, reason=observed.blind)
         self._note_alarms(key, actions)
@@ -331,6 +330,12 @@ class ContrailVmController:
             return
         self._probed[key] = self._now()
         self._spawn(key, "offer", self._offer(desired))
+
+    def refresh_offer(self, key: Key) -> None:
+        """Look anew, where it is due, at how the package of a key is published."""
+        desired = self._notebook.desired.get(key)
+        if desired is not None and not desired.removed:
+            self._refresh_offer(desired)
 
     async def _offer(self, desired: Desired) -> None:
         key = desired.key

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from random import Random
 
-from contrail_vsphere.contrailvm.adoption import draft
+from contrail_vsphere.contrailvm.account import Account
 from contrail_vsphere.contrailvm.apply import Applier, resolve_batcher
 from contrail_vsphere.contrailvm.attachment import Attachment
 from contrail_vsphere.contrailvm.backends import Backends, Caches
@@ -22,29 +21,16 @@ from contrail_vsphere.contrailvm.live import KeepsAlive, LiveAgencies, TellsEven
 from contrail_vsphere.contrailvm.notebook import Notebook
 from contrail_vsphere.contrailvm.notices.announce import Announcer, Notice
 from contrail_vsphere.contrailvm.notices.certificate_alarms import note_certificates
-from contrail_vsphere.contrailvm.notices.health import health_of
-from contrail_vsphere.contrailvm.notices.health_document import HealthNode
 from contrail_vsphere.contrailvm.observed import HostView, LiveInventory, marked_agencies
 from contrail_vsphere.contrailvm.operator import Operator
-from contrail_vsphere.contrailvm.plan.actions import Action, Alarm, changes_world
-from contrail_vsphere.contrailvm.plan.disturbance import disturbance, tenants_by_host
-from contrail_vsphere.contrailvm.plan.policy import policy_for
 from contrail_vsphere.contrailvm.publish.shelf import Shelf
 from contrail_vsphere.contrailvm.readings import Readings
 from contrail_vsphere.contrailvm.rollout.desk import RolloutDesk
 from contrail_vsphere.contrailvm.rollout.losses import asked_every, is_lossy
-from contrail_vsphere.contrailvm.rollout.status import RolloutStatus, rollout_record, rollout_status
 from contrail_vsphere.contrailvm.rollout.tasks import RolloutTasks
-from contrail_vsphere.contrailvm.rollout.turns import Rollout
 from contrail_vsphere.contrailvm.rollout.view import runs_now, waits_for_turn
-from contrail_vsphere.contrailvm.status import (
-    DeploymentStatus,
-    ManagerStatus,
-    deployment_status,
-    host_status,
-)
 from contrail_vsphere.contrailvm.watch import STEADY, AsksVRouter, SyncedProbe, Target, VRouterWatch, nobody_owes
-from contrail_vsphere.engine.brake import BrakeState, DeletionBrake
+from contrail_vsphere.engine.brake import DeletionBrake
 from contrail_vsphere.engine.fence import Fence
 from contrail_vsphere.engine.health import HealthBook
 from contrail_vsphere.engine.journal import RecordStore
@@ -53,7 +39,7 @@ from contrail_vsphere.model.eam import EAM_KEY, Agency
 from contrail_vsphere.model.errors import Conflict
 from contrail_vsphere.model.ids import AgencyId, HostId, VmId
 from contrail_vsphere.model.inventory import Change, VirtualMachine
-from contrail_vsphere.model.protocols import HostEntry, ReadinessState
+from contrail_vsphere.model.protocols import ReadinessState
 from contrail_vsphere.pki.ca import CertificateAuthority
 from contrail_vsphere.pki.tokens import TokenStore
 
@@ -64,20 +50,7 @@ AGENCY_EVENTS = frozenset(f"{EAM_EVENTS}agency.{name}" for name in ("create", "d
 _LOG = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedAction:
-    """A line of ``contrailvm plan``."""
-
-    key: Key
-    action: Action
-    needs_approval: bool = False
-    host_name: str = ""
-    """Empty where the action concerns no host, or one that is gone."""
-    disturbs: str = ""
-    """Whom doing it would disturb, in words; empty where nothing is done."""
-
-
-class ContrailVmManager:
+class ContrailVmManager(Account):
     """Keeps one healthy ContrailVM on every host of every deployment.
 
     ``now`` gives aware UTC times; ``synced`` asks the plugin. Parts are handed in started; ``start`` begins to act.
@@ -111,7 +84,6 @@ class ContrailVmManager:
         self._agencies = caches = Caches(agencies, system_vms.cache if system_vms is not None else None)
         self._now = now
         self._journal = journal
-        self._shelf = shelf
         self._shelf = shelf
         self._fence = Fence(leader or AlwaysLeader())
         vcenter, eam = FencedVCenter(vcenter, self.leave), FencedEam(eam, self.leave)
@@ -203,26 +175,6 @@ class ContrailVmManager:
             now=self.epoch,
         )
 
-    def epoch(self) -> float:
-        """Now, in seconds since the epoch."""
-        return self._now().timestamp()
-
-    @property
-    def detached(self) -> str:
-        """Why nothing may be made any more; empty while our extension stands."""
-        return self.attachment.detached
-
-    def blind(self) -> str:
-        """Why nothing can be judged now; empty when all is in view."""
-        if self.detached:
-            return self.detached
-        if not self._inventory.healthy:
-            return "the inventory of vCenter is being read"
-        if self._agencies.healthy and self._agencies.whole_reads > self._whole_reads_before:
-            return ""
-        error = self._agencies.error
-        return f"EAM does not answer: {error}" if error else "the agencies of EAM are being read"
-
     def _blind_of(self, key: Key) -> str:
         """Why that key cannot be judged although others can: vLCM is minded where it may keep the ContrailVMs."""
         return "" if self.notebook.memory(key).record.backend == "eam" else self._agencies.trouble
@@ -250,10 +202,7 @@ class ContrailVmManager:
     async def start(self) -> None:
         """Begin to observe and to act. Caches may be warm, of a time when another process led: EAM is read anew."""
         self._whole_reads_before = self._agencies.whole_reads
-        for agency in self._agencies.agencies.values():
-            self.readings.read(agency, at=self.epoch())
-        self._stops.append(self._inventory.subscribe(self._inventory_changed))
-        self._stops.append(self._agencies.subscribe(self._agency_read))
+        self._follow()
         self._agencies.nudge()
         if self._events is not None:
             self._stops.append(self._events.subscribe(self._event_seen))
@@ -261,6 +210,26 @@ class ContrailVmManager:
         self.controller.start()
         self.watch.start()
         self._tasks.start()
+
+    def look_on(self) -> None:
+        """Observe and tell, act on nothing: for a process that stands by. ``stop`` ends it."""
+        self._whole_reads_before = 0
+        self._follow()
+        for key in self.notebook.desired:
+            # A pass would look these up; a pool that we made is named by our agency too.
+            self.controller.refresh_offer(key)
+            marked = marked_agencies(self.readings.by_id.values(), solution_id=self.solution_id, key=key)
+            for cluster, pool in (each for reading in marked for each in reading.agency.config.resource_pools):
+                if cluster == key.cluster:
+                    self.notebook.set_pool(key, pool)
+        self.watch.start()
+
+    def _follow(self) -> None:
+        """Fold what the caches have, and what they hear from now on, into what we know."""
+        for agency in self._agencies.agencies.values():
+            self.readings.read(agency, at=self.epoch())
+        self._stops.append(self._inventory.subscribe(self._inventory_changed))
+        self._stops.append(self._agencies.subscribe(self._agency_read))
 
     async def stop(self, deadline: float = 10.0) -> None:
         """Start nothing more, let what runs finish within ``deadline`` seconds."""
@@ -309,47 +278,13 @@ class ContrailVmManager:
 
     # -- certificates -------------------------------------------------------------------------------------------
 
-    def at_rest(self) -> bool:
-        """EAM works on no EsxAgent of ours, so that it fetches nothing."""
-        agents = [agent for each in self.readings.by_id.values() for agent in each.agency.agents]
-        return not self.blind() and not any(each.status == "yellow" or each.hook is not None for each in agents)
-
     def offer_again(self) -> None:
         """What is published, or what guests are told of us, has changed: tell the agencies now."""
         self.controller.offer_again()
 
-    def enrolled_before(self, authority: str) -> tuple[str, ...]:
-        """Hosts whose ContrailVM has a certificate of another CA than the one with that fingerprint."""
-        return tuple(
-            sorted(
-                self.controller.name_of(host) or str(host)
-                for key in self.notebook.desired
-                for host, record in self.notebook.memory(key).hosts.items()
-                if record.enrolled is not None and record.authority != authority
-                if self.readings.host_of.get(record.enrolled) == host
-            )
-        )
-
     def note_certificates(self, advice: Mapping[str, str]) -> None:
         """What expires soon, by the certificate's name; told in vCenter when it begins and when it is over."""
         note_certificates(advice, notebook=self.notebook, tell=self._announcer.alarm)
-
-    def unclaimed(self) -> tuple[Agency, ...]:
-        """Agencies with our mark that no deployment names."""
-        found = (each.agency for each in self.readings.by_id.values())
-        keyed = ((key_of_agency(self.solution_id, each.config.name), each) for each in found)
-        return tuple(each for key, each in keyed if key is not None and key not in self.notebook.desired)
-
-    def draft(self) -> str:
-        """A deployments file for what is unclaimed, as it is."""
-        packages = self._shelf.by_url()
-        return draft(
-            self.unclaimed(),
-            solution_id=self.solution_id,
-            inventory=self._inventory,
-            version_at={url: each.version for url, each in packages.items()},
-            roles_at={url: tuple(role for role, _ in each.nic_roles) for url, each in packages.items()},
-        )
 
     async def reattach(self) -> tuple[str, ...]:
         """A person wants what went with our extension made again. NotFound while it is not registered."""
@@ -415,115 +350,12 @@ class ContrailVmManager:
                     proving=proving,
                 )
 
-    # -- what is ------------------------------------------------------------------------------------------------
-
-    def keys(self) -> tuple[Key, ...]:
-        """All keys that are desired, or that an agency of ours stands for."""
-        found = {key_of_agency(self.solution_id, each.agency.config.name) for each in self.readings.by_id.values()}
-        return tuple(sorted({*self.notebook.desired, *(key for key in found if key is not None)}))
-
-    def status(self) -> ManagerStatus:
-        """Everything ``contrailvm status`` shows; from the caches."""
-        deployments: list[DeploymentStatus] = []
-        problems = [each for each in (self.blind(), self._agencies.trouble, self._shelf.warning) if each]
-        for key in self.keys():
-            desired, observed, actions = self.controller.preview(key)
-            if desired is None:
-                problems += [action.reason for action in actions if isinstance(action, Alarm)]
-            else:
-                deployments.append(deployment_status(desired, observed, actions))
-        if self.brake.state.engaged:
-            problems.append(f"deletion brake {self.brake.name}: {self.brake.state.reason}")
-        return ManagerStatus(
-            extension=self.solution_id,
-            deployments=tuple(deployments),
-            rollouts=tuple(self._rollout_line(each) for _, each in sorted(self.notebook.rollouts.items())),
-            problems=tuple(problems),
-            counters={"jobs": self.controller.jobs_done, "passes": self.controller.engine.counters.passes},
-        )
-
-    def _rollout_line(self, rollout: Rollout) -> RolloutStatus:
-        view = self.controller.rollout_view(rollout.deployment)
-        return rollout_status(view) if view is not None else rollout_record(rollout)
-
-    def plan_preview(self) -> tuple[PlannedAction, ...]:
-        """What would be done now, and what is waited for; nothing is done (``contrailvm plan``)."""
-        tenants = tenants_by_host(self._inventory.vms.values())
-        planned = []
-        for key in self.keys():
-            _, observed, actions = self.controller.preview(key)
-            planned += [
-                PlannedAction(
-                    key,
-                    action,
-                    needs_approval=_needs_approval(action),
-                    host_name=self.controller.name_of(action.host),
-                    disturbs=disturbance(action, observed, tenants),
-                )
-                for action in actions
-            ]
-        return tuple(planned)
-
-    def converged(self) -> bool:
-        """Nothing is left to do and every host that is not in maintenance is served."""
-        return (
-            not self.blind()
-            and self.status().converged
-            and not any(changes_world(each) for key in self.keys() for each in self.controller.preview(key)[2])
-        )
-
-    @property
-    def brakes(self) -> tuple[BrakeState, ...]:
-        """The deletion brakes."""
-        return (self.brake.state,)
-
-    def hosts(self) -> tuple[HostEntry, ...]:
-        """The HostDirectory: every host of every deployment."""
-        entries: dict[HostId, HostEntry] = {}
-        for key, desired in self.notebook.desired.items():
-            observed = self.controller.observe(key)
-            for view in observed.hosts:
-                line = host_status(desired, observed, view, ())
-                entries[view.host.id] = HostEntry(
-                    host=view.host.id,
-                    name=view.host.name,
-                    vm=view.vm.id if view.vm else None,
-                    instance_uuid=line.instance_uuid,
-                    version=line.version,
-                    agent_address=line.address,
-                    state=line.state,
-                )
-        return tuple(sorted(entries.values(), key=lambda each: (each.name, each.host)))
-
-    def vrouters(self) -> dict[str, str]:
-        """Name and address of every vRouter that serves, as Contrail is to know them."""
-        found = {}
-        for key, desired in self.notebook.desired.items():
-            observed = self.controller.observe(key)
-            for view in observed.hosts:
-                line = host_status(desired, observed, view, ())
-                if line.state == "healthy" and line.address:
-                    found[view.record.vrouter_name or view.host.name] = line.address
-        return found
-
-    def vrouter_names(self) -> frozenset[str]:
-        """What the vRouters of all hosts in scope are called, whether they serve or not."""
-        return frozenset(
-            view.record.vrouter_name or view.host.name
-            for key in self.notebook.desired
-            for view in self.controller.observe(key).hosts
-        )
-
     async def readiness(self, host: HostId) -> ReadinessState:
         """Ask the host's vRouter now."""
         for target in self._targets():
             if target.host == host:
                 return await self.watch.ask(target)
         return ReadinessState(forwards=False, synced=False, reason="the host has no running ContrailVM with an address")
-
-    def health(self) -> HealthNode:
-        """The health document's tree: each deployment and cluster, and EAM apart."""
-        return health_of(self.status(), agencies=self._agencies, alarms=self.controller.alarms, time=self._now())
 
 
 def _took_a_step(change: Change) -> bool:
@@ -537,8 +369,3 @@ def _took_a_step(change: Change) -> bool:
 def is_ready(view: HostView, vm: VirtualMachine) -> bool:
     """The vRouter of that very ContrailVM was asked, and tenants may come."""
     return view.vrouter is not None and view.vrouter.ready and view.vrouter.vm == vm.id
-
-
-def _needs_approval(action: Action) -> bool:
-    kind = action.cause.removeprefix("issue.") if isinstance(action, Alarm) else ""
-    return bool(kind) and policy_for(kind).handling == "approve"

@@ -219,6 +219,10 @@ class Notebook:
         """The last answer of a host's vRouter."""
         return self._vrouters.get(key, {}).get(host)
 
+    def recall_vrouters(self, before: Notebook) -> None:
+        """Begin with what the vRouters answered another notebook of this process."""
+        self._vrouters = {key: dict(facts) for key, facts in before._vrouters.items()}
+
     def set_failure(self, key: Key, host: HostId | None, failure: Failure | None) -> None:
         """The last action for the host (None: for the agency) failed, or went well again."""
         failures = self._failures.setdefault(key, {})

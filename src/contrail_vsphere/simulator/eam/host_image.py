@@ -32,7 +32,7 @@ LEVEL_NAMES = {
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class HostImage(Entity):
-    """One per host on which EAM ever had to do with VIBs."""
+    """One per host. ``vibs`` are those that were added to the ones of ESXi itself."""
 
     wsdl: ClassVar[str] = "HostImageConfigManager"
 
@@ -57,7 +57,17 @@ class HostImage(Entity):
     def ensure(cls, tx: Transaction, host: HostSystem) -> HostImage:
         """The host's, made when it is first needed."""
         known = cls.of(tx.world, host)
-        return known if known is not None else tx.add(HostImage(world=tx.world, moid=_moid(host), host=host))
+        if known is not None:
+            return known
+        made = tx.add(cls.make(host))
+        tx.set(host, image=made)
+        tx.touch(host, "configManager")
+        return made
+
+    @classmethod
+    def make(cls, host: HostSystem) -> HostImage:
+        """Of a new host; not in the world yet."""
+        return cls(world=host.world, moid=_moid(host), host=host)
 
     @property
     def reboot_required(self) -> bool:
@@ -125,10 +135,38 @@ class HostImage(Entity):
                 description=vib.summary,
                 maintenanceModeRequired=vib.maintenance_mode,
                 provides=list(vib.provides),
+                capability=data_object(
+                    vim.host.SoftwarePackage.Capability,
+                    liveInstallAllowed=vib.live_install,
+                    liveRemoveAllowed=vib.live_remove,
+                    statelessReady=True,
+                    overlay=False,
+                ),
                 tag=list(vib.tags),
             )
-            for vib in self.vibs
+            for vib in (*_of_esxi(self.host), *self.vibs)
         ]
+
+
+def _of_esxi(host: HostSystem) -> tuple[Vib, ...]:
+    """A few of the packages that every ESXi has, in its own version."""
+    version = f"{host.version}-0.0.{host.build}"
+    return tuple(
+        Vib(
+            name=name,
+            version=version,
+            vendor="VMware",
+            summary=summary,
+            acceptance_level="certified",
+            maintenance_mode=True,
+            live_install=False,
+        )
+        for name, summary in (
+            ("esx-base", "The base of ESXi"),
+            ("esx-update", "Tools for updates"),
+            ("vsan", "vSAN for ESXi"),
+        )
+    )
 
 
 def _moid(host: HostSystem) -> str:

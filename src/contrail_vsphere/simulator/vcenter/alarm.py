@@ -128,7 +128,8 @@ class Alarm(Entity):
         check(self.world, spec, besides=self)
         with self.world.commit(call.user) as tx:
             tx.set(self, spec=spec, modified_at=self.world.clock.now(), modified_by=call.user)
-            AlarmManager.of(self.world).forget(tx, lambda alarm, _entity, _state: alarm is self)
+            if (manager := AlarmManager.of(self.world)) is not None:
+                manager.forget(tx, lambda alarm, _entity, _state: alarm is self)
             tx.event(self._told(vim.event.AlarmReconfiguredEvent, "Reconfigured", configChanges=changes("spec")))
 
     @operation("RemoveAlarm", privilege="System.View")
@@ -138,7 +139,8 @@ class Alarm(Entity):
 
         authorization.check(call, "Alarm.Delete", self.entity)
         with self.world.commit(call.user) as tx:
-            AlarmManager.of(self.world).forget(tx, lambda alarm, _entity, _state: alarm is self)
+            if (manager := AlarmManager.of(self.world)) is not None:
+                manager.forget(tx, lambda alarm, _entity, _state: alarm is self)
             tx.event(self._told(vim.event.AlarmRemovedEvent, "Removed"))
             tx.remove(self)
 

@@ -63,9 +63,9 @@ class AlarmManager(Entity):
     states: Mapping[tuple[str, str], State] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, world: World) -> AlarmManager:
-        """The world's own."""
-        return next(world.of_type(cls))
+    def of(cls, world: World) -> AlarmManager | None:
+        """The world's own, when it has one."""
+        return next(world.of_type(cls), None)
 
     # -- what an object shows -----------------------------------------------------------------------------------
 

@@ -146,12 +146,14 @@ def leave_network(tx: Transaction, host: HostSystem, network: Network) -> None:
 
 def give_managers(host: HostSystem) -> tuple[Entity, ...]:
     """The objects of a new host that are not in the inventory tree."""
+    from contrail_vsphere.simulator.eam.host_image import HostImage
     from contrail_vsphere.simulator.vcenter.host_network_system import HostNetworkSystem
 
     world = host.world
     host.agent_manager = EsxAgentHostManager(world=world, moid=world.new_id(EsxAgentHostManager.prefix), host=host)
     host.network_system = HostNetworkSystem(world=world, moid=world.new_id(HostNetworkSystem.prefix), host=host)
     host.options = HostOptionManager(world=world, moid=world.new_id(HostOptionManager.prefix), host=host)
+    host.image = HostImage.make(host)
     return host.managers
 
 

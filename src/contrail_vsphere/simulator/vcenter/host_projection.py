@@ -162,6 +162,7 @@ def config_manager(host: HostSystem) -> Any:
     return data_object(
         vim.host.ConfigManager,
         esxAgentHostManager=host.agent_manager,
+        imageConfigManager=host.image,
         networkSystem=host.network_system,
         advancedOption=host.options,
     )

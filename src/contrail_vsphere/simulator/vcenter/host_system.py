@@ -87,6 +87,8 @@ class HostSystem(ManagedEntity):
     agent_datastore: Datastore | None = None
     agent_network: Network | None = None
     agent_manager: EsxAgentHostManager | None = None
+    image: Entity | None = None
+    """What software it has (``HostImage``)."""
     network_system: HostNetworkSystem | None = None
     options: HostOptionManager | None = None
     switches: tuple[StandardSwitch, ...] = (FIRST_SWITCH,)
@@ -106,7 +108,8 @@ class HostSystem(ManagedEntity):
     @property
     def managers(self) -> tuple[Entity, ...]:
         """Its objects that are not in the inventory tree; they come and go with it."""
-        return tuple(item for item in (self.agent_manager, self.network_system, self.options) if item is not None)
+        kept = (self.agent_manager, self.network_system, self.options, self.image)
+        return tuple(item for item in kept if item is not None)
 
     @property
     def usable(self) -> bool:

@@ -200,13 +200,15 @@ class ManagedEntity(Entity):
     def _declared_alarm_state(self) -> list[Any]:
         from contrail_vsphere.simulator.vcenter.alarm_manager import AlarmManager
 
-        return AlarmManager.of(self.world).declared(self)
+        manager = AlarmManager.of(self.world)
+        return manager.declared(self) if manager is not None else []
 
     @managed_property("triggeredAlarmState")
     def _triggered_alarm_state(self) -> list[Any]:
         from contrail_vsphere.simulator.vcenter.alarm_manager import AlarmManager
 
-        return AlarmManager.of(self.world).triggered(self)
+        manager = AlarmManager.of(self.world)
+        return manager.triggered(self) if manager is not None else []
 
     @managed_property("alarmActionsEnabled")
     def _alarm_actions_enabled(self) -> bool:

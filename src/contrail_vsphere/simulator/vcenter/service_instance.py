@@ -132,7 +132,9 @@ def add_missing_managers(world: World) -> None:
                 kind = MANAGERS.get(wsdl) or _unserved(wsdl)
                 tx.add(kind(world=world, moid=moid))
         add_default_alarms(tx)
-    AlarmManager.of(world).follow()
+    manager = AlarmManager.of(world)
+    if manager is not None:
+        manager.follow()
 
 
 def _managers() -> list[Any]:

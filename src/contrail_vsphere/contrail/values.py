@@ -7,6 +7,7 @@ creator, host) are interned: fifty thousand objects share them.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 import sys
@@ -20,6 +21,7 @@ import msgspec
 
 from contrail_vsphere.model.contrail import (
     Address,
+    Annotations,
     ContrailObject,
     ContrailVm,
     FqName,
@@ -216,8 +218,8 @@ def _network(row: _Network) -> VirtualNetwork:
 def _vm(row: _Vm) -> ContrailVm:
     return ContrailVm(
         uuid=VirtualMachineId(row.uuid),
-        name=row.fq_name[-1],
-        display_name=row.display_name or "",
+        name=sys.intern(row.fq_name[-1]),
+        display_name=sys.intern(row.display_name or ""),
         owner=sys.intern((row.perms2.owner if row.perms2 else None) or ""),
         creator=_creator(row),
         annotations=_annotations(row),
@@ -231,12 +233,12 @@ def _vmi(row: _Vmi) -> Vmi:
     return Vmi(
         uuid=VmiId(row.uuid),
         fq_name=_fq_name(row),
-        parent_uuid=None if row.parent_uuid is None else ProjectId(row.parent_uuid),
+        parent_uuid=None if row.parent_uuid is None else ProjectId(_shared(row.parent_uuid)),
         display_name=row.display_name or "",
-        network=VnId(row.virtual_network_refs[0].uuid) if row.virtual_network_refs else None,
+        network=VnId(_shared(row.virtual_network_refs[0].uuid)) if row.virtual_network_refs else None,
         vm=VirtualMachineId(row.virtual_machine_refs[0].uuid) if row.virtual_machine_refs else None,
         macs=tuple(_mac(mac) for mac in (macs.mac_address if macs else None) or ()),
-        security_groups=tuple(sorted(SecurityGroupId(ref.uuid) for ref in row.security_group_refs or ())),
+        security_groups=_groups(tuple(ref.uuid for ref in row.security_group_refs or ())),
         port_security=row.port_security_enabled is not False,
         address_pairs=tuple(sorted(_mac(pair.mac) for pair in allowed or () if pair.mac)),
         device_owner=sys.intern(row.virtual_machine_interface_device_owner or ""),
@@ -256,7 +258,7 @@ def _instance_ip(row: _Iip) -> InstanceIp:
         name=row.fq_name[-1],
         address=address,
         family="v6" if family == "v6" else "v4",
-        network=VnId(row.virtual_network_refs[0].uuid) if row.virtual_network_refs else None,
+        network=VnId(_shared(row.virtual_network_refs[0].uuid)) if row.virtual_network_refs else None,
         vmis=tuple(sorted(VmiId(ref.uuid) for ref in row.virtual_machine_interface_refs or ())),
         subnet_uuid=sys.intern(row.subnet_uuid or ""),
         secondary=bool(row.instance_ip_secondary),
@@ -324,7 +326,7 @@ _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 def _mac(text: str) -> str:
     """Lower case with colons where it is a MAC address; the server checks none, so anything can come."""
     plain = text.strip().lower().replace("-", ":")
-    return plain if _MAC.fullmatch(plain) else text
+    return sys.intern(plain) if _MAC.fullmatch(plain) else text
 
 
 def _address(text: str | None) -> Address | None:
@@ -350,8 +352,21 @@ def _creator(row: _Object) -> str:
 
 def _annotations(row: _Object) -> Mapping[str, str]:
     pairs = _pairs(row.annotations)
-    return MappingProxyType(pairs) if pairs else no_annotations()
+    return Annotations(pairs.items()) if pairs else no_annotations()
 
 
 def _pairs(pairs: _Pairs | None) -> dict[str, str]:
-    return {sys.intern(pair.key): pair.value or "" for pair in (pairs.key_value_pair if pairs else None) or ()}
+    found = (pairs.key_value_pair if pairs else None) or ()
+    # Values too: an instance UUID is in the annotations of a VM and of all its interfaces, and is the VM's name.
+    return {sys.intern(pair.key): sys.intern(pair.value or "") for pair in found}
+
+
+@functools.lru_cache(maxsize=4096)
+def _shared(uuid: UUID) -> UUID:
+    """The same object for all that refer to the same project, network or security group."""
+    return uuid
+
+
+@functools.lru_cache(maxsize=1024)
+def _groups(uuids: tuple[UUID, ...]) -> tuple[SecurityGroupId, ...]:
+    return tuple(sorted(SecurityGroupId(uuid) for uuid in uuids))

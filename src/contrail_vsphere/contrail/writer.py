@@ -15,7 +15,6 @@ import re
 import uuid as uuids
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeVar, cast
 from uuid import UUID
 
@@ -24,6 +23,7 @@ from contrail_vsphere.contrail.config_api import ConfigApi
 from contrail_vsphere.contrail.errors import answer_of, kind_of
 from contrail_vsphere.contrail.values import READINGS, TYPES
 from contrail_vsphere.model.contrail import (
+    Annotations,
     ContrailChange,
     ContrailObject,
     ContrailVm,
@@ -187,7 +187,7 @@ class ContrailWriter:
         kind = TYPES[type(value)]
         written = await self._api.prop_update(kind, value.uuid, field="annotations", put=elements, drop=drop)
         kept = {key: text for key, text in {**value.annotations, **put}.items() if key not in drop}
-        return self._fold(value, replace(value, annotations=MappingProxyType(kept)), written.request_id)
+        return self._fold(value, replace(value, annotations=Annotations(kept.items())), written.request_id)
 
     # -- deleting -----------------------------------------------------------------------------------------------
 

@@ -6,12 +6,10 @@ there already must be the same VM's in the same network.
 
 from __future__ import annotations
 
-from types import MappingProxyType
-
 from contrail_vsphere.contrail.config_api import ConfigApi
 from contrail_vsphere.contrail.inventory import ContrailInventory
 from contrail_vsphere.contrail.writer import ContrailWriter
-from contrail_vsphere.model.contrail import ContrailVm, InstanceIp, VirtualNetwork, Vmi
+from contrail_vsphere.model.contrail import Annotations, ContrailVm, InstanceIp, VirtualNetwork, Vmi
 from contrail_vsphere.model.errors import AlreadyExists, InvalidState, NotFound
 from contrail_vsphere.model.ids import IipId, VirtualMachineId, VmiId, VnId
 from contrail_vsphere.vcenter_plugin.actions import AdoptVmi, CreateIip, CreateVmi, EnsureVm
@@ -38,7 +36,7 @@ class MachineObjects:
     async def ensure_vm(self, action: EnsureVm) -> None:
         """Make it, or give it its present name and, to a predecessor's, our mark."""
         before = self._inventory.vms.get(action.vm)
-        marks = MappingProxyType(dict(action.annotations))
+        marks = Annotations(action.annotations)
         if before is not None:
             if not marks.items() <= before.annotations.items():
                 before = await self._writer.annotate(before, marks)
@@ -66,7 +64,7 @@ class MachineObjects:
                 vm=action.vm,
                 macs=(action.mac,),
                 security_groups=(group.uuid,),
-                annotations=MappingProxyType(dict(action.annotations)),
+                annotations=Annotations(action.annotations),
             )
         )
         if (made.vm, made.network) != (action.vm, action.network):

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from random import Random
 from uuid import UUID
@@ -31,6 +31,7 @@ from contrail_vsphere.vcenter_plugin.identity import PortId
 from contrail_vsphere.vcenter_plugin.observed import Observed
 from contrail_vsphere.vcenter_plugin.plan_networks import NetworkPolicy, display_name, plan_network
 from contrail_vsphere.vcenter_plugin.plan_ports import LOOK_AGAIN, plan_machine
+from contrail_vsphere.vcenter_plugin.port_states import PortState, PortStates
 from contrail_vsphere.vcenter_plugin.sights import MachineSight, PortPolicy
 
 ROUNDS = 12
@@ -40,22 +41,12 @@ GROUP_PAUSE = 0.5
 REPEATS = 2
 """Times that the same is done again, because somebody else was faster or it does not show."""
 RESYNC = 300.0
+TOGETHER = 4000
+"""Passes of VMs at once: enough for the boot of a whole site to share its writes, and bounded for memory's sake."""
 ASKING = ("RefetchPort", "ConfirmCards")
 """Verbs that change nothing."""
 
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class PortState:
-    """What status shows of a port."""
-
-    id: PortId
-    state: str
-    reason: str
-    since: datetime
-    vm: str
-    host: HostId | None
 
 
 class PluginController:
@@ -77,7 +68,7 @@ class PluginController:
         self.network_policy = networks
         self.port_policy = ports
         self._now = now
-        self._states: dict[UUID, dict[PortId, PortState]] = {}
+        self.states = PortStates()
         self._pending: dict[VnId, str] = {}
         self._tried: dict[VnId, Counter[tuple[str, str]]] = {}
         """What was done for a network since there was last nothing to do for it."""
@@ -86,8 +77,9 @@ class PluginController:
             "network", self.reconcile_network, health=health, random=random, deadline=600.0
         )
         self.machines: Controller[UUID] = Controller(
-            "vm", self.reconcile_machine, health=health, random=random, backoff=QUICK, deadline=600.0
-        )
+            "vm", self.reconcile_machine, health=health, random=random, backoff=QUICK, deadline=600.0,
+            concurrency=TOGETHER, tells_well=False,
+        )  # fmt: skip
 
     # -- marks ------------------------------------------------------------------------------------------------------
 
@@ -185,7 +177,7 @@ class PluginController:
     def host_changed(self, host: HostId) -> None:
         """A host came, went, or its VRouterAgent answers otherwise than before."""
         affected = {record.id.vm for record in self.observed.ledger.at_host(host)}
-        affected |= {state.id.vm for states in self._states.values() for state in states.values() if state.host == host}
+        affected |= {state.id.vm for state in self.states.unsettled(host)}
         for vm in affected:
             self.machines.mark(vm)
 
@@ -233,7 +225,7 @@ class PluginController:
         for _ in range(ROUNDS):
             sight = self.observed.machine(machine)
             if sight is None:
-                self._states.pop(machine, None)
+                self.states.put(machine, ())
                 return Done()
             self._follow_guest(sight)
             actions = plan_machine(sight, self.port_policy)
@@ -287,7 +279,7 @@ class PluginController:
         waits = {action.port: action for action in actions if isinstance(action, Wait) and action.port is not None}
         busy = {getattr(action, "port", None) for action in actions if not isinstance(action, Wait)}
         general = any(not isinstance(each, Wait) and getattr(each, "port", None) is None for each in actions)
-        before, after = self._states.get(sight.id, {}), {}
+        before, after = {state.id: state for state in self.states.of(sight.id)}, []
         loop_time = asyncio.get_running_loop().time()
         for port in sight.ports:
             wait = waits.get(port.id)
@@ -302,8 +294,8 @@ class PluginController:
             host = port.wanted.host if port.wanted is not None else None
             old = before.get(port.id)
             since = old.since if old is not None and old.state == state else self._now()
-            after[port.id] = PortState(port.id, state, reason, since, sight.name, host)
-        self._states[sight.id] = after
+            after.append(PortState(port.id, state, reason, since, sight.name, host))
+        self.states.put(sight.id, after)
 
     def _note_plugs(self, work: Iterable[Action], failed: Mapping[str, Exception]) -> None:
         for action in work:
@@ -315,7 +307,7 @@ class PluginController:
 
     def ports(self) -> tuple[PortState, ...]:
         """Every port, by VM."""
-        return tuple(state for states in self._states.values() for state in states.values())
+        return tuple(self.states)
 
     @property
     def pending_deletes(self) -> Mapping[VnId, str]:
@@ -324,11 +316,7 @@ class PluginController:
 
     def owes(self, host: HostId) -> tuple[PortState, ...]:
         """Ports of running VMs on a host that are not plugged there yet."""
-        return tuple(
-            state
-            for state in self.ports()
-            if state.host == host and state.state not in ("ACTIVE", "ACTIVE_OFF", "OWED")
-        )
+        return tuple(state for state in self.states.unsettled(host) if state.state != "OWED")
 
     # -- life -------------------------------------------------------------------------------------------------------
 

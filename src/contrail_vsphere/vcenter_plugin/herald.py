@@ -98,5 +98,5 @@ class Herald:
         self._poster.post(event)
 
     def _vm_of(self, trouble: Trouble) -> VmId | None:
-        found = self._observed.index.vms_of.get(trouble.vm, set()) if trouble.vm is not None else set()
+        found = self._observed.index.vms_of.get(trouble.vm, ()) if trouble.vm is not None else ()
         return min(found, default=None)

@@ -31,7 +31,8 @@ class Ledger:
         self._rests: dict[HostId, dict[int, datetime]] = {}
         self._dirty_rests: set[HostId] = set()
         self._records: dict[PortId, PortRecord] = {}
-        self._of_vm: dict[object, dict[PortId, PortRecord]] = {}
+        self._of_vm: dict[object, tuple[PortId, ...]] = {}
+        self._at_host: dict[HostId, set[PortId]] = {}
         self._dirty: set[PortId] = set()
         self._saving: asyncio.Task[None] | None = None
         self._written = self._durable = 0
@@ -55,7 +56,7 @@ class Ledger:
 
     def of_vm(self, vm: object) -> tuple[PortRecord, ...]:
         """All records of a VM, by its instance UUID."""
-        return tuple(self._of_vm.get(vm, {}).values())
+        return tuple(self._records[port] for port in self._of_vm.get(vm, ()))
 
     def all(self) -> Iterator[PortRecord]:
         """Every record."""
@@ -63,7 +64,7 @@ class Ledger:
 
     def at_host(self, host: HostId) -> Iterator[PortRecord]:
         """Records with a place on a host."""
-        return (record for record in self.all() if record.plug(host) is not None)
+        return iter([self._records[port] for port in self._at_host.get(host, ())])
 
     def put(self, record: PortRecord) -> None:
         """Remember; durable after ``durable``."""
@@ -73,11 +74,15 @@ class Ledger:
 
     def drop(self, port: PortId) -> None:
         """Forget."""
-        if self._records.pop(port, None) is not None:
-            of_vm = self._of_vm[port.vm]
-            del of_vm[port]
-            if not of_vm:
+        record = self._records.pop(port, None)
+        if record is not None:
+            others = tuple(each for each in self._of_vm[port.vm] if each != port)
+            if others:
+                self._of_vm[port.vm] = others
+            else:
                 del self._of_vm[port.vm]
+            for plug in record.plugs:
+                self._at_host[plug.host].discard(port)
             self._touch(port)
 
     def rest(self, host: HostId, vlan: int, *, until: datetime, now: datetime) -> None:
@@ -128,8 +133,14 @@ class Ledger:
             self._write()
 
     def _take(self, record: PortRecord) -> None:
+        before = self._records.get(record.id)
         self._records[record.id] = record
-        self._of_vm.setdefault(record.id.vm, {})[record.id] = record
+        if before is None:
+            self._of_vm[record.id.vm] = (*self._of_vm.get(record.id.vm, ()), record.id)
+        for plug in before.plugs if before is not None else ():
+            self._at_host[plug.host].discard(record.id)
+        for plug in record.plugs:
+            self._at_host.setdefault(plug.host, set()).add(record.id)
 
     def _touch(self, port: PortId) -> None:
         self._dirty.add(port)

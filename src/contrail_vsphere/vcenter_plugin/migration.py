@@ -168,7 +168,7 @@ def _matching(
         if group is None or nic.mac.lower() not in vmi.macs or group.dvs is None:
             continue
         if vmi.network in (taken.get(group.id), observed.selection.network_of(group)):
-            iips = observed.index.iips_of.get(vmi.uuid, {}).values()
+            iips = observed.index.iips_of.get(vmi.uuid, ())
             addresses = tuple(sorted(str(iip.address) for iip in iips if iip.address is not None))
             port = observed.book.get(group.dvs, nic.port_key)
             return InterfaceAdoption(vmi, machine.name, nic.key, addresses, port.vlan if port is not None else None)

@@ -194,7 +194,7 @@ class Observed:
         ports = tuple(self._ports(instance, wanted, missing, elsewhere))
         destination, destination_for = self._destination(vm) if wanted else (None, 0.0)
         contrail_vm = self.contrail.vms.get(self.identity.vm(instance))
-        vmis = self.index.vmis_of.get(VirtualMachineId(instance), set())
+        vmis = set(self.index.vmis_of.get(VirtualMachineId(instance), ()))
         if contrail_vm is not None and not self.is_mine(contrail_vm) and not ports:
             contrail_vm = None
         if not ports and contrail_vm is None:
@@ -337,11 +337,10 @@ class Observed:
         if wanted is None:
             return ()
         own = vmi.uuid if vmi is not None else None
-        return tuple(sorted(self.index.macs_of.get((wanted.network, wanted.mac), set()) - {own}))
+        return tuple(sorted(vmi for vmi in self.index.macs_of.get((wanted.network, wanted.mac), ()) if vmi != own))
 
     def _iips(self, vmi: Vmi | None) -> tuple[InstanceIp, ...]:
-        found = self.index.iips_of.get(vmi.uuid, {}) if vmi is not None else {}
-        return tuple(found[uuid] for uuid in sorted(found))
+        return self.index.iips_of.get(vmi.uuid, ()) if vmi is not None else ()
 
     def _network(self, wanted: WantedPort | None) -> VirtualNetwork | None:
         return self.contrail.networks.get(wanted.network) if wanted is not None else None

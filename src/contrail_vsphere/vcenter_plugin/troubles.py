@@ -12,7 +12,7 @@ from uuid import UUID
 from contrail_vsphere.engine.brake import BrakeState
 from contrail_vsphere.engine.health import KeyHealth
 from contrail_vsphere.model.ids import HostId, VnId
-from contrail_vsphere.vcenter_plugin.controller import PortState
+from contrail_vsphere.vcenter_plugin.port_states import PortState
 from contrail_vsphere.vcenter_plugin.sights import HostSight
 from contrail_vsphere.vcenter_plugin.vlans import Capacity
 

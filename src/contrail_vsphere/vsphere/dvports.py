@@ -7,7 +7,9 @@ fails the whole task (Conflict), and then it is tried again without the ports wh
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any
 
 from contrail_vsphere.model.dvport import DvPort, DvPortEdit
@@ -96,8 +98,11 @@ class DvPorts:
         )
 
     async def _fetch(self, dvs: DvsId, criteria: Any) -> tuple[DvPort, ...]:
-        ports = await self._vcenter.call(reference(_DVS, dvs), "FetchDVPorts", criteria=criteria, deadline=120.0)
-        return tuple(convert(dvs, port) for port in ports or ())
+        each = partial(convert, dvs)
+        ports = await self._vcenter.call_each(
+            reference(_DVS, dvs), "FetchDVPorts", each, criteria=criteria, deadline=120.0
+        )
+        return tuple(ports)
 
 
 def edit_spec(edit: DvPortEdit) -> Any:
@@ -122,13 +127,13 @@ def convert(dvs: DvsId, port: Any) -> DvPort:
     own_vlan = vlan.vlanId if isinstance(vlan, _DVS.VlanIdSpec) and not vlan.inherited else None
     return DvPort(
         dvs=dvs,
-        key=port.key,
-        group=NetworkId(port.portgroupKey or ""),
+        key=sys.intern(port.key),
+        group=NetworkId(sys.intern(port.portgroupKey or "")),
         version=port.config.configVersion or "" if port.config is not None else "",
         vlan=own_vlan,
         blocked=bool(blocked.value) if blocked is not None and not blocked.inherited else None,
-        host=HostId(port.proxyHost._moId) if port.proxyHost is not None else None,
-        vm=VmId(entity._moId) if entity is not None else None,
+        host=HostId(sys.intern(port.proxyHost._moId)) if port.proxyHost is not None else None,
+        vm=VmId(sys.intern(entity._moId)) if entity is not None else None,
         nic=int(peer.nicKey) if entity is not None and peer.nicKey else None,
         cookie=port.connectionCookie,
         conflict=bool(port.conflict),

@@ -8,9 +8,10 @@ we had (mark and sweep), so that nothing can be missed: subscribers hear of the 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -29,7 +30,7 @@ from contrail_vsphere.model.inventory import (
 )
 from contrail_vsphere.vsphere import property_collector as pc
 from contrail_vsphere.vsphere.errors import translate
-from contrail_vsphere.vsphere.inventory_values import KINDS, PATHS, build_value
+from contrail_vsphere.vsphere.inventory_values import BASES, KINDS, PATHS, build_value
 from contrail_vsphere.vsphere.pace import Pace
 from contrail_vsphere.vsphere.session import Session
 from contrail_vsphere.vsphere.stream import Page, RecoveringStream, Row
@@ -51,9 +52,8 @@ class Inventory:
         self._session = session
         self._pace = Pace(random=random)
         self._indexes: dict[type[Any], dict[str, Any]] = {kind: {} for kind in _ORDER}
-        self._raw: dict[str, tuple[str, dict[str, Any]]] = {}
+        self._raw: Raw = {}
         """Id -> (type, values by path) of everything, folders included."""
-        self._strings: dict[str, str] = {}
         self._subscribers: list[Subscriber] = []
         self._ready = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -177,7 +177,7 @@ class Inventory:
 
     async def _follow(self) -> None:
         """Read everything, then changes, until something fails."""
-        fresh: dict[str, tuple[str, dict[str, Any]]] | None = {}
+        fresh: Raw | None = {}
         version = ""
         while True:
             asked = asyncio.get_running_loop().time()
@@ -202,13 +202,13 @@ class Inventory:
             pc.WAIT,
             {"version": version, "options": pc.wait_options(seconds=WAIT, most=PAGE)},
             deadline=WAIT + 30.0,
-            sink=RecoveringStream(KINDS, strings=self._strings),
+            sink=RecoveringStream(KINDS),
         )
         return page
 
     # -- taking in ----------------------------------------------------------------------------------------------
 
-    def _sweep(self, fresh: dict[str, tuple[str, dict[str, Any]]]) -> None:
+    def _sweep(self, fresh: Raw) -> None:
         """Replace all by what was just read, and tell the difference."""
         self._raw = fresh
         self.resyncs += 1
@@ -233,7 +233,7 @@ class Inventory:
         again = False
         for row in rows:
             if row.kind == "leave":
-                kind, _ = self._raw.pop(row.id, (row.type, {}))
+                kind, _ = self._raw.pop(row.id, (row.type, _Packed(row.type, {})))
                 gone[row.id] = kind
                 touched.pop(row.id, None)
             else:
@@ -295,12 +295,41 @@ _BELOW_FOLDERS = (
 )
 
 
-def _merge(raw: dict[str, tuple[str, dict[str, Any]]], row: Row) -> None:
+class _Packed(Mapping[str, Any]):
+    """Values by path, in half of a dict's memory: there is one for each VM, and the paths are those of its type."""
+
+    __slots__ = ("_places", "_values")
+
+    def __init__(self, kind: str, values: Mapping[str, Any]) -> None:
+        self._places = _places(kind)
+        self._values = tuple(map(values.get, self._places))
+
+    def __getitem__(self, path: str) -> Any:
+        return self._values[self._places[path]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+Raw = dict[str, tuple[str, _Packed]]
+"""Managed object id -> type, and values by path; what is not known or not set is None."""
+
+
+@functools.cache
+def _places(kind: str) -> dict[str, int]:
+    """Path -> its place among the values of a type."""
+    return {path: place for place, path in enumerate(PATHS.get(kind) or PATHS.get(BASES.get(kind, ""), {}))}
+
+
+def _merge(raw: Raw, row: Row) -> None:
     if row.kind == "leave":
         raw.pop(row.id, None)
         return
     known = raw.get(row.id)
     if known is None or row.kind == "enter":
-        raw[row.id] = (row.type, row.values)
+        raw[row.id] = (row.type, _Packed(row.type, row.values))
     else:
-        known[1].update(row.values)
+        raw[row.id] = (known[0], _Packed(known[0], {**known[1], **row.values}))

@@ -68,8 +68,7 @@ class PropertyReader:
 
     async def _pages(self, spec: Any, paths: Mapping[str, Kind], most: int) -> AsyncGenerator[list[Row], None]:
         options = build(pc.PC.RetrieveOptions, maxObjects=most)
-        strings: dict[str, str] = {}
-        page = await self._page(pc.RETRIEVE, {"specSet": [spec], "options": options}, paths, strings)
+        page = await self._page(pc.RETRIEVE, {"specSet": [spec], "options": options}, paths)
         token = ""
         try:
             while True:
@@ -79,15 +78,13 @@ class PropertyReader:
                 if not token:
                     return
                 used, token = token, ""
-                page = await self._page(pc.CONTINUE, {"token": used}, paths, strings)
+                page = await self._page(pc.CONTINUE, {"token": used}, paths)
         finally:
             if token:
                 await self._cancel(token)
 
-    async def _page(
-        self, method: Method, args: Mapping[str, Any], paths: Mapping[str, Kind], strings: dict[str, str]
-    ) -> Page:
-        sink = RecoveringStream(paths, strings=strings)
+    async def _page(self, method: Method, args: Mapping[str, Any], paths: Mapping[str, Kind]) -> Page:
+        sink = RecoveringStream(paths)
         collector = self._session.content.propertyCollector
         try:
             page: Page = await self._session.invoke(collector, method, args, deadline=DEADLINE, sink=sink)

@@ -3,11 +3,13 @@
 A vCenter's inventory is tens of megabytes of XML of which we want a few percent. This reads RetrievePropertiesEx and
 WaitForUpdatesEx answers with expat straight into rows: only asked paths, of devices only network cards, and while
 something is skipped no Python runs but one call per end tag. Paths of other types go through the ordinary decoder.
+Texts are interned: ids and states repeat, and names, UUIDs and MAC addresses are also in what other worlds tell.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 import xml.parsers.expat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -71,11 +73,9 @@ class Page:
 class PropertyStream:
     """A sink for one answer. ``kinds`` says which paths are wanted and how each is read."""
 
-    def __init__(self, kinds: Mapping[str, Kind], *, strings: dict[str, str] | None = None) -> None:
+    def __init__(self, kinds: Mapping[str, Kind]) -> None:
         self.page = Page()
         self._kinds = kinds
-        self._strings = strings if strings is not None else {}
-        """Ids and words that repeat are kept once."""
         self._fed = 0
         self._chars: list[str] = []
         self._in_value = False
@@ -158,13 +158,12 @@ class PropertyStream:
                 self._row.values[self._path] = self._scalar(text)
             else:
                 text = text.strip()
-                self._collected.append(self._strings.setdefault(text, text))
+                self._collected.append(sys.intern(text))
             return
         if tag == NAME:
             self._path = "".join(chars)
         elif tag == OBJ:
-            text = "".join(chars)
-            self._row.id = self._strings.setdefault(text, text)
+            self._row.id = sys.intern("".join(chars))
         elif tag == CHANGE_SET:
             if not self._seen and self._path in self._kinds:
                 self._row.values[self._path] = None
@@ -186,7 +185,7 @@ class PropertyStream:
         if kind == "ids":
             return tuple(self._collected)
         if kind in ("text", "id"):
-            return self._strings.setdefault(text, text)
+            return sys.intern(text)
         word = text.strip()
         if not word:
             return None
@@ -251,7 +250,7 @@ class PropertyStream:
             self._device_ends()
 
     def _card(self) -> Nic:
-        found, same = self._nic, self._strings
+        found = self._nic
         group = found.get("portgroupKey") or found.get("network") or ""
         switch = found.get("switchUuid", "")
         kind = self._nic_type.rpartition(":")[2]
@@ -261,13 +260,13 @@ class PropertyStream:
             raise ProtocolError("a network card has no proper key") from None
         return Nic(
             key=key,
-            mac=found.get("macAddress", ""),
-            kind=same.setdefault(kind, kind),
+            mac=sys.intern(found.get("macAddress", "")),
+            kind=sys.intern(kind),
             unit=unit,
             connected=found.get("connected") == "true",
-            network=NetworkId(same.setdefault(group, group)) if group else None,
-            dvs_uuid=same.setdefault(switch, switch),
-            port_key=found.get("portKey", ""),
+            network=NetworkId(sys.intern(group)) if group else None,
+            dvs_uuid=sys.intern(switch),
+            port_key=sys.intern(found.get("portKey", "")),
         )
 
     def _devices_end(self, tag: str) -> None:
@@ -353,9 +352,9 @@ class RecoveringStream:
     Names and notes may hold control characters, which vCenter passes on; that must not cost the whole page.
     """
 
-    def __init__(self, kinds: Mapping[str, Kind], *, strings: dict[str, str] | None = None) -> None:
-        self._kinds, self._strings = kinds, strings
-        self._stream: PropertyStream | None = PropertyStream(kinds, strings=strings)
+    def __init__(self, kinds: Mapping[str, Kind]) -> None:
+        self._kinds = kinds
+        self._stream: PropertyStream | None = PropertyStream(kinds)
         self._kept: list[bytes] | None = []
         self._size = 0
         self.recovered = False
@@ -385,7 +384,7 @@ class RecoveringStream:
                     raise
         if self._kept is None:
             raise MalformedXml("the answer is not XML, and too large to be read a second time")
-        again = PropertyStream(self._kinds, strings=self._strings)
+        again = PropertyStream(self._kinds)
         again.feed(cleaned(b"".join(self._kept)))
         page = again.close()
         self.recovered = True

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from contrail_vsphere.engine.breaker import CircuitBreaker, Health
 from contrail_vsphere.vsphere.eam.client import EamClient
@@ -24,6 +24,7 @@ from contrail_vsphere.vsphere.transport import SoapTransport
 __all__ = ["Endpoint", "ExtensionLogin", "PasswordLogin", "VCenter"]
 
 TASK_DEADLINE = 300.0
+T = TypeVar("T")
 
 
 class VCenter:
@@ -110,6 +111,13 @@ class VCenter:
         """
         async with self._slots:
             return await self.session.call(ref, method, deadline=deadline, **args)
+
+    async def call_each(
+        self, ref: Any, method: str, each: Callable[[Any], T], *, deadline: float = DEADLINE, **args: Any
+    ) -> list[T]:
+        """Call a method that answers with a long array; of every element what ``each`` makes of it is kept."""
+        async with self._slots:
+            return await self.session.call_each(ref, method, each, deadline=deadline, **args)
 
     async def read(self, ref: Any, *paths: str) -> dict[str, Any]:
         """Properties of one object as pyVmomi values; unset ones are left out. NotFound when it is gone."""

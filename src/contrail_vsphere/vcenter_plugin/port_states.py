@@ -1,0 +1,65 @@
+"""The state of every port as its VM's last pass has left it, for people, metrics and whoever waits for a host.
+
+Which ports a host still owes is asked for each host of a thousand; so it is kept, not searched for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from contrail_vsphere.model.ids import HostId
+from contrail_vsphere.vcenter_plugin.identity import PortId
+
+SETTLED = ("ACTIVE", "ACTIVE_OFF")
+
+
+@dataclass(frozen=True, slots=True)
+class PortState:
+    """What status shows of a port."""
+
+    id: PortId
+    state: str
+    reason: str
+    since: datetime
+    vm: str
+    host: HostId | None
+
+
+class PortStates:
+    """By VM (instance UUID)."""
+
+    def __init__(self) -> None:
+        self._states: dict[UUID, tuple[PortState, ...]] = {}
+        self._unsettled: dict[HostId, set[UUID]] = {}
+        """VMs with a port on the host that is neither active nor off."""
+
+    def __iter__(self) -> Iterator[PortState]:
+        """All, by VM."""
+        return (state for states in tuple(self._states.values()) for state in states)
+
+    def of(self, machine: UUID) -> tuple[PortState, ...]:
+        """Those of a VM."""
+        return self._states.get(machine, ())
+
+    def put(self, machine: UUID, states: Collection[PortState]) -> None:
+        """Its states now; none: it is gone."""
+        for state in self._states.pop(machine, ()):
+            if state.host is not None and state.host in self._unsettled:
+                self._unsettled[state.host].discard(machine)
+        if states:
+            self._states[machine] = tuple(states)
+        for state in states:
+            if state.host is not None and state.state not in SETTLED:
+                self._unsettled.setdefault(state.host, set()).add(machine)
+
+    def unsettled(self, host: HostId) -> tuple[PortState, ...]:
+        """Ports on a host that are neither active nor off."""
+        return tuple(
+            state
+            for machine in self._unsettled.get(host, ())
+            for state in self._states.get(machine, ())
+            if state.host == host and state.state not in SETTLED
+        )

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 MEMBERSHIP = ("security_groups", "fixed_ips", "allowed_address_pairs")
 """What of a port changes the addresses that a remote security group stands for."""
+CONSEQUENCES = frozenset({"status", "revision_number", "updated_at"})
+"""What of a port a worker's own report changes; nothing else of it is news to that worker."""
 
 
 class VMwareDVSMechanismDriver(api.MechanismDriver):  # type: ignore[misc] # Neutron has no types
@@ -88,7 +90,8 @@ class VMwareDVSMechanismDriver(api.MechanismDriver):  # type: ignore[misc] # Neu
         """Also called with the result of a binding."""
         if context.host != context.original_host:
             self._block_until_wired(context)
-        self._note_port(context)
+        if not _is_a_report(context):
+            self._note_port(context)
 
     def update_port_postcommit(self, context: Any) -> None:
         """Subports of a trunk go where their parent goes."""
@@ -170,6 +173,13 @@ class VMwareDVSMechanismDriver(api.MechanismDriver):  # type: ignore[misc] # Neu
         """Of these hosts, ours whose switches carry one of the segments."""
         wanted = {segment.get(api.PHYSICAL_NETWORK) for segment in segments}
         return {host for host in candidate_hosts if wanted & set(self.settings.placement.physical_networks(host))}
+
+
+def _is_a_report(context: Any) -> bool:
+    """Whether only the status changed, as a worker says it: a row about that would have it look again for nothing."""
+    port, original = context.current, context.original or {}
+    names = {*port, *original} - CONSEQUENCES
+    return port["status"] != original.get("status") and all(port.get(name) == original.get(name) for name in names)
 
 
 def _is_normal(port: Any) -> bool:

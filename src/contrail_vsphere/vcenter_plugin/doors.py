@@ -27,6 +27,19 @@ from contrail_vsphere.model.ids import (
 from contrail_vsphere.model.inventory import Cluster, Dvs, Host, Network, VirtualMachine
 from contrail_vsphere.model.port_group import GroupSpec
 from contrail_vsphere.vcenter_plugin.actions import AdoptVmi, CreateIip, CreateVmi, EnsureVm
+from contrail_vsphere.vsphere.alarms import AlarmDefinition, Ensured
+
+
+class AlarmDoor(Protocol):
+    """``vsphere.alarms.Alarms``."""
+
+    async def ensure(self, definitions: Sequence[AlarmDefinition]) -> Ensured:
+        """Have them all; write nothing where they are as they should be."""
+        ...
+
+    async def raised(self, definitions: Sequence[AlarmDefinition]) -> Mapping[str, frozenset[str]]:
+        """By name of a definition, the object ids on which it is up."""
+        ...
 
 
 class VSphereView(Protocol):

@@ -44,6 +44,7 @@ from contrail_vsphere.vcenter_plugin.port_book import PortBook
 from contrail_vsphere.vcenter_plugin.sights import PortPolicy
 from contrail_vsphere.vcenter_plugin.troubles import Trouble, troubles
 from contrail_vsphere.vcenter_plugin.vlans import QUARANTINE, Capacity, VlanTable
+from contrail_vsphere.vsphere.alarms import Alarms
 from contrail_vsphere.vsphere.dvports import DvPorts
 from contrail_vsphere.vsphere.events import Event
 from contrail_vsphere.vsphere.machine_search import MachineSearch
@@ -180,7 +181,12 @@ class VCenterPlugin:
             now=now,
         )
         self._herald = Herald(
-            EventPoster(vcenter.call), key=options.extension_key, look=self.troubles, observed=self.observed, now=now
+            EventPoster(vcenter.call),
+            Alarms(vcenter),
+            key=options.extension_key,
+            look=self.troubles,
+            observed=self.observed,
+            now=now,
         )
         self._reading: set[asyncio.Task[None]] = set()
         self._capacities: tuple[float, dict[HostId, Capacity]] = (0.0, {})

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from contrail_vsphere.model.errors import ContrailVsphereError
-from contrail_vsphere.model.inventory import Cluster, Host, VirtualMachine
+from contrail_vsphere.model.inventory import Cluster, Dvs, Host, VirtualMachine
 from contrail_vsphere.wire.soap.types import vim, vmodl
 
 Severity = Literal["info", "warning", "error"]
@@ -34,8 +34,13 @@ def own_event(
     cluster: Cluster | None = None,
     host: Host | None = None,
     vm: VirtualMachine | None = None,
+    switch: Dvs | None = None,
+    about: Any = None,
 ) -> Any:
-    """An EventEx; ``kind`` is the whole ``eventTypeId``. It shows on whatever of cluster, host and VM is given."""
+    """An EventEx; ``kind`` is the whole ``eventTypeId``. It shows on whatever of cluster, host, VM, switch is given.
+
+    ``about``: reference of the object whose alarms it is to raise or calm; without one it is vCenter's to choose.
+    """
     values = {**arguments, "message": message}
     event = vim.event.EventEx(
         # Numbers, time and user are vCenter's to set, but the wire requires them.
@@ -49,6 +54,8 @@ def own_event(
         fullFormattedMessage=message,
         arguments=[vmodl.KeyAnyValue(key=name, value=value) for name, value in values.items()],
     )
+    if about is not None:
+        event.objectId, event.objectType = about._moId, type(about)._wsdlName
     if cluster is not None:
         event.computeResource = vim.event.ComputeResourceEventArgument(
             name=cluster.name, computeResource=vim.ClusterComputeResource(cluster.id)
@@ -57,6 +64,8 @@ def own_event(
         event.host = vim.event.HostEventArgument(name=host.name, host=vim.HostSystem(host.id))
     if vm is not None:
         event.vm = vim.event.VmEventArgument(name=vm.name, vm=vim.VirtualMachine(vm.id))
+    if switch is not None:
+        event.dvs = vim.event.DvsEventArgument(name=switch.name, dvs=vim.DistributedVirtualSwitch(switch.id))
     return event
 
 

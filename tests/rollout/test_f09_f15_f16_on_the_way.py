@@ -131,3 +131,14 @@ async def test_a_rollout_whose_cluster_is_given_up_is_over_and_the_other_cluster
         await lab.until(lambda: [each.scope[0].name for each in lab.agencies()] == ["C0"], seconds=1800)
         await lab.until(lambda: len(lab.contrailvms()) == 2 and lab.converged(), seconds=1800)
         assert lab.rollout() is None or not lab.rollout().active
+
+
+async def test_an_upgrade_to_a_package_that_eam_could_not_fetch_is_refused_and_eam_is_not_told(scene):
+    async with scene(hosts=1) as lab:
+        updates = lab.vcenter.calls["Update"]
+        await lab.publisher.stop()
+        with pytest.raises(RefusedError, match=r"1\.1\.0.*cannot be fetched|contrailvm\.ovf"):
+            await lab.upgrade("1.1.0")
+        await lab.restart_publisher()
+        await lab.pass_time(60)
+        assert lab.rollout() is None and lab.vcenter.calls["Update"] == updates and lab.all_on("1.0.0")

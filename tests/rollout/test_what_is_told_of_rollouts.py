@@ -1,11 +1,14 @@
 """What a person sees of an upgrade: before it, whom it would disturb; under way, whose turn it is; and afterwards."""
 
+from io import StringIO
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 from contrail_vsphere.app.contrailvm_control import ContrailVmControl
 from contrail_vsphere.cli.contrailvm import rollout_lines
+from contrail_vsphere.cli.live import whole_view
 from contrail_vsphere.model.errors import DesiredStateError, InvalidState, NotFound
 
 pytestmark = pytest.mark.looptime
@@ -80,13 +83,24 @@ async def test_status_shows_turns_and_the_gate_and_in_the_end_nothing(scene):
         assert notes["esx-01"] == "the canaries come first (esx-00)"
         lines = list(rollout_lines(rollout))
         assert lines[0] == "dc1: upgrade to 1.1.0: 0 of 3 hosts, running, asked for by tester"
-        assert "  in turn: esx-00" in lines
+        assert "  in turn: esx-00 (1.1.0 does not forward there yet)" in lines
+        await lab.until(lambda: "of 60 s" in watched(document(lab)), seconds=300)
+        shown = watched(document(lab))
+        assert "dc1: upgrade to 1.1.0: 0 of 3 hosts" in shown and "in turn: esx-00 (it has forwarded" in shown
+        assert shown.index("in turn") < shown.index("esx-02"), "above the table of hosts"
         await lab.until(lambda: lab.rollout().passed, seconds=900)
         assert places(document(lab)["rollouts"][0])["esx-00"] == "done"
         await lab.until(lab.over, seconds=3600)
         (rollout,) = document(lab)["rollouts"]
         assert (rollout["state"], rollout["done"], rollout["hosts"]) == ("done", 3, [])
         assert {unit["version"] for unit in document(lab)["deployments"][0]["units"]} == {"1.1.0"}
+
+
+def watched(document):
+    """What ``status --watch`` draws of it."""
+    console = Console(width=140, file=StringIO())
+    console.print(whole_view(document, height=30))
+    return console.file.getvalue()
 
 
 async def test_verbs_that_make_no_sense_are_refused(scene):

@@ -197,7 +197,8 @@ def rollout_lines(rollout: dict[str, Any]) -> Iterator[str]:
     """A rollout under way, in a few lines however many hosts it has."""
     places: dict[str, list[str]] = {}
     for host in rollout["hosts"]:
-        places.setdefault(host["place"], []).append(host["name"])
+        proof = f" ({host['note']})" if host["place"] == "in turn" and host["note"] else ""
+        places.setdefault(host["place"], []).append(f"{host['name']}{proof}")
     yield f"{rollout['deployment']}: {rollout['progress']}, {rollout['state']}, asked for by {rollout['by']}"
     names = {"in turn": "in turn", "made": "made, waiting for its turn", "before": "not begun", "away": "away"}
     for place, words in names.items():

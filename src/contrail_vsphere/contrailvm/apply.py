@@ -143,7 +143,7 @@ class Applier:
                 self.notebook.update_host(key, action.host, hold=hold)
             case RestartContrailVm():
                 with self._attempt(key, action.host, "restart", str(action.vm)):
-                    await self._restart(key, action)
+                    await self._boot_anew(key, action)
             case Refetch():
                 await self.reread(action.agency)
             case Forget():
@@ -374,6 +374,14 @@ class Applier:
             raise
         finally:
             self._ended(key, action.host, attempt)
+
+    async def _boot_anew(self, key: Key, action: RestartContrailVm) -> None:
+        """What is desired before it boots is what it is told at least; more would only restart it once too often."""
+        desired = self.notebook.desired.get(key)
+        settings = build_of(desired).settings if desired is not None else ""
+        await self._restart(key, action)
+        record = self.notebook.host(key, action.host)
+        self.notebook.put_host(key, action.host, record.with_settings(action.vm, settings))
 
     async def _restart(self, key: Key, action: RestartContrailVm) -> None:
         vm = vim.VirtualMachine(action.vm)

@@ -174,10 +174,17 @@ class BundleRef:
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """What a ContrailVM is made from; a change of it makes a new one."""
+    """What a ContrailVM is made from; a change of package or size makes a new one, one of ``guest`` restarts it."""
 
     package: PackageRef
     size: str = ""
+    guest: GuestSettings | None = None
+    """What it is told when it boots; None in journals of before this was looked at."""
+
+    @property
+    def settings(self) -> str:
+        """Short digest of what it is told; empty where that is not known."""
+        return "" if self.guest is None else hashlib.blake2s(repr(self.guest).encode(), digest_size=8).hexdigest()
 
     def __str__(self) -> str:
         return f"{self.package.version} ({self.size})" if self.size else self.package.version

@@ -56,6 +56,8 @@ class BuiltFrom:
     size: str = ""
     snapshots: tuple[str, ...] = ()
     """Those it had before it was first powered on: EAM's own, from which it clones others."""
+    settings: str = ""
+    """Of what it was told when it last booted (``Build.settings``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +113,14 @@ class HostRecord:
     def with_built(self, vm: VmId, build: Build, *, snapshots: tuple[str, ...] = ()) -> HostRecord:
         """With one more VM noted, old ones forgotten."""
         kept = tuple(each for each in self.built if each.vm != vm)
-        noted = BuiltFrom(vm, build.package.version, build.package.digest, build.size, snapshots)
+        noted = BuiltFrom(vm, build.package.version, build.package.digest, build.size, snapshots, build.settings)
         return replace(self, built=(*kept[-1:], noted))
+
+    def with_settings(self, vm: VmId, settings: str) -> HostRecord:
+        """That VM boots anew and is told these; nothing changes where it was not noted what it was made from."""
+        return replace(
+            self, built=tuple(replace(each, settings=settings) if each.vm == vm else each for each in self.built)
+        )
 
     def ended(self, attempt: Attempt) -> HostRecord:
         """With that attempt at its end."""

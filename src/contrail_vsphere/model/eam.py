@@ -39,6 +39,8 @@ class EamFeatures:
     """Agencies name resource pools and folders (6.9)."""
     trust: bool = True
     """The certificate of the package's URL can be pinned; before, it is not verified (8.2)."""
+    sizes: bool = True
+    """A size of the package can be asked for (``vmResourceConfiguration``, 8.3)."""
 
 
 @dataclass(frozen=True, slots=True)

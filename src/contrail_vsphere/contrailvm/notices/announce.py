@@ -96,7 +96,7 @@ class Announcer:
             return
         key = Key.parse(rollout.before[0][0])
         why = f": {rollout.reason}" if rollout.reason else ""
-        what = f"{rollout.kind} of {rollout.deployment} to {rollout.target}"
+        what = f"{rollout.kind} of {rollout.deployment} to {rollout.goal}"
         if rollout.state == "running":
             kind: Kind = "rolledBack" if rollout.kind == "rollback" else "rolloutBegan"
             self._tell(key, kind, None, f"{what} by {rollout.by}{why}")

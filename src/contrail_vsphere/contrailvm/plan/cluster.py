@@ -37,7 +37,7 @@ from contrail_vsphere.contrailvm.plan.backend import plan_apply, plan_unapplied
 from contrail_vsphere.contrailvm.plan.hooks import plan_drift, plan_hook
 from contrail_vsphere.contrailvm.plan.policy import PAUSING_ISSUES, policy_for
 from contrail_vsphere.contrailvm.plan.repair import plan_forwarding, plan_issues
-from contrail_vsphere.contrailvm.plan.rollout import plan_rollout
+from contrail_vsphere.contrailvm.plan.rollout import plan_rollout, plan_settings
 from contrail_vsphere.contrailvm.quarantine import plan_strangers
 
 STALE = 15.0
@@ -135,6 +135,7 @@ def plan_host(desired: Desired, observed: Observed, view: HostView) -> tuple[Act
         or _lag(observed, view)
         or plan_drift(desired, observed, view)
         or plan_forwarding(desired, observed, view)
+        or plan_settings(desired, observed, view)
     )
 
 

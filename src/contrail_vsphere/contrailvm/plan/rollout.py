@@ -13,6 +13,7 @@ from contrail_vsphere.contrailvm.plan.actions import (
     Alarm,
     EndTurn,
     FinishRollout,
+    RestartContrailVm,
     StopRollout,
     TakeTurn,
     Wait,
@@ -20,7 +21,14 @@ from contrail_vsphere.contrailvm.plan.actions import (
 from contrail_vsphere.contrailvm.plan.policy import policy_for
 from contrail_vsphere.contrailvm.rollout.losses import asked_every, why_not_quiet
 from contrail_vsphere.contrailvm.rollout.turns import Rollout, RolloutView
-from contrail_vsphere.contrailvm.rollout.view import gate_opens, is_current, is_serving, is_taken, waits_for_turn
+from contrail_vsphere.contrailvm.rollout.view import (
+    gate_opens,
+    is_current,
+    is_serving,
+    is_taken,
+    needs_restart,
+    waits_for_turn,
+)
 
 LOOK_AGAIN = 30.0
 """Seconds between two looks at a rollout that waits for something nobody tells of (a window, another cluster)."""
@@ -73,7 +81,7 @@ def plan_turn(desired: Desired, observed: Observed, host: HostView) -> tuple[Act
         return ()
     if (observed.key, who) in view.granted():
         cost = "its tenants are cut off until the new ContrailVM forwards" if is_serving(host) else "it is down anyway"
-        reason = f"{rollout.kind} to {rollout.target}: it is its turn; {cost}"
+        reason = f"{rollout.kind} to {rollout.goal}: it is its turn; {cost}"
         limited = host.vm is not None and host.vm.power == "poweredOn"
         limit = rollout.policy.concurrency if limited else None
         return (TakeTurn(host=who, number=rollout.number, limit=limit, reason=reason),)
@@ -81,6 +89,19 @@ def plan_turn(desired: Desired, observed: Observed, host: HostView) -> tuple[Act
         return ()
     reason = f"{view.why_not(observed.key, who)}; the old ContrailVM goes on forwarding"
     return (Wait(host=who, reason=reason, until=observed.now + LOOK_AGAIN),)
+
+
+def plan_settings(desired: Desired, observed: Observed, host: HostView) -> tuple[Action, ...]:
+    """A ContrailVM reads its settings when it boots: it is restarted when its turn comes."""
+    view, vm, agent = observed.rollout, host.vm, host.agent
+    if view is None or vm is None or agent is None or not needs_restart(view.rollout, desired, observed, host):
+        return ()
+    turn = plan_turn(desired, observed, host)
+    if turn or turn is None:
+        return turn or ()
+    fresh = host.record.enrolled != vm.id
+    reason = f"{view.rollout.kind} to {view.rollout.goal}: it reads them when it boots"
+    return (RestartContrailVm(host=host.host.id, agent=agent.id, vm=vm.id, token=fresh, reason=reason),)
 
 
 def _is_older(rollout: Rollout, observed: Observed, host: HostView) -> bool:

@@ -43,6 +43,9 @@ def upgrade_problems(desired: Desired, observed: Observed, package: PackageFacts
     if desired.size and desired.size not in package.sizes:
         sizes = ", ".join(package.sizes) or "none"
         problems.append(f"package {package.ref.version} has no size {desired.size!r}; it has {sizes}")
+    by_eam = observed.agency is None or observed.agency.backend == "eam"
+    if desired.size and by_eam and not observed.features.sizes:
+        problems.append(f"{place}: this vCenter's EAM has no word for sizes, they came with 8.0 U3; leave the size out")
     problems += _too_new(observed, package)
     problems += space_problems(desired, observed, disk_bytes=package.disk_bytes)
     return tuple(dict.fromkeys(problems))

@@ -69,7 +69,7 @@ def rollout_status(view: RolloutView) -> RolloutStatus:
 def rollout_record(rollout: Rollout) -> RolloutStatus:
     """What the journal alone says: of a rollout that is over, or while the hosts are not in view."""
     what = "not in view now" if rollout.active else "over"
-    return _status(rollout, progress=f"{rollout.kind} to {rollout.target}: {what}", done=len(rollout.passed))
+    return _status(rollout, progress=f"{rollout.kind} to {rollout.goal}: {what}", done=len(rollout.passed))
 
 
 def _host(view: RolloutView, standing: Standing, *, canary: bool) -> RolloutHost:

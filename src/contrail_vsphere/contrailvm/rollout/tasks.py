@@ -86,7 +86,7 @@ class RolloutTasks:
         self._notebook.put_task_note(rollout.deployment, note)
         task = vim.Task(note.task)
         await self._vcenter.call(task, "SetTaskState", state="running", result=None, fault=None)
-        what = f"{rollout.kind} of {rollout.deployment} to {rollout.target}"
+        what = f"{rollout.kind} of {rollout.deployment} to {rollout.goal}"
         description = vmodl.LocalizableMessage(key=self._type, message=what)
         await self._vcenter.call(task, "SetTaskDescription", description=description)
         return note

@@ -83,6 +83,17 @@ class Rollout:
         """What the key's ContrailVMs were built from; None where the rollout changes nothing for the key."""
         return dict(self.before).get(str(key))
 
+    def resettles(self, key: Key) -> bool:
+        """Whether the key's ContrailVMs are to be told something else when they boot."""
+        before = self.build_before(key)
+        return before is not None and before.guest is not None and before.guest != self.target.guest
+
+    @property
+    def goal(self) -> str:
+        """The target as people call it."""
+        remade = any((each.package, each.size) != (self.target.package, self.target.size) for _, each in self.before)
+        return str(self.target) if remade or not self.before else f"{self.target} with other settings"
+
     def with_turn(self, key: Key, host: HostId, *, at: float) -> Rollout:
         """A host is given its turn."""
         if self.turn_of(key, host) is not None:
@@ -244,12 +255,12 @@ class RolloutView:
         """In words: ``upgrade to 1.1.0: 3 of 64 hosts``."""
         inside = self.in_service
         done = sum(each.current and self.rollout.turn_of(each.key, each.host) is None for each in inside)
-        return f"{self.rollout.kind} to {self.rollout.target}: {done} of {len(inside)} hosts"
+        return f"{self.rollout.kind} to {self.rollout.goal}: {done} of {len(inside)} hosts"
 
 
 def build_of(desired: Desired) -> Build:
     """What the ContrailVMs of a key are to be built from."""
-    return Build(desired.package, desired.size)
+    return Build(desired.package, desired.size, desired.guest)
 
 
 def begin(
@@ -302,7 +313,7 @@ def way_back(rollout: Rollout, desired: Mapping[Key, Desired]) -> dict[Key, Desi
     for key, wanted in desired.items():
         build = rollout.build_before(key)
         if key.deployment == rollout.deployment and build is not None and not wanted.removed:
-            back[key] = replace(wanted, package=build.package, size=build.size)
+            back[key] = replace(wanted, package=build.package, size=build.size, guest=build.guest or wanted.guest)
     return back
 
 

@@ -92,7 +92,7 @@ class Upgrades:
         present, rollout = self._keys(deployment), self._rollout(deployment)
         if rollout.kind == "rollback":
             raise InvalidState(
-                f"{deployment} was rolled back to {rollout.target} already",
+                f"{deployment} was rolled back to {rollout.goal} already",
                 hint="`contrailvm upgrade` takes any version",
             )
         if dry_run:
@@ -112,7 +112,7 @@ class Upgrades:
         rollout = self._notebook.rollouts.get(deployment)
         if rollout is not None and rollout.state == "stopped":
             self._notebook.put_rollout(replace(rollout, state="running", reason=""))
-            told = (*told, f"{deployment}: the {rollout.kind} to {rollout.target} is tried again")
+            told = (*told, f"{deployment}: the {rollout.kind} to {rollout.goal} is tried again")
         return told
 
     def approve(self, deployment: str) -> tuple[str, ...]:
@@ -122,15 +122,20 @@ class Upgrades:
         if rollout is None or not rollout.active or rollout.approved or not rollout.policy.approval:
             return ()
         self._notebook.put_rollout(replace(rollout, approved=True))
-        return (f"{deployment}: the {rollout.kind} to {rollout.target} goes on after its canaries",)
+        return (f"{deployment}: the {rollout.kind} to {rollout.goal} goes on after its canaries",)
 
     def note_builds(self, present: Mapping[Key, Desired]) -> None:
         """What runs now was built from what was desired until now, where nothing else was noted."""
         for key, desired in present.items():
             for view in self._controller.observe(key).hosts:
                 record = self._notebook.host(key, view.host.id)
-                if view.vm is not None and record.build_of(view.vm.id) is None:
-                    self._notebook.put_host(key, view.host.id, record.with_built(view.vm.id, build_of(desired)))
+                if view.vm is None:
+                    continue
+                built, build = record.build_of(view.vm.id), build_of(desired)
+                if built is None:
+                    self._notebook.put_host(key, view.host.id, record.with_built(view.vm.id, build))
+                elif not built.settings:
+                    self._notebook.put_host(key, view.host.id, record.with_settings(view.vm.id, build.settings))
 
     # -- inside -------------------------------------------------------------------------------------------------
 
@@ -140,7 +145,7 @@ class Upgrades:
         if rollout is None or not rollout.active or bool(rollout.paused) == bool(by):
             return ()
         self._notebook.put_rollout(replace(rollout, paused=by))
-        return (f"{deployment}: the {rollout.kind} to {rollout.target} is {'paused' if by else 'resumed'}",)
+        return (f"{deployment}: the {rollout.kind} to {rollout.goal} is {'paused' if by else 'resumed'}",)
 
     def _keys(self, deployment: str) -> dict[Key, Desired]:
         found = {

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from contrail_vsphere.contrailvm.desired import Desired
+from contrail_vsphere.contrailvm.desired import Build, Desired
 from contrail_vsphere.contrailvm.observed import HostView, Observed
+from contrail_vsphere.contrailvm.records import BuiltFrom
 from contrail_vsphere.contrailvm.rollout.losses import why_not_quiet
 from contrail_vsphere.contrailvm.rollout.turns import Rollout, Standing, Turn
 from contrail_vsphere.model.inventory import VirtualMachine
@@ -18,7 +19,7 @@ def standings(rollout: Rollout, desired: Desired, observed: Observed) -> tuple[S
             name=view.host.name,
             current=is_current(rollout, desired, observed, view),
             serving=is_serving(view),
-            waiting=waits_for_turn(view),
+            waiting=waits_for_turn(view) or needs_restart(rollout, desired, observed, view),
             running=view.vm is not None and view.vm.power == "poweredOn",
             out=not view.reachable or view.host.in_maintenance is not False,
             proof=why_in_turn(rollout, desired, observed, view),
@@ -91,8 +92,26 @@ def is_current(rollout: Rollout, desired: Desired, observed: Observed, view: Hos
     built = view.record.build_of(vm.id)
     if built is None:
         return False
+    told = not rollout.resettles(observed.key) or built.settings == rollout.target.settings
+    return told and _is_made_from(built, rollout, before)
+
+
+def _is_made_from(built: BuiltFrom, rollout: Rollout, before: Build) -> bool:
     resized = before.size != rollout.target.size
     return built.digest == rollout.target.package.digest and (not resized or built.size == rollout.target.size)
+
+
+def needs_restart(rollout: Rollout, desired: Desired, observed: Observed, view: HostView) -> bool:
+    """The host's ContrailVM is the right one, but was told something else when it last booted."""
+    agent, vm, before = view.agent, view.vm, rollout.build_before(observed.key)
+    if agent is None or vm is None or before is None or not rollout.active or not rollout.resettles(observed.key):
+        return False
+    if agent.unapplied or view.hook is not None or agent.status != "green" or vm.power != "poweredOn":
+        return False
+    built = view.record.build_of(vm.id)
+    if built is None or built.settings == rollout.target.settings or not is_taken(rollout, desired, observed):
+        return False
+    return _is_made_from(built, rollout, before)
 
 
 def why_in_turn(rollout: Rollout, desired: Desired, observed: Observed, view: HostView) -> str:

@@ -112,6 +112,7 @@ def features_of(version: str) -> EamFeatures:
         hooks=has(eam.Agent.RuntimeInfo, "vmHook"),
         places=has(eam.Agency.ConfigInfo, "resourcePools"),
         trust=has(eam.Agent.ConfigInfo, "ovfSslTrust"),
+        sizes=has(eam.Agent.ConfigInfo, "vmResourceConfiguration"),
     )
 
 

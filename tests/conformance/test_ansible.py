@@ -32,6 +32,16 @@ def playbook():
 
 @pytest.mark.process
 async def test_a_playbook_of_hosts_switches_port_groups_and_machines(vcenter, tmp_path):
+    await play(vcenter, tmp_path, "-e", "whole=false", "--skip-tags", "long")
+
+
+@pytest.mark.soak
+@pytest.mark.process
+async def test_the_whole_playbook(vcenter, tmp_path):
+    await play(vcenter, tmp_path, "-e", "whole=true")
+
+
+async def play(vcenter, tmp_path, *options):
     where = collections()
     host, _, port = vcenter.ready["url"].removeprefix("https://").removesuffix("/sdk").rpartition(":")
     environment = {
@@ -42,6 +52,7 @@ async def test_a_playbook_of_hosts_switches_port_groups_and_machines(vcenter, tm
         "ANSIBLE_COLLECTIONS_PATH": str(where),
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_DEPRECATION_WARNINGS": "0",
+        "ANSIBLE_PIPELINING": "1",
         "VMWARE_HOST": host,
         "VMWARE_PORT": port,
         "VMWARE_USER": vcenter.ready["username"],
@@ -51,6 +62,7 @@ async def test_a_playbook_of_hosts_switches_port_groups_and_machines(vcenter, tm
     process = await asyncio.create_subprocess_exec(
         playbook(),
         *("-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}"),
+        *options,
         str(HERE / "ansible" / "vsphere.yml"),
         env=environment,
         cwd=tmp_path,

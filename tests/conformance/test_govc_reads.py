@@ -85,7 +85,7 @@ async def test_object_collect(govc, vcenter):
     assert said.lines == [vcenter.scenario.vm("vm-0000").nics[0].mac]
     everything = await govc("object.collect", "host/C0/esx-00", "runtime")
     assert "runtime.connectionState" in everything.out
-    waiting = await govc("object.collect", "-wait", "30s", "-s", "vm/vm-0000", "runtime.powerState")
+    waiting = await govc("object.collect", "-wait", "1s", "-s", "vm/vm-0000", "runtime.powerState")
     assert waiting.lines == ["poweredOn"]
     assert vcenter.calls["WaitForUpdatesEx"] >= 1
 

@@ -1,7 +1,8 @@
 """Whatever is killed, and when: a client that asks again with the version it has ends with what a fresh read shows.
 
 Over real TLS connections, which die before a request is served, while it waits, after it was done, and in the middle
-of its answer; the session lives on and the client resumes it.
+of its answer; the session lives on and the client resumes it. The version of a truncated answer is good for one
+question: where the answer to that is lost, the client must begin anew, and is told so.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from test_property_updates import check_ports, prepared, step
 
 from contrail_vsphere.wire.soap.decode import ResponseDecoder
 from contrail_vsphere.wire.soap.encode import encode_request
+from contrail_vsphere.wire.soap.fault import SoapFault
 from contrail_vsphere.wire.soap.metadata import method_of
 from contrail_vsphere.wire.soap.objects import value_to_text
 
@@ -86,7 +88,8 @@ class Follower:
 
     def __init__(self, wire):
         self.wire, self.version, self.known = wire, "", {}
-        self.lost = 0
+        self.lost = self.anew = 0
+        self.used = self.truncated = False
 
     async def begin(self):
         ask, ready = self.wire.surely, self.wire.ready
@@ -109,11 +112,17 @@ class Follower:
             update = await self.wire.ask(self.collector, "WaitForUpdatesEx", version=self.version, options=options)
         except Killed:
             self.lost += 1
+            self.used = self.truncated
+            return True
+        except SoapFault as fault:
+            assert (fault.kind, self.used) == ("InvalidCollectorVersion", True)
+            self.version, self.known, self.used, self.truncated = "", {}, False, False
+            self.anew += 1
             return True
         if update is None:
             return False
         assert update.version != self.version, "versions never repeat"
-        self.version = update.version
+        self.version, self.truncated, self.used = update.version, bool(update.truncated), False
         for item in [item for part in update.filterSet for item in part.objectSet]:
             assert not item.missingSet
             moid = item.obj._moId
@@ -211,6 +220,25 @@ def test_a_killed_connection_loses_nothing(steps):
 @settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_many_killed_connections_lose_nothing(steps):
     asyncio.run(walked(steps))
+
+
+@pytest.mark.parametrize(("how", "anew"), [("before", 0), ("done", 1), ("cut", 1)])
+async def test_a_lost_page_of_a_truncated_answer_is_a_version_that_is_gone(how, anew):
+    simulator = await prepared()
+    wire = Wire(simulator.ready)
+    try:
+        follower = Follower(wire)
+        await follower.begin()
+        await follower.poll(most=1)
+        kill(simulator, how, 2)
+        await follower.poll(most=1)
+        await follower.settle()
+        assert (follower.lost, follower.anew) == (1, anew)
+        believed = {moid: {k: v for k, v in values.items() if v} for moid, values in follower.known.items()}
+        assert believed == await follower.fresh()
+    finally:
+        wire.close()
+        await simulator.stop()
 
 
 async def test_what_was_begun_is_done_once_although_its_caller_was_killed():

@@ -478,3 +478,26 @@ async def test_a_thousand_hosts_and_fifty_thousand_vms_are_built_whole():
     built = build_inventory(world, hosts=1000, clusters=20, vms=50_000)
     assert len(built.vms) == 50_000
     assert built.vms[-1].read("config.hardware.device[4000].macAddress").startswith("00:50:56:")
+
+
+async def test_a_new_vm_goes_where_its_switch_is(lab):
+    dvs, (first, *_others) = lab.built.dvs, lab.built.hosts
+    spec = vim.DistributedVirtualSwitch.CreateSpec(
+        configSpec=vim.dvs.VmwareDistributedVirtualSwitch.ConfigSpec(
+            name="fabric", host=[vim.dvs.HostMember.ConfigSpec(operation="add", host=first.ref)]
+        )
+    )
+    fabric = await lab.run(dvs.parent, "CreateDVS_Task", spec=spec)
+    wanted = vim.dvs.DistributedVirtualPortgroup.ConfigSpec(name="blue", type="earlyBinding", numPorts=4)
+    group = await lab.run(fabric, "CreateDVPortgroup_Task", spec=wanted)
+    port = vim.dvs.PortConnection(switchUuid=fabric.read("uuid"), portgroupKey=group.moid)
+    backing = vim.vm.device.VirtualEthernetCard.DistributedVirtualPortBackingInfo(port=port)
+    card = vim.vm.device.VirtualDeviceSpec(operation="add", device=vim.vm.device.VirtualVmxnet3(backing=backing))
+    for number in range(3):
+        name = f"web-{number}"
+        config = vim.vm.ConfigSpec(
+            name=name, files=vim.vm.FileInfo(vmPathName="[nfs-shared]"), deviceChange=[card], numCPUs=1, memoryMB=64
+        )
+        folder = lab.built.vms[0].parent
+        vm = await lab.run(folder, "CreateVM_Task", config=config, pool=lab.built.hosts[0].compute_resource.root_pool)
+        assert vm.host is first

@@ -98,8 +98,11 @@ def directory(datastore: Datastore, name: str) -> str:
     return wanted
 
 
-def place(pool: ResourcePool, host: HostSystem | None) -> HostSystem:
-    """The host a new VM is registered on: the asked-for one, else the least loaded usable one of the pool's owner."""
+def place(pool: ResourcePool, host: HostSystem | None, *, spec: Any = None) -> HostSystem:
+    """The host a new VM is registered on: the asked-for one, else the least loaded usable one of the pool's owner.
+
+    Those that have what the ``spec`` names come first; where none has, the refusal names what the chosen one lacks.
+    """
     if host is not None:
         if host.parent is not pool.owner:
             raise vm_reconfigure.invalid("host", "Host and pool are in different compute resources.")
@@ -109,7 +112,19 @@ def place(pool: ResourcePool, host: HostSystem | None) -> HostSystem:
     usable = [other for other in pool.owner.hosts if other.usable]
     if not usable:
         raise fault(vim.fault.NoCompatibleHost, "No host is compatible with the virtual machine.")
-    return min(usable, key=drs.load)
+    return min(usable, key=lambda other: (_lacks(other, spec), drs.load(other)))
+
+
+def _lacks(host: HostSystem, spec: Any) -> int:
+    """How many of the datastore and networks in a ConfigSpec the host does not have."""
+    if spec is None:
+        return 0
+    cards = (change.device.backing for change in spec.deviceChange or () if hasattr(change.device, "macAddress"))
+    groups = (getattr(getattr(backing, "port", None), "portgroupKey", None) for backing in cards)
+    present = {network.moid for network in host.networks}
+    path = str(spec.files.vmPathName or "") if spec.files is not None else ""
+    mounted = any(path.startswith(f"[{datastore.name}]") for datastore in host.datastores)
+    return int(not mounted) + sum(1 for group in groups if group and group not in present)
 
 
 def _datastore_of(spec: Any, host: HostSystem) -> Datastore:
@@ -138,7 +153,7 @@ async def create(
     folder.check_free(spec.name, "VirtualMachine")
     await world.clock.sleep(world.service(Timing).create_vm)
     folder.check_free(spec.name, "VirtualMachine")
-    chosen = place(pool, host)
+    chosen = place(pool, host, spec=spec)
     datastore = _datastore_of(spec, chosen)
     with world.commit(user, chain=chain) as tx:
         vm = new_vm(tx, name=spec.name, folder=folder, pool=pool, host=chosen, datastore=datastore, spec=spec)

@@ -26,12 +26,19 @@ async def test_f14_a_failed_upgrade_goes_back_and_costs_one_host(scene):
 
 async def test_a_broken_host_does_not_keep_the_others_from_repair_for_ever(scene):
     async with scene(hosts=3) as lab:
-        lab.vcenter.faults.add(FaultRule(point="vrouter.connect", where={"host": "esx-00"}, drop=True))
         await lab.scenario.delete_vm(lab.on("esx-00"))
-        await lab.until(lambda: lab.on("esx-00") is not None and lab.on("esx-00").power_state == "poweredOn")
+        await lab.until(lambda: lab.on("esx-00") is not None)
+        broken = lab.on("esx-00")
+        lab.vcenter.faults.add(FaultRule(point="vrouter.connect", moid=broken.moid, drop=True))
+        await lab.until(lambda: broken.power_state == "poweredOn")
         victim = lab.on("esx-01")
         await lab.scenario.power_off(victim)
-        await lab.until(lambda: victim.power_state == "poweredOn", seconds=1800)
+        await lab.until(lambda: victim.power_state == "poweredOn", seconds=300)
+        assert not lab.open_for_tenants("esx-00"), "given up is not opened"
+        await lab.until(lambda: lab.forwarding("esx-01") and lab.open_for_tenants("esx-01"), seconds=300)
+        lab.vcenter.faults.clear()
+        lab.manager.operator.release()
+        await lab.until(lab.healed, seconds=3600)
 
 
 async def test_a_manager_that_was_away_longer_than_a_hook_lasts_carries_on(scene):

@@ -29,6 +29,7 @@ from contrail_vsphere.contrailvm.plan.actions import (
     EnsureTrunkPortGroup,
     FinishRollout,
     Forget,
+    GiveUpHook,
     HandOver,
     Hold,
     MarkAsAvailable,
@@ -135,6 +136,9 @@ class Applier:
                     await self._reconfigure(key, action)
             case MarkAsAvailable():
                 await self._mark(key, action)
+            case GiveUpHook():
+                hook = VmHook(vm=action.vm, state=action.hook)
+                await self.backends.release_hook(action.agent, hook, well=False)
             case Resolve():
                 if not await self._resolve(key, action):
                     return

@@ -59,10 +59,12 @@ class Backends:
         """Have issues remedied; returns the keys that cannot be now."""
         return await (await self._write_to(agency)).resolve(agency, issue_keys)
 
-    async def release_hook(self, agent: EsxAgentId, hook: VmHook) -> None:
-        """Let it go on after a hook."""
+    async def release_hook(self, agent: EsxAgentId, hook: VmHook, *, well: bool = True) -> None:
+        """Let it go on after a hook. Only vLCM can be told that its work did not go ``well``; EAM waits for ever."""
         if is_system_vm(agent):
-            await (await self._writing()).mark_as_available(agent, hook)
+            await (await self._writing()).mark_as_available(agent, hook, well=well)
+        elif not well:
+            raise InvalidState(f"EAM's hooks cannot be given up: {agent}")
         else:
             await self._eam.mark_as_available(agent)
 

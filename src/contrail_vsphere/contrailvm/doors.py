@@ -74,7 +74,7 @@ class SystemVmDoor(Protocol):
         """Begin to bring hosts to the desired state."""
         ...
 
-    async def mark_as_available(self, agent: EsxAgentId, hook: VmHook) -> None:
+    async def mark_as_available(self, agent: EsxAgentId, hook: VmHook, *, well: bool = True) -> None:
         """Go on after a hook."""
         ...
 
@@ -110,7 +110,7 @@ class AgencyDoor(Protocol):
         """Remedy issues; returns the keys that cannot be remedied now."""
         ...
 
-    async def release_hook(self, agent: EsxAgentId, hook: VmHook) -> None:
+    async def release_hook(self, agent: EsxAgentId, hook: VmHook, *, well: bool = True) -> None:
         """Go on after a hook."""
         ...
 

@@ -193,6 +193,16 @@ class MarkAsAvailable(BaseAction):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GiveUpHook(BaseAction):
+    """Tell vLCM that a hook's work failed: until a hook is over it does nothing else in the cluster."""
+
+    host: HostId
+    agent: EsxAgentId
+    vm: VmId
+    hook: HookState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Resolve(BaseAction):
     """Have EAM remedy an issue. By type and host: keys are drawn anew whenever EAM regenerates an issue."""
 
@@ -298,6 +308,7 @@ Action = (
     | SetHostAgentSettings
     | ReconfigureVm
     | MarkAsAvailable
+    | GiveUpHook
     | Resolve
     | Forget
     | TakeTurn

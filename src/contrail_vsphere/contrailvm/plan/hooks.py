@@ -15,6 +15,7 @@ from contrail_vsphere.contrailvm.observed import HostView, Observed
 from contrail_vsphere.contrailvm.plan.actions import (
     Action,
     Alarm,
+    GiveUpHook,
     Hold,
     MarkAsAvailable,
     NicChange,
@@ -22,6 +23,7 @@ from contrail_vsphere.contrailvm.plan.actions import (
     RestartContrailVm,
     Wait,
 )
+from contrail_vsphere.contrailvm.plan.policy import policy_for
 from contrail_vsphere.contrailvm.plan.rollout import plan_turn
 from contrail_vsphere.contrailvm.rollout.view import is_outdated, waits_for_turn
 from contrail_vsphere.model.eam import EsxAgent, VmHook
@@ -30,6 +32,9 @@ from contrail_vsphere.model.inventory import VirtualMachine
 
 MARK_SETTLE = 20.0
 """Seconds EAM is given to leave a hook before it is told again (MarkAsAvailable may be repeated)."""
+
+HOOK_ISSUES = frozenset({"VmHookFailed", "VmHookTimedout"})
+"""Of a host that was given up itself: two such hosts would give each other up in turn."""
 
 SHOWN_WITHIN = 20.0
 """Seconds vCenter is given to show a reconfiguration before it is done again."""
@@ -137,6 +142,10 @@ def _powered_on(
         reason = "the vRouter forwards and all its ports are plugged"
         return (MarkAsAvailable(host=host, agent=agent.id, vm=hook.vm, hook=hook.state, reason=reason),)
     missing = vrouter.reason if vrouter is not None and vrouter.reason else "the vRouter was not heard of yet"
+    waiting = others_wait(desired, observed, view)
+    if waiting and observed.now >= view.hook_since + desired.repair.forwarding_grace:
+        reason = f"{missing}; until vLCM gives this host up it does nothing for {waiting}"
+        return (GiveUpHook(host=host, agent=agent.id, vm=hook.vm, hook=hook.state, reason=reason),)
     deadline = view.hook_since + desired.repair.hook_deadline
     if observed.now < deadline:
         return (Wait(host=host, reason=f"tenants wait until the vRouter forwards: {missing}", until=deadline),)
@@ -148,6 +157,23 @@ def _powered_on(
     )
     restart = plan_restart(desired, observed, view, hook.vm, why="it never came up")
     return (alarm, *(each for each in restart if not isinstance(each, Hold)))
+
+
+def others_wait(desired: Desired, observed: Observed, view: HostView) -> str:
+    """A host for which vLCM is to do something, empty if none: it begins nothing while a hook is open anywhere."""
+    if observed.agency is None or observed.agency.backend != "system-vm":
+        return ""
+    for other in observed.hosts:
+        if other.host.id == view.host.id or other.agent is None or other.record.hold is not None:
+            continue
+        if not other.reachable or other.host.in_maintenance is not False or other.hook is not None:
+            continue
+        kinds = {each.issue.type for each in other.issues}
+        broken = any(policy_for(each).handling == "resolve" for each in kinds) and not kinds & HOOK_ISSUES
+        due = other.agent.unapplied and not hold_back(desired, observed, other)
+        if due or (broken and desired.repair.automatic):
+            return other.host.name
+    return ""
 
 
 def plan_restart(desired: Desired, observed: Observed, view: HostView, vm: VmId, *, why: str) -> tuple[Action, ...]:

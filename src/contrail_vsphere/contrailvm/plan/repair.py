@@ -14,7 +14,7 @@ from contrail_vsphere.contrailvm.desired import Desired, RepairPolicy
 from contrail_vsphere.contrailvm.observed import HostView, Observed, SeenIssue
 from contrail_vsphere.contrailvm.plan.actions import Action, Alarm, Hold, Refetch, Resolve, SetHostAgentSettings, Wait
 from contrail_vsphere.contrailvm.plan.agency import REFETCH_INTERVAL
-from contrail_vsphere.contrailvm.plan.hooks import plan_restart
+from contrail_vsphere.contrailvm.plan.hooks import HOOK_ISSUES, others_wait, plan_restart
 from contrail_vsphere.contrailvm.plan.policy import MAINTENANCE_ISSUES, MISSING_VM_ISSUES, IssuePolicy, policy_for
 from contrail_vsphere.contrailvm.records import Attempt
 from contrail_vsphere.contrailvm.rollout.view import is_serving
@@ -173,7 +173,13 @@ def _contradiction(view: HostView, issue_type: str) -> str:
 
 
 def _order(case: _Case) -> Wait | None:
-    """A ContrailVM that was moved is missing here and orphaned there: deploy first, delete the orphan after."""
+    """A ContrailVM that was moved is missing here and orphaned there: deploy first, delete the orphan after.
+
+    And a host that vLCM gave up comes after those that it kept from being repaired.
+    """
+    if case.type in HOOK_ISSUES:
+        first = others_wait(case.desired, case.observed, case.view)
+        return case.wait(f"{case.type}: tried again after {first}", until=case.observed.now + 10) if first else None
     if case.type != "VmOrphaned":
         return None
     for other in case.observed.hosts:

@@ -256,12 +256,12 @@ class SystemVmClient:
             await self.apply(agency, hosts)
         return tuple(key for key in issue_keys if key not in owners)
 
-    async def mark_as_available(self, agent: EsxAgentId, hook: VmHook) -> None:
-        """Let vLCM go on from the hook; InvalidArgument for one it does not have."""
+    async def mark_as_available(self, agent: EsxAgentId, hook: VmHook, *, well: bool = True) -> None:
+        """Let vLCM go on from the hook, or have it give the host up; InvalidArgument for a hook it does not have."""
         cluster, _, _ = values.agent_place(agent)
         if hook.state not in values.STATES:
             raise InvalidArgument(f"System VMs have no hook {hook.state}")
-        await self._processed(cluster, hook.vm, values.STATES[hook.state], well=True)
+        await self._processed(cluster, hook.vm, values.STATES[hook.state], well=well)
 
     async def _processed(self, cluster: ClusterId, vm: str, state: LifecycleState, *, well: bool) -> None:
         body = ProcessedHookSpec(vm=vm, lifecycle_state=state, processed_successfully=well)

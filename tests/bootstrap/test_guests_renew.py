@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import ssl
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import aiohttp
@@ -79,6 +80,19 @@ async def test_a_guest_that_dies_while_it_renews_goes_on_another_day(tmp_path):
         assert lab.serial() == first and (await lab.ask(pair(lab.files())))[0] == 200
         await lab.days_pass(1)
         assert lab.serial() != first and (await lab.ask(pair(lab.files())))[0] == 200
+
+
+async def test_one_that_does_not_renew_is_named_before_its_certificate_expires(tmp_path):
+    async with Site(tmp_path, hosts=2) as lab:
+        lab.vcenter.faults.add(FaultRule(point="guest.firstboot", moid=lab.on("esx-01").moid, drop=True))
+        before = lab.now() + timedelta(days=399)
+        assert sorted(lab.manager.certificates_of_guests(before=before)) == [
+            "of the ContrailVM on esx-00",
+            "of the ContrailVM on esx-01",
+        ]
+        await lab.days_pass(300)
+        (name,) = lab.manager.certificates_of_guests(before=lab.now() + timedelta(days=100))
+        assert name == "of the ContrailVM on esx-01"
 
 
 async def test_what_a_replaced_contrailvm_held_is_neither_taken_nor_renewed(tmp_path):

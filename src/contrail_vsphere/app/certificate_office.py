@@ -240,7 +240,8 @@ class CertificateOffice:
                 self._health.succeeded("certificate", line.name)
         manager = self._acting()
         if manager is not None:
-            manager.note_certificates({each.name: each.advice for each in self.lines() if each.advice})
+            ours = {each.name: each.advice for each in self.lines() if each.advice}
+            manager.note_certificates(ours | manager.certificates_of_guests(before=self._now() + SOON))
 
     async def _run(self) -> None:
         while True:

@@ -55,6 +55,7 @@ from contrail_vsphere.pki.ca import CertificateAuthority
 from contrail_vsphere.pki.identity import Identity, client_context
 from contrail_vsphere.pki.secrets import read_secret
 from contrail_vsphere.pki.tokens import TokenStore
+from contrail_vsphere.vsphere.alarms import Alarms
 from contrail_vsphere.vsphere.endpoint import ExtensionLogin
 from contrail_vsphere.vsphere.system_vm.client import SystemVmClient
 from contrail_vsphere.vsphere.vcenter import VCenter
@@ -327,6 +328,7 @@ class ContrailVmService:
             registration=self._registration(facts),
             leader=leader,
             system_vms=self._vms,
+            alarms=Alarms(vcenter),
         )
 
     def _synced(self) -> SyncedProbe:

@@ -10,7 +10,9 @@ from contrail_vsphere.app.connect import administrator, choose_vcenter, endpoint
 from contrail_vsphere.app.contrailvm import extension_facts, utc_now
 from contrail_vsphere.app.data_dir import DataDirectory
 from contrail_vsphere.config.settings import Settings
+from contrail_vsphere.contrailvm.notices.alarm_kinds import KINDS
 from contrail_vsphere.contrailvm.registration import Destruction, Registered, Registration
+from contrail_vsphere.vsphere.alarms import Alarms
 from contrail_vsphere.vsphere.vcenter import VCenter
 
 
@@ -27,9 +29,10 @@ async def destruction(settings: Settings, *, vcenter: str = "") -> Destruction:
 
 
 async def unregister(settings: Settings, *, accepted: Destruction, vcenter: str = "") -> None:
-    """Unregister: EAM then removes our agencies and their ContrailVMs."""
+    """Unregister: EAM then removes our agencies and their ContrailVMs. Our alarms are removed from vCenter."""
     async with _registration(settings, vcenter, create=False) as (registration, client):
         await registration.unregister(accepted=accepted, eam=client.eam)
+        await Alarms(client).remove([kind.definition(settings.manager.extension_key) for kind in KINDS])
 
 
 @asynccontextmanager

@@ -196,6 +196,18 @@ class Account:
             )
         )
 
+    def certificates_of_guests(self, *, before: datetime) -> dict[str, str]:
+        """ContrailVMs whose certificate expires before that, and what to do: theirs is renewed long before."""
+        found = {}
+        for key in self.notebook.desired:
+            for host, record in self.notebook.memory(key).hosts.items():
+                if record.enrolled is None or not 0 < record.certified_until < before.timestamp():
+                    continue
+                name = f"of the ContrailVM on {self.controller.name_of(host) or host}"
+                days = int((record.certified_until - self.epoch()) / 86400)
+                found[name] = f"expires in {days} days and is not renewed; see contrailvm-renew.service in the guest"
+        return found
+
     def unclaimed(self) -> tuple[Agency, ...]:
         """Agencies with our mark that no deployment names."""
         found = (each.agency for each in self.readings.by_id.values())

@@ -21,6 +21,7 @@ from contrail_vsphere.contrailvm.live import KeepsAlive, LiveAgencies, TellsEven
 from contrail_vsphere.contrailvm.notebook import Notebook
 from contrail_vsphere.contrailvm.notices.announce import Announcer, Notice
 from contrail_vsphere.contrailvm.notices.certificate_alarms import note_certificates
+from contrail_vsphere.contrailvm.notices.vcenter_alarms import AlarmBoard, VCenterAlarms, standing
 from contrail_vsphere.contrailvm.observed import HostView, LiveInventory, marked_agencies
 from contrail_vsphere.contrailvm.operator import Operator
 from contrail_vsphere.contrailvm.publish.shelf import Shelf
@@ -42,6 +43,7 @@ from contrail_vsphere.model.inventory import Change, VirtualMachine
 from contrail_vsphere.model.protocols import ReadinessState
 from contrail_vsphere.pki.ca import CertificateAuthority
 from contrail_vsphere.pki.tokens import TokenStore
+from contrail_vsphere.vsphere.own_events import EventPoster
 
 EAM_EVENTS = "com.vmware.vim.eam."
 AGENCY_EVENTS = frozenset(f"{EAM_EVENTS}agency.{name}" for name in ("create", "destroyed", "goalstate", "updated"))
@@ -78,6 +80,7 @@ class ContrailVmManager(Account):
         registration: KeepsAlive | None = None,
         leader: Leader | None = None,
         system_vms: SystemVmDoor | None = None,
+        alarms: AlarmBoard | None = None,
     ) -> None:
         self.solution_id = solution_id
         self._inventory = inventory
@@ -156,6 +159,17 @@ class ContrailVmManager(Account):
         self._tasks = RolloutTasks(
             vcenter, solution_id=solution_id, notebook=self.notebook, status=self._rollout_line, blind=self.blind
         )
+        self._poster = EventPoster(vcenter.call)
+        self._vcenter_alarms: VCenterAlarms | None = None
+        if alarms is not None:
+            self._vcenter_alarms = VCenterAlarms(
+                alarms,
+                solution_id=solution_id,
+                look=lambda: standing(self),
+                poster=self._poster,
+                leave=self.leave,
+                now=now,
+            )
         self.operator = Operator(
             controller=self.controller,
             notebook=self.notebook,
@@ -210,6 +224,8 @@ class ContrailVmManager(Account):
         self.controller.start()
         self.watch.start()
         self._tasks.start()
+        if self._vcenter_alarms is not None:
+            self._vcenter_alarms.start()
 
     def look_on(self) -> None:
         """Observe and tell, act on nothing: for a process that stands by. ``stop`` ends it."""
@@ -241,7 +257,10 @@ class ContrailVmManager(Account):
         await self.watch.stop()
         await self.controller.stop(deadline)
         await self._resolves.close(deadline)
+        if self._vcenter_alarms is not None:
+            await self._vcenter_alarms.stop()
         await self._announcer.stop()
+        await self._poster.stop()
 
     async def idle(self) -> None:
         """Return once nothing is due now and nothing runs."""

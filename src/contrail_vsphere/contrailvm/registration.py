@@ -15,14 +15,18 @@ from datetime import datetime
 from typing import Any, Literal
 
 from contrail_vsphere.contrailvm.doors import EamDoor, VCenterDoor
+from contrail_vsphere.contrailvm.notices.alarm_kinds import KINDS
 from contrail_vsphere.model.errors import InvalidState, NotFound
 from contrail_vsphere.wire.soap.types import vim
 
 EVENTS = ("repaired", "held", "degraded", "healthy", "rolloutBegan", "rolloutStopped", "rolledBack", "rolloutEnded",
-          "pluginDegraded", "pluginHealthy")  # fmt: skip
-"""The last two are the vCenter plugin's."""
-WARNINGS = ("held", "degraded", "rolloutStopped", "rolledBack", "pluginDegraded")
+          "pluginDegraded", "pluginHealthy",
+          *(event for kind in KINDS for event in (kind.raises, kind.calms)))  # fmt: skip
+"""Those that begin with ``plugin`` are the vCenter plugin's; the last ones raise and calm our alarms."""
+WARNINGS = ("held", "degraded", "rolloutStopped", "rolledBack", "pluginDegraded", *(kind.raises for kind in KINDS))
 """Those of them that tell of trouble."""
+ARGUMENTS = ("message", "reason", "deployment", "user", "did")
+"""Of our events; not every one has all of them."""
 TASKS = ("rollout", "repair")
 FAULTS = ("notReady",)
 PRIVILEGES = ("Operate", "View")
@@ -40,6 +44,8 @@ _LABELS = {
         "rolloutEnded": "Rollout of ContrailVMs is over",
         "pluginDegraded": "Contrail networking needs attention",
         "pluginHealthy": "Contrail networking is well again",
+        **{kind.raises: kind.name for kind in KINDS},
+        **{kind.calms: f"{kind.name}: over" for kind in KINDS},
     },
     "fault": {"notReady": "The vRouter is not ready"},
     "auth": {"Operate": "Operate ContrailVMs", "View": "View ContrailVMs"},
@@ -183,7 +189,10 @@ def build_extension(facts: ExtensionFacts, *, now: datetime) -> Any:
             )
         ],
         taskList=[vim.Extension.TaskTypeInfo(taskID=f"{key}.{name}") for name in TASKS],
-        eventList=[vim.Extension.EventTypeInfo(eventID=f"{key}.{name}") for name in EVENTS],
+        eventList=[
+            vim.Extension.EventTypeInfo(eventID=f"{key}.{name}", eventTypeSchema=_schema(f"{key}.{name}", name))
+            for name in EVENTS
+        ],
         faultList=[vim.Extension.FaultTypeInfo(faultID=f"{key}.{name}") for name in FAULTS],
         privilegeList=[
             vim.Extension.PrivilegeInfo(privID=f"ContrailVM.{name}", privGroupName="ContrailVM") for name in PRIVILEGES
@@ -224,6 +233,15 @@ def _resources(key: str, label: str) -> list[Any]:
     ]
 
 
+def _schema(event_id: str, name: str) -> str:
+    """What an alarm on the event may compare; the structure is that of the API reference for ExtensionEventTypeInfo."""
+    arguments = "".join(f"<argument><name>{each}</name><type>string</type></argument>" for each in ARGUMENTS)
+    return (
+        f"<EventType><eventTypeID>{event_id}</eventTypeID><description>{_LABELS['event'][name]}</description>"
+        f"<arguments>{arguments}</arguments></EventType>"
+    )
+
+
 def _leaf(pem: str) -> str:
     """The first certificate: vCenter compares ours with what it was given, and takes no chain."""
     begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
@@ -241,7 +259,7 @@ def _same(found: Any, wanted: Any) -> bool:
             extension.description.label if extension.description else "",
             health.url if health else "",
             tuple((each.url, each.type, tuple(each.adminEmail or ())) for each in servers),
-            tuple(sorted(each.eventID for each in extension.eventList or ())),
+            tuple(sorted((each.eventID, each.eventTypeSchema or "") for each in extension.eventList or ())),
             tuple(sorted(each.taskID for each in extension.taskList or ())),
             tuple(sorted(each.privID for each in extension.privilegeList or ())),
             bool(extension.shownInSolutionManager),

@@ -20,17 +20,18 @@ from contrail_vsphere.vsphere.vcenter import VCenter
 from contrail_vsphere.wire.soap.types import vim
 from contrail_vsphere.wire.soap.values import build
 
-Target = Literal["cluster", "host", "switch", "vm"]
+Target = Literal["cluster", "host", "switch", "vcenter", "vm"]
 Status = Literal["green", "yellow", "red"]
 TARGETS: Mapping[str, Any] = MappingProxyType(
     {
         "cluster": vim.ClusterComputeResource,
         "host": vim.HostSystem,
         "switch": vim.DistributedVirtualSwitch,
+        "vcenter": vim.Folder,
         "vm": vim.VirtualMachine,
     }
 )
-"""What an alarm can be raised on: an alarm watches objects of one type."""
+"""What an alarm can be raised on: an alarm watches objects of one type. ``vcenter`` is the root folder."""
 LONGEST = 80
 """Characters of a name in vCenter."""
 _LOG = logging.getLogger(__name__)

@@ -55,7 +55,7 @@ def own_event(
         arguments=[vmodl.KeyAnyValue(key=name, value=value) for name, value in values.items()],
     )
     if about is not None:
-        event.objectId, event.objectType = about._moId, type(about)._wsdlName
+        event.objectId, event.objectType = about._moId, type(about)
     if cluster is not None:
         event.computeResource = vim.event.ComputeResourceEventArgument(
             name=cluster.name, computeResource=vim.ClusterComputeResource(cluster.id)

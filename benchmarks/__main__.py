@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-from benchmarks import manager, neutron, plugin, plugin_scale, servers, simulator
+from benchmarks import manager, neutron, plugin, plugin_scale, servers, servers_goals, simulator
 
 CPU_AIM = 8.0
 """Times less client CPU than pyVmomi, reading every VM with its devices."""
@@ -205,6 +205,8 @@ def show(found: dict[str, Any]) -> None:
         print("\n".join(plugin_scale.shown(found["plugin-scale"])))
     if "servers" in found:
         print("\n".join(servers.shown(found["servers"])))
+    if "servers_goals" in found:
+        print("\n".join(servers_goals.shown(found["servers_goals"])))
     if "simulator" in found:
         print("\n".join(simulator.shown(found["simulator"])))
 
@@ -233,6 +235,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--ports", type=int, default=50_000, help="DVPorts of the simulator's part")
     parser.add_argument("--servers", type=int, default=4, help="servers of Server Manager's part")
+    parser.add_argument("--servers-goals", type=int, default=20, help="servers of its part with a dead one and kills")
     parser.add_argument("--neutron-ports", type=int, default=1_000, help="ports of one security group")
     parser.add_argument(
         "--only",
@@ -263,6 +266,8 @@ def main() -> int:
     if options.only in (None, "servers"):
         found["servers"] = measured("benchmarks.servers", options.servers)
         faults += servers.missed(found["servers"])
+        found["servers_goals"] = measured("benchmarks.servers_goals", options.servers_goals)
+        faults += servers_goals.missed(found["servers_goals"])
     if options.only in (None, "simulator"):
         found["simulator"] = served(options.vms, options.ports, options.calls)
         faults += simulator.missed(found["simulator"])

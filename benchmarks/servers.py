@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,11 @@ MODULES = 4
 
 def main(hosts: int) -> dict[str, Any]:
     """Set up a lab and measure inside it."""
+    return in_a_lab("benchmarks.servers", hosts)
+
+
+def in_a_lab(module: str, hosts: int) -> dict[str, Any]:
+    """What ``python -m MODULE inside`` prints in the network of a lab of so many servers."""
     wrong = [*obstacles(), *([] if shutil.which("docker-registry") else ["docker-registry is not installed"])]
     if wrong:
         return {"skipped": "; ".join(wrong)}
@@ -41,19 +48,20 @@ def main(hosts: int) -> dict[str, Any]:
         try:
             ready = lab.stdout.readline() if lab.stdout else ""
             pid = str(json.loads(ready)["pid"])
-            inside = ["nsenter", "--target", pid, "--net", "--", sys.executable, "-m", "benchmarks.servers", "inside"]
+            inside = ["nsenter", "--target", pid, "--net", "--", sys.executable, "-m", module, "inside"]
             done = subprocess.run(inside, input=ready, capture_output=True, text=True, timeout=1500, check=False)
         finally:
             lab.terminate()
             lab.wait(60)
     if done.returncode:
-        raise SystemExit(f"benchmarks.servers: {done.stderr[-2000:]}")
+        raise SystemExit(f"{module}: {done.stderr[-2000:]}")
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
-async def measure(lab: dict[str, Any], directory: Path) -> dict[str, Any]:
-    """Everything, in the lab's network."""
+@asynccontextmanager
+async def serving(directory: Path) -> AsyncIterator[Path]:
+    """Both servers in this process; the settings file that leads to them."""
     from contrail_vsphere.app.ansible_server import AnsibleService
     from contrail_vsphere.app.server_manager import ServerManagerService
     from contrail_vsphere.config.load import load
@@ -65,7 +73,13 @@ async def measure(lab: dict[str, Any], directory: Path) -> dict[str, Any]:
     )
     settings = load(config, {}).server_manager
     async with AnsibleService(settings), ServerManagerService(settings):
-        side = _Side(config, directory)
+        yield config
+
+
+async def measure(lab: dict[str, Any], directory: Path) -> dict[str, Any]:
+    """Everything, in the lab's network."""
+    async with serving(directory) as config:
+        side = Side(config, directory, ROLES)
         await asyncio.to_thread(side.fill, lab)
         first = await asyncio.to_thread(side.provision)
         pairs = []
@@ -80,17 +94,20 @@ async def measure(lab: dict[str, Any], directory: Path) -> dict[str, Any]:
         }  # fmt: skip
 
 
-class _Side:
-    def __init__(self, config: Path, directory: Path) -> None:
-        self._where = Where(settings_file=config)
+class Side:
+    """An operator of the Server Manager that serves here."""
+
+    def __init__(self, config: Path, directory: Path, roles: Sequence[str]) -> None:
+        self.client = Client(Where(settings_file=config))
         self._directory = directory
+        self._roles = roles
         self._request = b""
 
     def fill(self, lab: dict[str, Any]) -> None:
         """An image, a cluster, its servers."""
-        client = Client(self._where)
+        client = self.client
         parts = []
-        for role in ROLES:
+        for role in self._roles:
             path = self._directory / f"{role}.tar"
             path.write_bytes(archive(catalogue().role(role), version="1"))
             parts.append({"role": role, "container_path": str(path)})
@@ -104,28 +121,46 @@ class _Side:
         key = Path(lab["private_key_file"]).read_text()
         for name, host in lab["hosts"].items():
             client.ask("PUT", f"/v1/servers/{name}", {"id": name, "cluster_id": "c", "ip_address": host["address"],
-                                                      "roles": list(ROLES), "ssh_private_key": key})  # fmt: skip
+                                                      "roles": list(self._roles), "ssh_private_key": key})  # fmt: skip
             client.ask("POST", f"/v1/servers/{name}/check")
-        client.close()
 
-    def provision(self) -> dict[str, Any]:
-        """One run, watched to its end."""
-        client = Client(self._where)
-        at, began = time.time(), time.perf_counter()
-        run_id = client.ask("POST", "/v1/provision", {"cluster": "c"})["id"]
+    def begin(self) -> str:
+        """A run of all servers."""
+        run_id: str = self.client.ask("POST", "/v1/provision", {"cluster": "c"})["id"]
         directory = self._directory / "ansible" / "runs" / run_id
         self._request = self._request or (directory / "request.json").read_bytes()
-        while (run := client.get(f"/v1/runs/{run_id}"))["state"] in ("queued", "running"):
+        return run_id
+
+    def provision(self, *, fails: bool = False) -> dict[str, Any]:
+        """One run, watched to its end."""
+        at, began = time.time(), time.perf_counter()
+        return {**self.follow(self.begin(), since=at, fails=fails), "seconds": time.perf_counter() - began}
+
+    def follow(self, run_id: str, *, since: float = 0.0, fails: bool = False) -> dict[str, Any]:
+        """Watch a run to its end: when what happened was shown, and what the run's own log of events says."""
+        seen: dict[tuple[str, str], float] = {}
+        while True:
+            run = self.client.get(f"/v1/runs/{run_id}")
+            for name, host in run["hosts"].items():
+                for role, state in host["roles"].items():
+                    if state == "completed":
+                        seen.setdefault((name, role), time.time())
+            if run["state"] not in ("queued", "running"):
+                break
             time.sleep(0.1)
-        seconds = time.perf_counter() - began
-        client.close()
-        if run["state"] != "succeeded":
+        if run["state"] != "succeeded" and not fails:
             raise SystemExit(f"run {run_id}: {run['reason']}")
-        events = [json.loads(line) for line in (directory / "events.jsonl").read_text().splitlines()]
+        log = self._directory / "ansible" / "runs" / run_id / "events.jsonl"
+        events = [json.loads(line) for line in log.read_text().splitlines()]
         steps = [each for each in events if each.get("role")]
+        done = {(each["host"], each["role"]): each["at"] for each in steps if each.get("done")}
         return {
-            "seconds": seconds, "changed": sum(host["changed"] for host in run["hosts"].values()),
-            "event": events[0]["at"] - at, "modules": len(steps) / (len(run["hosts"]) * len(ROLES)),
+            "id": run_id, "changed": sum(host["changed"] for host in run["hosts"].values()),
+            "event": events[0]["at"] - since if events else 0.0, "modules": len(steps) / max(1, len(done)),
+            "behind": max((seen[each] - at for each, at in done.items() if each in seen), default=0.0),
+            "done": {name: at - since for (name, _), at in sorted(done.items(), key=lambda each: each[1])},
+            "states": {name: host["state"] for name, host in run["hosts"].items()},
+            "touched": sorted({each["host"] for each in events if each.get("host")}),
         }  # fmt: skip
 
     def bare(self) -> float:

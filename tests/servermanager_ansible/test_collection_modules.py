@@ -201,12 +201,39 @@ def test_modules_are_python_3_9_and_need_nothing_on_the_server(path):
             assert not (node.func.id == "zip" and "strict" in strict)
 
 
-def test_the_playbooks_are_what_ansible_reads(tmp_path):
+def play(tmp_path, *arguments):
     tool = Path(sys.executable).parent / "ansible-playbook"
-    done = subprocess.run(
-        [tool, "--syntax-check", "-i", "localhost,", "contrail.servers.provision"], capture_output=True, text=True,
-        timeout=60, cwd=tmp_path,
+    return subprocess.run(
+        [tool, "-i", "localhost,", *arguments], capture_output=True, text=True, timeout=120, cwd=tmp_path,
         env={"ANSIBLE_COLLECTIONS_PATH": str(PATH), "PATH": os.environ["PATH"], "HOME": str(tmp_path),
-             "ANSIBLE_LOCAL_TEMP": str(tmp_path)},
+             "ANSIBLE_LOCAL_TEMP": str(tmp_path), "ANSIBLE_NOCOLOR": "1"},
     )  # fmt: skip
+
+
+def test_the_playbooks_are_what_ansible_reads(tmp_path):
+    done = play(tmp_path, "--syntax-check", "contrail.servers.provision", "contrail.servers.engine")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not Path("/usr/bin/apt-get").exists(), reason="the role sets up Debian's packages")
+@pytest.mark.parametrize("version", [pytest.param("12", marks=pytest.mark.soak), "11"])
+def test_setting_up_an_engine_changes_debian_12_only(tmp_path, version):
+    """In check mode, on this machine: nothing is installed."""
+    release = tmp_path / "os-release"
+    release.write_text(f'NAME="Debian"\nVERSION_ID="{version}"\nID=debian\n')
+    given = {
+        "contrail_os_release": str(release),
+        "contrail_engine": "podman",
+        "ansible_python_interpreter": "/usr/bin/python3",
+    }
+    done = play(
+        tmp_path, "--connection", "local", "--check", "--diff", "-e", json.dumps(given), "contrail.servers.engine"
+    )
+    if version == "12":
+        assert done.returncode == 0, done.stdout
+        assert "restart-policy=unless-stopped" in done.stdout
+        assert "Packages" in done.stdout
+    else:
+        assert done.returncode == 2
+        assert "was tried on Debian 12 only" in done.stdout
+        assert "Packages" not in done.stdout

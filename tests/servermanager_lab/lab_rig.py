@@ -36,6 +36,18 @@ registry_listen = "{gateway}:5100"
 """
 
 
+# A mount of this namespace, cloned and put into the server's.
+LEND = """\
+import ctypes, os, sys
+libc, (pid, path) = ctypes.CDLL(None, use_errno=True), sys.argv[1:]
+tree = libc.syscall(428, -100, path.encode(), 0x8001)
+assert tree >= 0, os.strerror(ctypes.get_errno())
+assert libc.setns(os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY), 0x20000) == 0, os.strerror(ctypes.get_errno())
+os.makedirs(path, exist_ok=True)
+assert libc.syscall(429, tree, b"", -100, path.encode(), 4) == 0, os.strerror(ctypes.get_errno())
+"""
+
+
 def what_is_missing():
     found = list(obstacles())
     if shutil.which("docker-registry") is None:
@@ -114,11 +126,24 @@ class Rig:
         """Run something in the lab's own namespace, where the cables are."""
         subprocess.run(["nsenter", "-t", str(self.lab["pid"]), "--net", "--", *command], check=True, timeout=20)
 
-    def on(self, host, *command):
+    def lend(self, host, *directories):
+        """Show directories of this machine to a server that cannot see them, as its home directory is its own."""
+        pid = self.lab["hosts"][host]["pid"]
+        for each in directories:
+            if not Path(f"/proc/{pid}/root{each}/.").exists():
+                subprocess.run([sys.executable, "-c", LEND, str(pid), str(each)], check=True, timeout=20)
+
+    def simulate(self, host, *arguments):
+        """Start a simulator on a server; its ready line. It ends with the lab."""
+        entered = ["nsenter", "-t", str(self.lab["hosts"][host]["pid"]), "--mount", "--net", "--uts", "--"]
+        command = [sys.executable, "-m", "contrail_vsphere.cli.main", "simulate", *arguments]
+        return self._spawn(f"simulated {arguments[0]}", [*entered, *command])
+
+    def on(self, host, *command, seconds=60):
         """Run something on a server, by the back door."""
         entered = ["nsenter", "-t", str(self.lab["hosts"][host]["pid"]), "-a", "env",
                    "CONTAINERS_CONF=/root/containers.conf", *command]  # fmt: skip
-        done = subprocess.run(entered, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+        done = subprocess.run(entered, capture_output=True, text=True, timeout=seconds, stdin=subprocess.DEVNULL)
         assert done.returncode == 0, (command, done.stdout, done.stderr)
         return done.stdout
 

@@ -1,7 +1,7 @@
 """Whatever dies at whatever moment: afterwards nothing runs for ever, and provisioning again completes it.
 
-The kinds of death are drawn without replacement, the moments by a seeded generator; every second is tried in the long
-form.
+The kinds of death are drawn without replacement, the moments by a seeded generator. In the short form two things die in
+each trial; the long form has one death per trial, on a server of two roles.
 """
 
 import random
@@ -14,25 +14,35 @@ from contrail_vsphere.servermanager.ansible_server.run_directory import processe
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("server-lab")]
 
-DEATHS = ["serve", "serve", "serve-ansible", "serve-ansible", "worker", "worker", "sshd", "registry",
-          "registry of image", "serve of image"]  # fmt: skip
+DEATHS = ["serve", "serve", "serve-ansible", "serve-ansible", "worker", "worker", "sshd", "registry"]
+DEATHS_OF_IMAGES = ["registry", "serve"]
+OVERRIDES = {
+    "server2": lambda number: {"controller": {"CONTROLLER": {"bgp_asn": 64600 + number}}},
+    "server3": lambda number: {"lb": {"HAPROXY": {"haproxy_auth_user": f"user-{number}"}},
+                               "agent": {"AGENT": {"vrouter_physical_interface": f"eth{number}"}}},
+}  # fmt: skip
+WRITTEN = {
+    "server2": lambda number: {"controller": f"bgp_asn = {64600 + number}\n"},
+    "server3": lambda number: {
+        "lb": f"haproxy_auth_user = user-{number}\n", "agent": f"vrouter_physical_interface = eth{number}\n"
+    },
+}  # fmt: skip
 
 
 def registry_pid(lab):
     return int((lab.directory / "manager" / "registry" / "pid").read_text())
 
 
-def strike(lab, part, run_ids):
-    part = part.removesuffix(" of image")
+def strike(lab, part, *, server, run_id=""):
     if part in ("serve", "serve-ansible"):
         lab.kill(part)
         lab.serve(part)
     elif part == "worker":
         # One of its processes, whichever it is.
-        pids = [pid for run_id in run_ids for pid in processes_of(lab.directory / "ansible" / "runs" / run_id)]
+        pids = processes_of(lab.directory / "ansible" / "runs" / run_id)
         kill_all([random.Random(len(pids)).choice(pids)] if pids else [])
     elif part == "sshd":
-        kill_all(lab.pids("server3", "sshd"))
+        kill_all(lab.pids(server, "sshd"))
     else:
         kill_all([registry_pid(lab)])
 
@@ -41,64 +51,77 @@ def unfinished(lab):
     return [row["id"] for row in lab.ask("GET", "/v1/runs?limit=500")["items"] if row["state"] in ("queued", "running")]
 
 
-def one_run(lab, part, number, wait):
-    """A provision in which all of server3 is replaced, struck after a while."""
-    order = {"servers": ["server3"], "overrides": {
-        "lb": {"HAPROXY": {"haproxy_auth_user": f"user-{number}"}},
-        "agent": {"AGENT": {"vrouter_physical_interface": f"eth{number}"}}}}  # fmt: skip
-    if part == "registry":
+def one_run(lab, server, parts, number, moments):
+    """A provision in which all of the server is replaced, struck at these moments."""
+    order = {"servers": [server], "overrides": OVERRIDES[server](number)}
+    if "registry" in parts:
         # Nothing of the image is on the server: it has to be pulled.
-        lab.on("server3", "sh", "-c", "podman rm -fa -t 0 && podman rmi -fa")
+        lab.on(server, "sh", "-c", "podman rm -fa -t 0 && podman rmi -fa")
     run_id = lab.provision(**order)
-    time.sleep(wait)
-    strike(lab, part, [run_id])
+    begun = time.monotonic()
+    for part, moment in zip(parts, moments, strict=True):
+        time.sleep(max(0.0, begun + moment - time.monotonic()))
+        strike(lab, part, server=server, run_id=run_id)
     first = lab.run(run_id)
     second = lab.run(lab.provision(**order))
-    assert second["state"] == "succeeded", (part, wait, first["reason"], second)
-    assert f"haproxy_auth_user = user-{number}\n" in lab.on("server3", "cat", "/etc/contrail/lb.conf")
-    assert {name: state for name, (_, state) in lab.containers("server3").items()} == {
-        "lb": "running", "agent": "running"
-    }  # fmt: skip
+    assert second["state"] == "succeeded", (parts, moments, first["reason"], second)
+    for role, line in WRITTEN[server](number).items():
+        assert line in lab.on(server, "cat", f"/etc/contrail/{role}.conf")
+    running = {name: state for name, (_, state) in lab.containers(server).items()}
+    assert running == dict.fromkeys(WRITTEN[server](number), "running")
     assert lab.ask("POST", "/v1/plan", order)["changes"] == 0
 
 
-def one_image(lab, part, number, wait):
+def one_image(lab, server, parts, number, moments):
     """An image that is being added when its way breaks is ready or failed afterwards, and adding it again is all."""
-    name = f"killed-{number}"
-    lab.add_image(name, ["lb", "agent"], wait=False)
-    time.sleep(wait / 6)
-    strike(lab, part, [])
+    name, roles = f"killed-{number}", sorted(WRITTEN[server](number))
+    lab.add_image(name, roles, wait=False)
+    begun = time.monotonic()
+    for part, moment in zip(parts, moments, strict=True):
+        time.sleep(max(0.0, begun + moment / 6 - time.monotonic()))
+        strike(lab, part, server=server)
     image = lab.image(name)
-    if image["state"] != "ready":
+    for _ in range(5):
+        if image["state"] == "ready":
+            break
         assert image["state"] == "failed"
-        image = lab.add_image(name, ["lb", "agent"])
+        # Its registry may be on its way up again.
+        time.sleep(1)
+        image = lab.add_image(name, roles)
     assert image["state"] == "ready", image
     assert all(each["digest"].startswith("sha256:") for each in image["containers"])
-    lab.provisioned(servers=["server3"], image=name)
+    lab.provisioned(servers=[server], image=name)
 
 
-def trials(lab, count, seed):
+def trials(lab, count, seed, *, server, at_once):
+    """``count`` kills, a fifth of them while an image is added, ``at_once`` of them per trial."""
     chance = random.Random(seed)
-    deaths = [DEATHS[number % len(DEATHS)] for number in range(count)]
-    chance.shuffle(deaths)
+    drawn = []
+    for trial, deaths, number in (
+        (one_run, DEATHS, count - count // 5), (one_image, DEATHS_OF_IMAGES, count // 5)
+    ):  # fmt: skip
+        parts = [deaths[each % len(deaths)] for each in range(number)]
+        chance.shuffle(parts)
+        drawn += [(trial, parts[each : each + at_once]) for each in range(0, number, at_once)]
+    chance.shuffle(drawn)
+    assert sum(len(parts) for _, parts in drawn) == count
     with OneRunAtATime(lab.directory) as looker:
-        for number, part in enumerate(deaths):
-            trial = one_image if part.endswith("of image") else one_run
-            trial(lab, part, number, chance.uniform(0, 4))
+        for number, (trial, parts) in enumerate(drawn):
+            trial(lab, server, parts, number, sorted(chance.uniform(0, 4) for _ in parts))
             assert unfinished(lab) == []
     assert looker.most == 1, "two runs on one server"
     kept = (lab.directory / "ansible" / "runs").rglob("*")
     assert [path for path in kept if path.name in ("request.json", "private", "control")] == []
-    lab.provisioned(cluster="c1")
+    lab.provisioned(servers=[server])
 
 
 def test_ten_kills_at_random_moments(lab):
-    trials(lab, 10, seed=1963)
+    trials(lab, 10, seed=1963, server="server2", at_once=2)
 
 
 @pytest.mark.soak
 def test_two_hundred_kills_at_random_moments(lab):
-    trials(lab, 200, seed=time.time_ns())
+    trials(lab, 200, seed=time.time_ns(), server="server3", at_once=1)
 
 
 def test_a_run_outlives_the_ansible_servers_restart(lab):
@@ -116,4 +139,3 @@ def test_a_run_outlives_the_ansible_servers_restart(lab):
     assert lab.run(run_id)["state"] == "succeeded"
     lines = [line for line in lab.debug_log().splitlines() if run_id in line]
     assert len(lines) == len(set(lines)), "no event stands there twice"
-    lab.provisioned(cluster="c1")

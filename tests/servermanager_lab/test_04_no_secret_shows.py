@@ -49,4 +49,4 @@ def test_no_secret_is_in_files_events_answers_or_command_lines(lab):
                f"/v1/plans/{run['plan']}", "/v1/servers/server3/effective?role=lb")]  # fmt: skip
     assert [name for name, secret in secrets.items() if secret in str(answers)] == []
     assert f"haproxy_auth_password = {secrets['new']}" in lab.on("server3", "cat", "/etc/contrail/lb.conf")
-    lab.provisioned(cluster="c1")
+    lab.provisioned(servers=["server3"])

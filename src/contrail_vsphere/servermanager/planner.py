@@ -27,6 +27,7 @@ from contrail_vsphere.servermanager.render import texts
 from contrail_vsphere.servermanager.resolve import ALL_ROLES, Effective, Layer, Member, facts, resolve
 from contrail_vsphere.servermanager.runs import (
     ContainerToRun,
+    EngineToSetUp,
     FileToWrite,
     HostToRun,
     RoleToRun,
@@ -50,6 +51,8 @@ class Order:
     """The servers' documents change so, too; else ``roles`` and ``without`` are for this run."""
     overrides: Mapping[str, Any] = field(default_factory=dict)
     """As ``parameters.provision.containers``; above every other layer, for this run."""
+    engine: EngineToSetUp = ""
+    """The container engine to install first, on servers that have none."""
 
 
 @dataclass(frozen=True, slots=True)

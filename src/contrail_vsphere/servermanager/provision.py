@@ -29,6 +29,7 @@ from contrail_vsphere.servermanager.planner import Order, Planner, Prepared
 from contrail_vsphere.servermanager.records import SYSTEM, Actor, audit, born, move
 from contrail_vsphere.servermanager.runs import (
     AnsibleServer,
+    EngineToSetUp,
     HostReport,
     HostToRun,
     RegistryToPull,
@@ -222,7 +223,7 @@ class Provisioner:
                 )
             audit(session, actor, "provision", kind="cluster", object_id=run.cluster_id, detail={"run": run.id,
                   "plan": run.plan_hash, "servers": run.servers})  # fmt: skip
-            return self._request(run, prepared.request_hosts)
+            return self._request(run, prepared.request_hosts, engine=order.engine)
 
     def _begin_look(self, actor: Actor, order: Order) -> RunRequest:
         with self._store.writing() as session:
@@ -254,10 +255,13 @@ class Provisioner:
         born(session, actor, run, reason="asked for")
         return run
 
-    def _request(self, run: Run, hosts: dict[str, HostToRun], *, check: bool = False) -> RunRequest:
+    def _request(
+        self, run: Run, hosts: dict[str, HostToRun], *, check: bool = False, engine: EngineToSetUp = ""
+    ) -> RunRequest:
         return RunRequest(
-            id=run.id, cluster=run.cluster_id, plan=run.plan_hash, hosts=hosts, registry=self._registry, check=check
-        )
+            id=run.id, cluster=run.cluster_id, plan=run.plan_hash, hosts=hosts, registry=self._registry, check=check,
+            engine=engine,
+        )  # fmt: skip
 
     def _note_cancel(self, actor: Actor, run_id: str) -> None:
         with self._store.writing() as session:

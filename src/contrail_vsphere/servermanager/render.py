@@ -103,7 +103,7 @@ def _toml(option: Option, value: Any) -> str:
         return str(int(value))
     if option.type == "boolean" and as_boolean(value) is not None:
         return str(as_boolean(value)).lower()
-    return json.dumps(value if isinstance(value, list) else str(value), ensure_ascii=False)
+    return json.dumps(value if isinstance(value, list) or option.type == "number" else str(value), ensure_ascii=False)
 
 
 def _one_line(text: str) -> str:

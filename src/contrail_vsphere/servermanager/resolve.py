@@ -127,6 +127,9 @@ def facts(members: Sequence[Member], own: str) -> dict[str, Any]:
     found["hosts_entries"] = {member.host_name: member.address for member in ordered}
     if balancers:
         found["external_lb"] = True
+    if "contrailvm-manager" in me.roles:
+        found["own_manager_control"] = "127.0.0.1:8080"
+        found["own_manager_tokens"] = "/var/lib/contrail-vsphere/control.tokens"
     if "controller" in me.roles:
         found.update({f"has_{part}": part in me.components for part in ("config", "control", "webui")})
     host = f"[{me.address}]" if ":" in me.address else me.address

@@ -59,6 +59,9 @@ class ContainerToRun(Wire):
     spec: dict[str, Any]
 
 
+EngineToSetUp = Literal["", "podman", "docker"]
+
+
 class RoleToRun(Wire):
     """One role on one server."""
 
@@ -101,6 +104,7 @@ class RunRequest(Wire):
     hosts: dict[str, HostToRun]
     registry: RegistryToPull
     check: bool = Field(default=False, description="Change nothing, tell what would change: the drift check")
+    engine: EngineToSetUp = Field(default="", description="Container engine to install first; empty: none")
 
 
 class HostReport(BaseModel):

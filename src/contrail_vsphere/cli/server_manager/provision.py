@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -33,6 +33,9 @@ def provision(
     file: Annotated[
         Path | None, typer.Option("--file", "-f", help='JSON: {"roles": {ROLE: [SERVER, ...]}, "overrides": {...}}.')
     ] = None,
+    engine: Annotated[
+        Literal["podman", "docker"] | None, typer.Option(help="Install this container engine first (Debian 12).")
+    ] = None,
     interactive: Annotated[bool, typer.Option("--interactive", "-I", help="Ask which servers get which role.")] = False,
     plan: PlanOnly = False,
     wait: Wait = False,
@@ -49,6 +52,8 @@ def provision(
         order = _order(client, image_id, file, server_id=server_id, cluster_id=cluster_id, tag=tag, where=where)
         if interactive:
             order = _ask(client, order)
+        if engine is not None:
+            order["engine"] = engine
         go(client, order, plan=plan, wait=wait, timeout=timeout, yes=yes, as_json=as_json)
 
 

@@ -43,6 +43,7 @@ def inventory(request: RunRequest, *, keys: Mapping[str, str], known_hosts: str)
     children |= {f"rolling_{stage}": {"hosts": dict.fromkeys(stages[stage])} for stage in rolling_stages(request)}
     variables = {
         "contrail_registry": request.registry.model_dump(),
+        "contrail_engine": request.engine,
         "ansible_python_interpreter": "/usr/bin/python3",
         "ansible_ssh_common_args": f"-o UserKnownHostsFile={known_hosts} -o GlobalKnownHostsFile=/dev/null",
     }

@@ -16,6 +16,7 @@ from contrail_vsphere.servermanager.api.routes_objects import OBJECT, After, Lim
 from contrail_vsphere.servermanager.planner import Order
 from contrail_vsphere.servermanager.provision import PROVISION
 from contrail_vsphere.servermanager.records import history
+from contrail_vsphere.servermanager.runs import EngineToSetUp
 from contrail_vsphere.servermanager.service import ServerManager
 from contrail_vsphere.servermanager.tables import Plan, Run
 
@@ -35,12 +36,14 @@ class OrderDocument(BaseModel):
     )
     overrides: dict[str, Any] = Field(default_factory=dict, description="As `provision.containers`, above all layers")
 
+    engine: EngineToSetUp = Field(default="", description="Container engine to install first; empty: none")
+
     def order(self) -> Order:
         """As the planner takes it."""
         clean(self.model_dump())
         return Order(
             self.cluster, tuple(self.servers), self.image, roles=self.roles, without=self.without,
-            lasting=self.lasting, overrides=self.overrides,
+            lasting=self.lasting, overrides=self.overrides, engine=self.engine,
         )  # fmt: skip
 
 

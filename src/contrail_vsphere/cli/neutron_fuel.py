@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="From Fuel's astute data to files and Pacemaker resources.", no_args_is_help=True)
 
+NO_RESOURCES = 105
+"""Exit status of ``crm_resource --list-raw`` where no resource is configured at all."""
+
 Astute = Annotated[Path, typer.Option("--astute", help="The node's astute data.")]
 Root = Annotated[Path, typer.Option("--root", help="Write below this directory instead of /.")]
 
@@ -44,30 +47,57 @@ def render(
 def apply_(astute: Astute = Path("/etc/astute.yaml"), root: Root = Path("/")) -> None:
     """Write the files, and load the resources.
 
-    Pacemaker takes them; may run again at any time.
+    Those of a vCenter that the environment has no more go. May run again at any time.
     """
     render(astute, root)
     from contrail_vsphere.ml2.fuel import RESOURCES_FILE
 
-    if _read(astute).vcenters:
-        _run("crm", "configure", "load", "update", str(root / RESOURCES_FILE.lstrip("/")))
+    vcenters = _read(astute).vcenters
+    if vcenters:
+        _retire(root, [name for name in _settled(root) if name not in vcenters])
+        _run("crm", "configure", "load", "update", str(_below(root, RESOURCES_FILE)))
 
 
 @app.command()
-def remove(astute: Astute = Path("/etc/astute.yaml"), root: Root = Path("/")) -> None:
+def remove(root: Root = Path("/")) -> None:
     """Take resources and files away.
 
-    Port groups stay until their networks are deleted.
+    Whatever the environment says by now, on each controller. Port groups stay until their networks are deleted.
     """
+    from contrail_vsphere.ml2.fuel import DRIVER_FILE, HIERA_FILE, RESOURCES_FILE
+
+    _retire(root, _settled(root))
+    for path in (DRIVER_FILE, HIERA_FILE, RESOURCES_FILE):
+        _below(root, path).unlink(missing_ok=True)
+
+
+def _settled(root: Path) -> list[str]:
+    """The vCenters that this controller has files of."""
+    from contrail_vsphere.ml2.fuel import SETTINGS_DIR
+
+    return sorted(path.stem for path in _below(root, SETTINGS_DIR).glob("*.ini"))
+
+
+def _retire(root: Path, vcenters: list[str]) -> None:
+    """Resources first, and from whichever controller comes first; then the files that they need."""
+    from contrail_vsphere.ml2.fuel import worker_files
     from contrail_vsphere.ml2.pacemaker import Workers
 
-    rendered = _read(astute)
-    if shutil.which("crm") is not None:
-        for name, _, _ in Workers(rendered.vcenters).primitives():
+    names = [name for name, _, _ in Workers(vcenters).primitives()]
+    if names and shutil.which("crm") is not None:
+        there = set(_run("crm_resource", "--list-raw", also=NO_RESOURCES).split())
+        left = [name for name in names if name in there]
+        for name in left:
             _run("crm", "--force", "resource", "stop", name)
-            _run("crm", "--force", "configure", "delete", name)
-    for file in rendered.files:
-        (root / file.path.lstrip("/")).unlink(missing_ok=True)
+        if left:
+            _run("crm", "--force", "configure", "delete", *left)
+    for vcenter in vcenters:
+        for path in worker_files(vcenter):
+            _below(root, path).unlink(missing_ok=True)
+
+
+def _below(root: Path, path: str) -> Path:
+    return root / path.lstrip("/")
 
 
 def _read(path: Path) -> Rendered:
@@ -88,7 +118,7 @@ def _read(path: Path) -> Rendered:
 
 def _write(root: Path, path: str, text: str, mode: int) -> bool:
     """Whether it was not so already. The file appears whole, and is never readable by more than it should be."""
-    target = root / path.lstrip("/")
+    target = _below(root, path)
     if target.exists() and target.read_text(encoding="utf-8") == text and target.stat().st_mode & 0o777 == mode:
         return False
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -106,8 +136,10 @@ def _write(root: Path, path: str, text: str, mode: int) -> bool:
     return True
 
 
-def _run(*command: str) -> None:
+def _run(*command: str, also: int = 0) -> str:
+    """What it says; ``also``: an exit status that is no failure either."""
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
     sys.stderr.write(done.stderr)
-    if done.returncode:
+    if done.returncode not in (0, also):
         raise ContrailVsphereError(f"`{' '.join(command)}` failed with {done.returncode}")
+    return done.stdout

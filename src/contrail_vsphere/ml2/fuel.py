@@ -75,11 +75,21 @@ def render(astute: Mapping[str, Any]) -> Rendered:
         ),
     ]
     for each in vcenters:
-        files.append(RenderedFile(f"{SETTINGS_DIR}/{each.name}.ini", _worker(each), SECRET))
-        files.append(RenderedFile(f"{SETTINGS_DIR}/{each.name}.password", each.password + "\n", SECRET))
+        settings, secret, ca = worker_files(each.name)
+        files.append(RenderedFile(settings, _worker(each), SECRET))
+        files.append(RenderedFile(secret, each.password + "\n", SECRET))
         if each.ca:
-            files.append(RenderedFile(f"{SETTINGS_DIR}/{each.name}-ca.pem", each.ca))
+            files.append(RenderedFile(ca, each.ca))
     return Rendered(tuple(files), tuple(each.name for each in vcenters), nodes)
+
+
+def worker_files(vcenter: str) -> tuple[str, str, str]:
+    """Settings, password and CA (where there is one) of a vCenter's worker."""
+    return (
+        f"{SETTINGS_DIR}/{vcenter}.ini",
+        f"{SETTINGS_DIR}/{vcenter}.password",
+        f"{SETTINGS_DIR}/{vcenter}-ca.pem",
+    )
 
 
 def _vcenters(astute: Mapping[str, Any]) -> tuple[_VCenter, ...]:
@@ -175,15 +185,16 @@ def _driver(
 
 
 def _worker(vcenter: _VCenter) -> str:
+    _, secret, ca = worker_files(vcenter.name)
     lines = [
         "[ml2_vmware]",
         f"vcenter = {vcenter.name}",
         f"vsphere_hostname = {vcenter.host}",
         f"vsphere_login = {vcenter.user}",
-        f"vsphere_password_file = {SETTINGS_DIR}/{vcenter.name}.password",
+        f"vsphere_password_file = {secret}",
     ]
     if vcenter.ca:
-        lines.append(f"ca_file = {SETTINGS_DIR}/{vcenter.name}-ca.pem")
+        lines.append(f"ca_file = {ca}")
     elif vcenter.insecure:
         lines.append("# 'Bypass certificate verification' is not taken over; set ca_file or thumbprint here.")
     return "\n".join(lines) + "\n"

@@ -1,3 +1,3 @@
 #!/bin/sh
 # Takes resources and files away; port groups stay until their networks go.
-exec contrail-vsphere neutron fuel remove --astute "${ASTUTE:-/etc/astute.yaml}"
+exec contrail-vsphere neutron fuel remove

@@ -324,7 +324,20 @@ async def guest_reports(lab):
     await Background.of(lab.world).idle()
 
 
+async def hosts_change_clusters(lab):
+    host, folder = lab.built.hosts[0], lab.built.datacenter.host_folder
+    other = await lab.run(folder, "CreateClusterEx", name="C9", spec=vim.cluster.ConfigSpecEx())
+    spec = vim.host.ConnectSpec(hostName="lonely", force=True)
+    alone = await lab.run(folder, "AddStandaloneHost_Task", spec=spec, addConnected=True)
+    await lab.run(host, "EnterMaintenanceMode_Task", timeout=0)
+    await lab.run(host, "RebootHost_Task", force=False)
+    await lab.run(other, "MoveInto_Task", host=[host.ref, alone.hosts[0].ref])
+    assert host.parent is other
+    assert len(other.hosts) == 2
+
+
 STORIES = [
+    hosts_change_clusters,
     power_cycle,
     suspend,
     snapshots,

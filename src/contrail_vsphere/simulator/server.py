@@ -16,10 +16,12 @@ from aiohttp import web
 
 from contrail_vsphere.model.errors import ProtocolError
 from contrail_vsphere.simulator.core.world import World
-from contrail_vsphere.simulator.dispatch import COOKIE, VERSIONS, Answer, Caller, Dispatcher
+from contrail_vsphere.simulator.dispatch import COOKIE, VERSIONS, Answer, Caller, Dispatcher, session_key
 from contrail_vsphere.simulator.lane import BODY_TIMEOUT, ENDPOINTS, KEEP_ALIVE, Lane, Lanes
 from contrail_vsphere.simulator.profile import Release
+from contrail_vsphere.simulator.vcenter.file_manager import LARGEST, transfer
 from contrail_vsphere.simulator.vcenter.http_nfc_lease import Leases, TooLargeError, receive
+from contrail_vsphere.simulator.vcenter.session_manager import SessionManager
 from contrail_vsphere.wire.soap.decode import Request, RequestDecoder
 
 MAX_REQUEST = 32 << 20
@@ -63,6 +65,8 @@ class VimServer:
         app.router.add_get(VERSIONS, self._versions)
         for method in ("PUT", "POST"):
             app.router.add_route(method, "/nfc/{lease}/{file}", self._receive)
+        for method in ("GET", "PUT"):  # aiohttp answers HEAD where it answers GET
+            app.router.add_route(method, "/folder/{path:.+}", self._file)
         return app
 
     async def listen(self, app: web.Application, host: str, port: int, tls: ssl.SSLContext) -> int:
@@ -133,6 +137,23 @@ class VimServer:
                 return web.Response(status=201)
         refusal.force_close()
         return refusal
+
+    async def _file(self, request: web.Request) -> web.Response:
+        """A file on a datastore, for whoever has a session."""
+        if (request.content_length or 0) > LARGEST:
+            refusal = web.Response(status=413)
+            refusal.force_close()
+            return refusal
+        body = bytearray()
+        try:
+            async for chunk in _body(request):
+                body += chunk
+                if len(body) > LARGEST:
+                    break
+        except TimeoutError:
+            return web.Response(status=408)
+        session = self.world.service(SessionManager).resume(session_key(request.headers.get("Cookie", "")))
+        return await transfer(self.world, session, request, bytes(body))
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         if (request.content_length or 0) > MAX_REQUEST:

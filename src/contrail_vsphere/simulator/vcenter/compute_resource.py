@@ -162,6 +162,16 @@ class ClusterComputeResource(ComputeResource):
 
         return self.start_task(call, "reconfigureEx", work)
 
+    @operation("MoveInto_Task", note="Resource pools of a standalone host are not kept.")
+    def MoveInto_Task(self, call: Any, host: list[Any]) -> Any:
+        """Hosts come with their VMs; one of another cluster must be in maintenance mode."""
+        from contrail_vsphere.simulator.vcenter import host_move
+
+        async def work(handle: Any) -> None:
+            await host_move.into(self, host, user=handle.user, chain=handle.chain)
+
+        return self.start_task(call, "moveInto", work)
+
     @operation("GetResourceUsage", note="What VMs reserve stands for what they use.")
     def GetResourceUsage(self, call: Any) -> Any:
         running = [vm for host in self.hosts for vm in host.vms if vm.power_state == "poweredOn"]

@@ -51,6 +51,8 @@ class Datastore(ManagedEntity):
     vms: tuple[VirtualMachine, ...] = ()
     unregistered: Mapping[str, Filed] = field(default_factory=dict)
     """Path of the configuration file -> a VM that left the inventory and not the disk."""
+    loose: Mapping[str, bytes | None] = field(default_factory=dict)
+    """Path of a file that is no VM's -> its content; of a folder: None."""
     browser: DatastoreBrowser | None = None
 
     @property

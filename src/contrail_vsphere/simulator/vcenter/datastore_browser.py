@@ -36,6 +36,11 @@ class File:
     size: int
     kind: Any = vim.host.DatastoreBrowser.FileInfo
 
+    @property
+    def path(self) -> str:
+        """Relative to the datastore's root."""
+        return f"{self.folder}/{self.name}" if self.folder else self.name
+
     def info(self) -> Any:
         """FileInfo or the subclass that says what it is."""
         return data_object(self.kind, path=self.name, fileSize=self.size)
@@ -46,6 +51,10 @@ def files(datastore: Datastore) -> Iterator[File]:
     machines: list[VirtualMachine | Filed] = [*datastore.vms, *datastore.unregistered.values()]
     for vm in machines:
         yield from _files_of(datastore, vm)
+    for path, content in datastore.loose.items():
+        folder, _, name = path.rpartition("/")
+        kind = vim.host.DatastoreBrowser.FolderInfo if content is None else vim.host.DatastoreBrowser.FileInfo
+        yield File(folder, name, len(content or b""), kind)
 
 
 def _files_of(datastore: Datastore, vm: VirtualMachine | Filed) -> Iterator[File]:
@@ -113,6 +122,8 @@ class DatastoreBrowser(Entity):
 
     def _folders(self, wanted: str, spec: Any, *, deep: bool) -> list[Any]:
         here: dict[str, list[Any]] = {"": []} if not wanted else {}
+        if self.of.loose.get(wanted, b"") is None:
+            here[wanted] = []
         for file in files(self.of):
             if file.folder == wanted or (deep and (not wanted or file.folder.startswith(f"{wanted}/"))):
                 shown = here.setdefault(file.folder, [])

@@ -218,6 +218,18 @@ class HostSystem(ManagedEntity):
             cancelable=True,
         )
 
+    @operation("RebootHost_Task", privilege="Host.Config.Maintenance")
+    def RebootHost_Task(self, call: Any, force: bool) -> Any:
+        from contrail_vsphere.simulator.vcenter import host_power
+
+        return host_power.task(self, call, force=bool(force), again=True)
+
+    @operation("ShutdownHost_Task", privilege="Host.Config.Maintenance")
+    def ShutdownHost_Task(self, call: Any, force: bool) -> Any:
+        from contrail_vsphere.simulator.vcenter import host_power
+
+        return host_power.task(self, call, force=bool(force), again=False)
+
     # -- properties ---------------------------------------------------------------------------------------------
 
     @managed_property("runtime")

@@ -9,6 +9,7 @@ from contrail_vsphere.simulator.core.entity import Entity
 from contrail_vsphere.simulator.vcenter.alarm_manager import AlarmManager
 from contrail_vsphere.simulator.vcenter.authorization_manager import AuthorizationManager
 from contrail_vsphere.simulator.vcenter.custom_fields_manager import CustomFieldsManager
+from contrail_vsphere.simulator.vcenter.file_manager import FileManager
 from contrail_vsphere.simulator.vcenter.ip_pool_manager import IpPoolManager
 from contrail_vsphere.simulator.vcenter.option_manager import OptionManager
 from contrail_vsphere.simulator.vcenter.ovf_manager import OvfManager
@@ -21,6 +22,7 @@ MANAGERS: Mapping[str, type[Entity]] = MappingProxyType(
             AlarmManager,
             AuthorizationManager,
             CustomFieldsManager,
+            FileManager,
             IpPoolManager,
             OptionManager,
             OvfManager,

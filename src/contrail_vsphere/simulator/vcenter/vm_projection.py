@@ -52,6 +52,18 @@ def config(vm: VirtualMachine) -> Any:
         extraConfig=extra_config(vm),
         managedBy=managed_by(vm),
         vAppConfig=vapp_config(vm),
+        tools=data_object(
+            vim.vm.ToolsConfigInfo,
+            toolsVersion=0,
+            afterPowerOn=True,
+            afterResume=True,
+            beforeGuestStandby=True,
+            beforeGuestShutdown=True,
+            beforeGuestReboot=False,
+            toolsUpgradePolicy="manual",
+            syncTimeWithHostAllowed=True,
+            syncTimeWithHost=False,
+        ),
         datastoreUrl=[
             data_object(vim.vm.ConfigInfo.DatastoreUrlPair, name=ds.name, url=ds.url) for ds in vm.datastores
         ],

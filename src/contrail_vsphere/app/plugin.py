@@ -200,15 +200,14 @@ class PluginService:
 
     def _manager(self, plugin: PluginSettings) -> tuple[str, Secret]:
         """The ContrailVM Manager that knows the hosts, and a viewer's token; unless named, that of these settings."""
-        if not plugin.hosts_url:
+        url = self._table.hosts_url or plugin.hosts_url
+        if not url:
             control = self.settings.control
             scheme = "https" if control.cert_file is not None else "http"
             return f"{scheme}://{control.listen}", TokenFile(self.settings.token_file).token("viewer")
         if plugin.hosts_token_file is None:
-            raise SettingsError(
-                f"the plugin may not ask {plugin.hosts_url} for its hosts", hint="set hosts_token_file in [plugin]"
-            )
-        return plugin.hosts_url, read_secret(plugin.hosts_token_file)
+            raise SettingsError(f"the plugin may not ask {url} for its hosts", hint="set hosts_token_file in [plugin]")
+        return url, read_secret(plugin.hosts_token_file)
 
     async def _start_control(self, api: ConfigApi, vcenter: VCenter, ends: Ends, stack: AsyncExitStack) -> str:
         control, metrics = self.settings.control, self.metrics
@@ -230,11 +229,12 @@ class PluginService:
         if control.cert_file is not None and control.key_file is not None:
             tls = Identity(control.key_file, control.cert_file).server_context()
         tokens = TokenFile(self.settings.token_file)
+        listen = self._table.plugin_listen or self.settings.plugin.listen
         app = create_app(
             reigns=self.reigns, tokens=tokens, health=self.health, metrics=metrics, ends=ends,
-            local=self.settings.plugin.listen.is_loopback,
+            local=listen.is_loopback,
         )  # fmt: skip
-        server = ControlServer(app, self.settings.plugin.listen, tls=tls)
+        server = ControlServer(app, listen, tls=tls)
         await server.start()
         stack.push_async_callback(server.stop)
         return server.url

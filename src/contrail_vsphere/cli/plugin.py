@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextvars import ContextVar
 from typing import Annotated, Any
 
 import typer
@@ -14,7 +15,17 @@ from contrail_vsphere.model.errors import InvalidState, UsageError
 
 app = typer.Typer(help="The vCenter plugin: Contrail networks as port groups.", no_args_is_help=True)
 
+_VCENTER: ContextVar[str] = ContextVar("vcenter", default="")
+"""What ``--vcenter`` before the command said."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
+
+
+@app.callback()
+def chosen(
+    vcenter: Annotated[str, typer.Option(help="Name of the vCenter's table, where there are several.")] = "",
+) -> None:
+    """The vCenter plugin: Contrail networks as port groups."""
+    _VCENTER.set(vcenter)
 
 
 @app.command()
@@ -194,11 +205,13 @@ def _tell(config: Any, path: str) -> Any:
 
 
 async def _exchange(config: Any, path: str, *, change: bool) -> Any:
+    from contrail_vsphere.app.connect import choose_vcenter
     from contrail_vsphere.app.control_client import ControlClient
     from contrail_vsphere.config.load import load
 
     settings = load(config, os.environ)
-    listen = settings.plugin.listen
+    _, table = choose_vcenter(settings, _VCENTER.get())
+    listen = table.plugin_listen or settings.plugin.listen
     async with ControlClient(settings, role="operator" if change else "viewer", listen=listen) as client:
         return await (client.post(path, {}) if change else client.get(path))
 

@@ -19,9 +19,10 @@ from contrail_vsphere.cli.config import DEFAULT_FILE, ConfigFile
 if TYPE_CHECKING:
     from contrail_vsphere.app.contrailvm import ContrailVmService
     from contrail_vsphere.app.plugin import PluginService
+    from contrail_vsphere.app.plugins import PluginServices
     from contrail_vsphere.config.settings import Settings
 
-    Service = ContrailVmService | PluginService
+    Service = ContrailVmService | PluginService | PluginServices
 
 
 class Role(StrEnum):
@@ -33,7 +34,7 @@ class Role(StrEnum):
 
 def run(
     config: ConfigFile = DEFAULT_FILE,
-    vcenter: Annotated[str, typer.Option(help="Name of the vCenter's table, where the settings have several.")] = "",
+    vcenter: Annotated[str, typer.Option(help="Name of the vCenter's table; plugins: one for each without it.")] = "",
     role: Annotated[
         list[Role] | None, typer.Option(help="What to run; repeat for several in one process. Default: contrailvm.")
     ] = None,
@@ -54,7 +55,10 @@ def run(
 def _service(role: Role, settings: Settings, vcenter: str) -> Service:
     if role is Role.PLUGIN:
         from contrail_vsphere.app.plugin import PluginService
+        from contrail_vsphere.app.plugins import PluginServices
 
+        if not vcenter and len(settings.vcenter) > 1:
+            return PluginServices(settings, vcenters=tuple(settings.vcenter))
         return PluginService(settings, vcenter=vcenter)
     from contrail_vsphere.app.contrailvm import ContrailVmService
 

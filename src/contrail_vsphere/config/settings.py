@@ -103,6 +103,11 @@ class VCenterSettings(Table):
     """Proxy through which the extension logs in by certificate (sdkTunnel:8089); empty: `host`."""
     tunnel_port: Port = 80
     """Port of that proxy."""
+    plugin_listen: Listen | None = Field(default=None, examples=["127.0.0.1:8235"])
+    """Where this vCenter's plugin serves its control API, for several vCenters in one process; without it `listen` of
+    [plugin]."""
+    hosts_url: BaseUrl = Field(default="", examples=["http://127.0.0.1:8080"])
+    """Control API of the ContrailVM Manager that knows this vCenter's hosts; empty: `hosts_url` of [plugin]."""
 
     manager_url: BaseUrl = Field(default="", examples=["https://manager.example.com:8444"])
     """In a ContrailVM: bootstrap server of the manager that lets the plugin in; no account of vCenter is kept there."""
@@ -194,6 +199,8 @@ class BootstrapSettings(Table):
     """Where it binds."""
     advertise: BaseUrl = Field(default="", examples=["https://manager.example.com:8444"])
     """Base URL under which ContrailVMs and vCenter reach it; empty: the address it binds."""
+    check_address: bool = True
+    """A ContrailVM enrols only from an address that VMware Tools report of it. Off where they come through a NAT."""
     host_plugins: bool = False
     """Run the vCenter plugin of each host in its ContrailVM, with [contrail] and [plugin] of these settings. It gets
     into vCenter by clone tickets of the manager's session: with all its rights."""

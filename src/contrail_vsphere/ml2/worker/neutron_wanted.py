@@ -109,6 +109,10 @@ class WantedReader:
             yield from self._ports(context, {"id": ordered[at : at + BATCH]})
 
     def _ports(self, context: Any, filters: Mapping[str, Any]) -> tuple[WantedPort, ...]:
+        return self._with_trunks(context, self._plain_ports(context, filters))
+
+    def _plain_ports(self, context: Any, filters: Mapping[str, Any]) -> dict[str, WantedPort]:
+        """As if there were no trunks."""
         plugin = directory.get_plugin()
         hosts = set(self.hosts)
         ours = {
@@ -117,14 +121,14 @@ class WantedReader:
             if port["binding:vif_type"] == "dvs" and port["binding:host_id"] in hosts
         }
         if not ours:
-            return ()
+            return {}
         levels = port_objects.PortBindingLevel.get_objects(context, port_id=sorted(ours))
         segment_of = {(level.port_id, level.host): level.segment_id for level in levels}
         devices = {port["id"]: port for port in plugin.get_ports_from_devices(context, sorted(ours))}
         info = plugin.security_group_info_for_ports(context, devices)
         qualities = self._qualities(context, ours.values())
-        found = (
-            WantedPort(
+        return {
+            port_id: WantedPort(
                 id=port_id,
                 network_id=port["network_id"],
                 segment_id=segment_of.get((port_id, port["binding:host_id"]), ""),
@@ -137,8 +141,7 @@ class WantedReader:
                 quality=qualities.get(_policy(port), Quality()),
             )
             for port_id, port in ours.items()
-        )
-        return self._with_trunks(context, {port.id: port for port in found})
+        }
 
     @staticmethod
     def _qualities(context: Any, ports: Iterable[Mapping[str, Any]]) -> dict[str, Quality]:
@@ -147,23 +150,21 @@ class WantedReader:
         return {policy.id: quality_of(policy.rules) for policy in policies}
 
     def _with_trunks(self, context: Any, ports: dict[str, WantedPort]) -> tuple[WantedPort, ...]:
-        """Parents with what their subports need, subports with their parent; a parent brings its subports along."""
-        of_parent = trunk_objects.Trunk.get_objects(context, port_id=sorted(ports))
-        mine = trunk_objects.SubPort.get_objects(context, port_id=sorted(ports))
-        if not of_parent and not mine:
-            return tuple(ports.values())
+        """Parents with what their subports need, subports with their parent; either brings the others along."""
+        mine = trunk_objects.SubPort.get_objects(context, port_id=sorted(ports)) if ports else ()
+        trunks = sorted({each.trunk_id for each in mine})
         parents = {
-            each.id: each.port_id
-            for each in trunk_objects.Trunk.get_objects(context, id=sorted({each.trunk_id for each in mine}))
+            each.id: each.port_id for each in (trunk_objects.Trunk.get_objects(context, id=trunks) if trunks else ())
         }
         for each in mine:
             ports[each.port_id] = replace(ports[each.port_id], parent=parents.get(each.trunk_id, ""))
         # A subport is judged by its parent, which brings all its subports along.
-        ports |= {port.id: port for port in self._plain_ports(context, set(parents.values()) - set(ports))}
+        ports |= self._ports_without_trunks(context, set(parents.values()) - set(ports))
+        of_parent = trunk_objects.Trunk.get_objects(context, port_id=sorted(ports)) if ports else ()
         for trunk in of_parent:
             parent = ports[trunk.port_id]
             missing = [each.port_id for each in trunk.sub_ports if each.port_id not in ports]
-            subports = {port.id: port for port in self._plain_ports(context, missing)} | {
+            subports = self._ports_without_trunks(context, missing) | {
                 each.port_id: ports[each.port_id] for each in trunk.sub_ports if each.port_id in ports
             }
             vlans = self._vlans(context, {parent.segment_id, *(port.segment_id for port in subports.values())})
@@ -189,8 +190,8 @@ class WantedReader:
                 ports[port_id] = replace(port, parent=parent.id, problem=problems.get(port_id, ""))
         return tuple(ports.values())
 
-    def _plain_ports(self, context: Any, ids: Collection[str]) -> tuple[WantedPort, ...]:
-        return self._ports(context, {"id": sorted(ids)}) if ids else ()
+    def _ports_without_trunks(self, context: Any, ids: Collection[str]) -> dict[str, WantedPort]:
+        return self._plain_ports(context, {"id": sorted(ids)}) if ids else {}
 
     @staticmethod
     def _vlans(context: Any, segment_ids: Collection[str]) -> dict[str, int]:

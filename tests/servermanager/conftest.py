@@ -1,5 +1,6 @@
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -54,7 +55,8 @@ def postgres_url():
         wait_for(answers, seconds=20, process=server)
         yield f"postgresql://tester@127.0.0.1:{port}"
     finally:
-        server.terminate()
+        # Its fast shutdown: the polite one waits for every connection that anybody still has.
+        server.send_signal(signal.SIGINT)
         server.wait(20)
         shutil.rmtree(directory, ignore_errors=True)
 

@@ -109,8 +109,11 @@ async def test_an_upload_by_form(sqlite_store, tmp_path):
 
 async def test_bare_metal_points_elsewhere_and_without_the_switch_a_token_is_needed(sqlite_store, tmp_path):
     async with serving(sqlite_store, tmp_path, insecure_seed_era=True) as stand, stand.client(token="") as client:
-        status, told = await ask(client, "POST", "/server/reimage", json={})
-        assert (status, "MAAS" in told["return_msg"]) == (501, True)
+        for method, path in (("POST", "/server/reimage"), ("PUT", "/dhcp_host"), ("GET", "/MonitorInfo")):
+            status, told = await ask(client, method, path, json={})
+            assert (status, "MAAS" in told["return_msg"]) == (501, True)
+        status, told = await ask(client, "POST", "/server/restart", json={"id": "s1", "net_boot": "y"})
+        assert (status, told["return_code"]) == (404, 8)
         assert (await client.get("/v1/servers")).status_code == 401
     async with serving(sqlite_store, tmp_path) as stand, stand.client(token="") as client:
         assert (await client.get("/server")).status_code == 401

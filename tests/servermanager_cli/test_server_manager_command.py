@@ -193,3 +193,4 @@ def test_columns_and_what_is_bare_metals(shared_manager):
     assert {"ip_address", "roles", "state"} <= set(shown)
     assert "MAAS" in shared_manager.run("restart", "--server-id", "s1", "--net_boot", "-y", code=2).stderr
     assert "say which servers" in shared_manager.run("restart", "-y", code=2).stderr
+    assert "MAAS" in shared_manager.run("reimage", "ubuntu", "--server_id", "s1", "-F", code=2).stderr

@@ -33,6 +33,8 @@ app.command("retry")(provision.retry)
 app.command("cancel")(provision.cancel)
 app.command("drift")(provision.drift)
 app.command("restart")(upkeep.restart)
+for verb in ("reimage", "run_inventory", "run-inventory", "issu", "issu_finalize", "issu-finalize", "issu-rollback"):
+    app.command(verb, hidden=True, context_settings=change.FIELDS)(upkeep.bare_metal)
 app.command("check")(change.check)
 app.command("explain")(show.explain)
 app.command("gc")(administration.collect_garbage)

@@ -136,6 +136,14 @@ def _wait(client: Client, boots: dict[str, str], timeout: float) -> None:
         time.sleep(PAUSE)
 
 
+def bare_metal(context: typer.Context) -> None:
+    """Installing machines is not done here any more."""
+    raise UsageError(
+        f"{context.info_name} is bare metal's",
+        hint="install servers with MAAS, Foreman or your own tools, then add them",
+    )
+
+
 @display.command()
 def logs(
     context: typer.Context,

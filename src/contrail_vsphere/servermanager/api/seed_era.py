@@ -39,9 +39,11 @@ _OPERATION, _GENERAL, _NO_KEY, _NO_VALUE, _BAD_KEY = 8, 9, 10, 11, 12
 
 _SERVER_KEYS: Final = ("id", "mac_address", "cluster_id", "ip_address", "tag")
 _PLAIN: Final = ("detail", "select")
-_BARE_METAL: Final = {
-    "/server/reimage": "POST", "/dhcp_subnet": "GET", "/dhcp_host": "GET",
-    "/chassis-id": "GET", "/hardware_info": "GET", "/run_inventory": "POST", "/interface_created": "POST",
+_BARE_METAL: Final[dict[str, tuple[str, ...]]] = {
+    "/server/reimage": ("POST",), "/dhcp_subnet": ("GET", "PUT", "DELETE"), "/dhcp_host": ("GET", "PUT", "DELETE"),
+    "/dhcp_event": ("POST",), "/chassis-id": ("GET",), "/hardware_info": ("GET",), "/hw_server": ("PUT",),
+    "/run_inventory": ("POST",), "/interface_created": ("POST",), "/MonitorConf": ("GET",), "/MonitorInfo": ("GET",),
+    "/MonitorInfoSummary": ("GET",), "/InventoryConf": ("GET",), "/InventoryInfo": ("GET",),
 }  # fmt: skip
 
 
@@ -69,8 +71,8 @@ def router(service: ServerManager, require: Any) -> APIRouter:
     _readings(made, era, viewer)
     _changes(made, era, operator)
     _provisioning(made, era, viewer, operator)
-    for path, method in _BARE_METAL.items():
-        made.add_api_route(path, _bare_metal, methods=[method], dependencies=[viewer])
+    for path, methods in _BARE_METAL.items():
+        made.add_api_route(path, _bare_metal, methods=list(methods), dependencies=[viewer])
     return made
 
 

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import ssl
 import sys
 from pathlib import Path
 from uuid import UUID
 
-import aiohttp
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
 
 TESTS = Path(__file__).parent.parent
 sys.path[:0] = [str(TESTS / name) for name in ("scenarios", "contrailvm")]
 
 from scene import Scene  # noqa: E402 - found by the path above
+from thief import Thief, bound_to  # noqa: E402
 
-from contrail_vsphere.contrailvm.bootstrap.request import ClientCertificate, EnrolmentRefused, either_order  # noqa: E402
+from contrail_vsphere.contrailvm.bootstrap.request import ClientCertificate, EnrolmentRefused  # noqa: E402
 from contrail_vsphere.simulator.vcenter.dvs_ports import policy_in_force  # noqa: E402
 from contrail_vsphere.vsphere.endpoint import PasswordLogin  # noqa: E402
 from contrail_vsphere.vsphere.vcenter import VCenter  # noqa: E402
@@ -33,54 +27,6 @@ pytestmark = pytest.mark.looptime
 @pytest.fixture
 def scene(tmp_path):
     return lambda **options: Scene(tmp_path, **options)
-
-
-def request_of(name: str) -> str:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    csr = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, SHA256())
-    return csr.public_bytes(Encoding.PEM).decode()
-
-
-class Thief:
-    """Knows what anybody with the right to read a VM knows, and says what it likes."""
-
-    def __init__(self, lab, vm):
-        self.lab = lab
-        self.token = vm.vapp_properties["bootstrap_token"]
-        self.claims = {
-            "instance_uuid": "",
-            "bios_uuid": vm.bios_uuid,
-            "vm_id": vm.moid,
-            "agency_id": vm.vapp_properties["agency_id"],
-            "macs": [nic.mac for nic in vm.nics],
-        }
-
-    async def redeem(self, token="", **changes) -> int:
-        claims = self.claims | changes
-        name = claims["instance_uuid"] or claims["bios_uuid"]
-        body = {"version": 1, "token": token or self.token, "csr": request_of(name), "identity": claims}
-        trust = ssl.create_default_context(cadata=self.lab.authority.cert_pem)
-        host, port = self.lab.bootstrap.address
-        connector = aiohttp.TCPConnector(ssl=trust, force_close=True)
-        async with (
-            aiohttp.ClientSession(connector=connector) as http,
-            http.post(f"https://{host}:{port}/v1/bootstrap", data=json.dumps(body)) as answer,
-        ):
-            return answer.status
-
-
-def bound_to(lab, vm) -> dict[str, str]:
-    """What the manager binds the token of a VM to."""
-    (key,) = lab.manager.notebook.desired
-    return {
-        "key": str(key),
-        "host": vm.host.moid,
-        "vm": vm.moid,
-        "firmware": either_order(vm.bios_uuid),
-        "agency": vm.vapp_properties["agency_id"],
-        "macs": ",".join(sorted(nic.mac for nic in vm.nics)),
-    }
 
 
 async def clone(lab, source, name, *, host="esx-01"):
@@ -186,7 +132,7 @@ async def test_a_thief_that_watches_a_redeployment_never_gets_in(scene):
                     thief = Thief(lab, vm)
                     answers.append(await thief.redeem(vm_id=old.moid, macs=[nic.mac for nic in old.nics]))
                     return
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(1.0)
 
         stealing = asyncio.create_task(steal())
         await lab.until(lambda: lab.healed() and lab.converged(), seconds=3600)

@@ -329,6 +329,7 @@ class ContrailVmService:
             leader=leader,
             system_vms=self._vms,
             alarms=Alarms(vcenter),
+            check_address=settings.bootstrap.check_address,
         )
 
     def _synced(self) -> SyncedProbe:

@@ -81,6 +81,7 @@ class ContrailVmManager(Account):
         leader: Leader | None = None,
         system_vms: SystemVmDoor | None = None,
         alarms: AlarmBoard | None = None,
+        check_address: bool = True,
     ) -> None:
         self.solution_id = solution_id
         self._inventory = inventory
@@ -108,6 +109,8 @@ class ContrailVmManager(Account):
             enrolled=self._enrolled,
             leave=self.leave,
             vcenter=vcenter,
+            now=self.epoch,
+            check_address=check_address,
         )
         self._deeds = Deeds(solution_id=solution_id, host_of=self.readings.host_of.get)
         self._announcer = Announcer(

@@ -124,13 +124,15 @@ class Operator:
         told = []
         for key, view in self.select(deployment=deployment, cluster=cluster, host=host):
             record = self.notebook.host(key, view.host.id)
-            if record.hold is not None or record.attempts or view.issues:
-                released = replace(record, hold=None, attempts=(), asked_at=self._now())
+            if record.hold is not None or record.attempts or view.issues or record.intruder:
+                released = replace(record, hold=None, attempts=(), asked_at=self._now(), intruder="")
                 self.notebook.put_host(key, view.host.id, released)
             if record.hold is not None:
                 told.append(f"{view.host.name}: released, it was on hold because it was {record.hold.reason}")
             elif view.issues or record.attempts:
                 told.append(f"{view.host.name}: past tries are forgotten, it is looked at again now")
+            if record.intruder:
+                told.append(f"{view.host.name}: noted, {record.intruder}")
             self.notebook.set_failure(key, view.host.id, None)
         for key in self._keys(deployment=deployment, cluster=cluster):
             self.notebook.set_failure(key, None, None)

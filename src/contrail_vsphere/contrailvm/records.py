@@ -78,6 +78,8 @@ class HostRecord:
     """Of the key that a renewal certified; it takes the place of ``enrolled_key`` once it is used."""
     next_authority: str = ""
     """Fingerprint of the CA that certified that."""
+    intruder: str = ""
+    """What somebody did who showed this host's token and was not its ContrailVM; until a person has taken note."""
     certified_until: float = 0.0
     """When the newest certificate expires; 0 where that was not noted."""
     vrouter_name: str = ""

@@ -65,6 +65,14 @@ class TokenRefused(AuthenticationFailed):
     """The token is not accepted. The message is for our log; the bearer learns only that it failed."""
 
 
+class TokenReused(TokenRefused):
+    """A bearer with every attribute right shows a token that another key has redeemed: one of the two is a thief."""
+
+    def __init__(self, attributes: Mapping[str, str]) -> None:
+        super().__init__("the token was used before, with another key")
+        self.attributes = dict(attributes)
+
+
 class TokenStore:
     """Mints and redeems; ``now`` gives aware UTC times."""
 
@@ -81,12 +89,23 @@ class TokenStore:
         self._storage.put(KIND, identifier, value, expect=0)
         return Secret(f"{_PREFIX}.{identifier}.{base64.urlsafe_b64encode(bits).decode().rstrip('=')}")
 
+    def check(self, token: str, presented: Mapping[str, str], *, proof: str = "") -> dict[str, str]:
+        """The attributes of a token that ``redeem`` would take; it is not spent. ``TokenRefused`` as there."""
+        return self._checked(token, presented, proof)[1]
+
     def redeem(self, token: str, presented: Mapping[str, str], *, proof: str = "") -> dict[str, str]:
         """Spend the token and return the attributes it was minted with; ``TokenRefused`` otherwise.
 
         Every attribute in ``presented`` that the token is bound to must be equal. A right token in the wrong hands is
-        spent all the same: it has leaked. With a ``proof`` the spent token answers that proof again until it expires.
+        spent all the same: it has leaked. With a ``proof`` the spent token answers that proof again until it expires;
+        another proof gets ``TokenReused``.
         """
+        record, attributes = self._checked(token, presented, proof)
+        if not record.value["proof"]:
+            self._spend(record, proof)
+        return attributes
+
+    def _checked(self, token: str, presented: Mapping[str, str], proof: str) -> tuple[StoredToken, dict[str, str]]:
         identifier, bits = _parse(token)
         record = self._storage.get(KIND, identifier)
         stored = record.value if record is not None else _NOBODY
@@ -102,11 +121,9 @@ class TokenStore:
         if wrong:
             self._storage.delete(KIND, identifier)
             raise TokenRefused(f"the token was presented by another bearer: {', '.join(wrong)} differ; it is void now")
-        if not stored["proof"]:
-            self._spend(record, proof)
-        elif not (proof and hmac.compare_digest(str(stored["proof"]), proof)):
-            raise TokenRefused("the token was used before")
-        return attributes
+        if stored["proof"] and not (proof and hmac.compare_digest(str(stored["proof"]), proof)):
+            raise TokenReused(attributes)
+        return record, attributes
 
     def revoke(self, **attributes: str) -> int:
         """Void every token that has all these attributes; return how many."""

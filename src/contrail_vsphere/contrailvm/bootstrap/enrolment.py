@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from ipaddress import IPv6Address, ip_address
 
 from contrail_vsphere.contrailvm.bootstrap.host_configuration import HostConfiguration, PluginConfiguration, RoleNic
 from contrail_vsphere.contrailvm.bootstrap.host_configuration import NicRole as GuestRole
@@ -29,11 +30,13 @@ from contrail_vsphere.model.errors import NotFound, NotReadyYet
 from contrail_vsphere.model.ids import HostId, VmId
 from contrail_vsphere.model.inventory import Host, Nic, VirtualMachine
 from contrail_vsphere.pki.ca import CertificateAuthority, Issued
-from contrail_vsphere.pki.tokens import TokenRefused, TokenStore
+from contrail_vsphere.pki.tokens import TokenRefused, TokenReused, TokenStore
 from contrail_vsphere.wire.soap.types import vim
 
 _LOG = logging.getLogger(__name__)
 
+PATIENCE = 300.0
+"""Seconds for which a request from an address that vCenter does not know for the VM may be a guest come early."""
 XMPP_PORT = 5269
 AGENT_SERVICE = "contrail-vrouter-agent"
 PLUGIN_SERVICE = "contrail-vcenter-plugin"
@@ -51,7 +54,8 @@ _LOG_LEVELS = {
 class EnrolmentOffice:
     """Mints and redeems tokens, signs requests and composes host configurations.
 
-    ``leave`` returns once a spent token would stay spent if this process died, and another took over.
+    ``leave`` returns once a spent token would stay spent if this process died, and another took over. ``now`` is in
+    seconds since the epoch. Without ``check_address`` a guest may come from anywhere, as through a NAT.
     """
 
     def __init__(
@@ -65,7 +69,13 @@ class EnrolmentOffice:
         enrolled: Callable[[Key], None],
         leave: Callable[[], Awaitable[None]],
         vcenter: VCenterDoor,
+        now: Callable[[], float],
+        check_address: bool = True,
     ) -> None:
+        self._now = now
+        self._check_address = check_address
+        self._strangers: dict[tuple[VmId, str], float] = {}
+        """Since when an address that is not the VM's own asks for it."""
         self._tokens = tokens
         self._authority = authority
         self._notebook = notebook
@@ -98,11 +108,23 @@ class EnrolmentOffice:
             "agency": identity.agency_id,
         }
         try:
-            bound = self._tokens.redeem(token, presented, proof=identity.key_sha256)
+            bound = self._tokens.check(token, presented, proof=identity.key_sha256)
+        except TokenReused as reused:
+            await self._contested(reused.attributes, identity)
+            raise EnrolmentRefused("the token is not accepted") from reused
         except TokenRefused as refused:
             raise EnrolmentRefused("the token is not accepted") from refused
         key, host, vm = Key.parse(bound["key"]), HostId(bound["host"]), VmId(bound["vm"])
-        await self._check_machine(vm, host, identity, bound=bound.get("macs", ""))
+        try:
+            addresses = await self._check_machine(vm, host, identity, bound=bound.get("macs", ""))
+        except EnrolmentRefused:
+            self._tokens.revoke(vm=vm)
+            raise
+        self._check_origin(key, host, vm, origin=identity.address, addresses=addresses)
+        try:
+            self._tokens.redeem(token, presented, proof=identity.key_sha256)
+        except TokenRefused as refused:
+            raise EnrolmentRefused("the token is not accepted") from refused
         name = self._notebook.host(key, host).vrouter_name or self._name_of(host)
         self._notebook.update_host(key, host, vrouter_name=name)
         configuration = self._configuration(key, host, vm)
@@ -168,12 +190,13 @@ class EnrolmentOffice:
         if issued.expires is not None:
             self._notebook.update_host(key, host, certified_until=issued.expires.timestamp())
 
-    async def _check_machine(self, vm: VmId, host: HostId, identity: GuestIdentity, *, bound: str) -> None:
+    async def _check_machine(self, vm: VmId, host: HostId, identity: GuestIdentity, *, bound: str) -> frozenset[str]:
         """Ask vCenter itself, for our inventory is a moment old: the VM is there, on that host, with those NICs.
 
-        ``bound`` are the addresses that were known when the token was minted; a clone elsewhere has others.
+        ``bound`` are the addresses that were known when the token was minted; a clone elsewhere has others. Returns
+        the IP addresses that VMware Tools report from inside the VM.
         """
-        paths = ("runtime.host", "config.hardware.device")
+        paths = ("runtime.host", "runtime.powerState", "config.hardware.device", "guest.ipAddress", "guest.net")
         try:
             found = await self._vcenter.read(vim.VirtualMachine(vm), *paths)
         except NotFound:
@@ -187,6 +210,58 @@ class EnrolmentOffice:
         shown, due = set(identity.macs), {mac for mac in bound.split(",") if mac}
         if not shown or not shown <= present or not due <= shown:
             raise EnrolmentRefused("the NICs are not those of the ContrailVM that the token was made for")
+        if found.get("runtime.powerState") != "poweredOn":
+            return frozenset()
+        told = [
+            found.get("guest.ipAddress"),
+            *(ip for nic in found.get("guest.net") or () for ip in nic.ipAddress or ()),
+        ]
+        return frozenset(_plain(each) for each in told if each)
+
+    def _check_origin(self, key: Key, host: HostId, vm: VmId, *, origin: str, addresses: frozenset[str]) -> None:
+        """NotReadyYet unless the VM itself has the address the request came from, as far as vCenter knows.
+
+        A guest is asked to come again, for Tools may not have reported all of its addresses yet; so is a thief, who
+        never gets further. One that keeps asking is told of.
+        """
+        if not self._check_address:
+            return
+        stranger = (vm, _plain(origin))
+        if stranger[1] in addresses:
+            others = [each for each in self._strangers if each[0] == vm]
+            if others:
+                self._tell(key, host, f"its bootstrap token was shown from {others[0][1]} before it came itself")
+            for each in others:
+                del self._strangers[each]
+            return
+        since = self._strangers.setdefault(stranger, self._now())
+        if addresses and self._now() - since >= PATIENCE:
+            self._tell(
+                key, host, f"its bootstrap token is shown from {origin}, and it has {', '.join(sorted(addresses))}"
+            )
+        raise NotReadyYet(f"vCenter does not know {origin} as an address of VM {vm}")
+
+    async def _contested(self, bound: Mapping[str, str], identity: GuestIdentity) -> None:
+        """All is right but the key, and another was certified. The VM itself says so: then that other was a thief."""
+        key, host, vm = Key.parse(bound["key"]), HostId(bound["host"]), VmId(bound["vm"])
+        addresses = await self._check_machine(vm, host, identity, bound=bound.get("macs", ""))
+        if self._check_address and _plain(identity.address) not in addresses:
+            self._tell(key, host, f"its spent bootstrap token was shown from {identity.address}; it opened nothing")
+            return
+        if self._notebook.host(key, host).enrolled == vm:
+            self._tokens.revoke(vm=vm)
+            self._notebook.update_host(key, host, enrolled=None, enrolled_key="", next_key="")
+            self._tell(
+                key, host, "somebody redeemed its bootstrap token before it did: that certificate is revoked, and the"
+                " ContrailVM is restarted with a fresh token",
+            )  # fmt: skip
+            await self._leave()
+
+    def _tell(self, key: Key, host: HostId, what: str) -> None:
+        if not self._notebook.host(key, host).intruder:
+            _LOG.warning("%s %s: %s", key, host, what)
+            self._notebook.update_host(key, host, intruder=what)
+            self._enrolled(key)
 
     def _name_of(self, host: HostId) -> str:
         esxi = self._inventory.hosts.get(host)
@@ -229,6 +304,16 @@ def role_nics(desired: Desired, vm: VirtualMachine) -> tuple[RoleNic, ...]:
         ("overlay", by_role.get("overlay")),
     )
     return tuple(RoleNic(role=role, mac=nic.mac.lower(), unit=nic.unit) for role, nic in found if nic is not None)
+
+
+def _plain(address: str) -> str:
+    """One spelling for an address: IPv4 mapped into IPv6 is IPv4, and a scope is left out. What is none stays."""
+    try:
+        plain = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    mapped = plain.ipv4_mapped if isinstance(plain, IPv6Address) else None
+    return str(mapped or plain)
 
 
 def with_port(address: str, port: int) -> str:

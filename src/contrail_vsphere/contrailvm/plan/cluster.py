@@ -80,7 +80,7 @@ def plan(desired: Desired | None, observed: Observed) -> tuple[Action, ...]:
     hosts = tuple(
         action
         for view in observed.hosts
-        for action in (*plan_host(desired, observed, view), *tell_of_snapshots(observed, view))
+        for action in (*plan_host(desired, observed, view), *_told_besides(observed, view))
     )
     # What is told to no host yet must be the newest configuration.
     settled = not any(isinstance(action, CreateAgency | UpdateAgency | HandOver) for action in agency)
@@ -174,6 +174,11 @@ def _progress(desired: Desired, observed: Observed, view: HostView) -> tuple[Act
     return (Alarm(host=view.host.id, cause="eam.stuck", reason=reason),)
 
 
+def _told_besides(observed: Observed, view: HostView) -> tuple[Action, ...]:
+    """Whatever is done for the host, a person is to know."""
+    return (*tell_of_snapshots(observed, view), *_tell_of_intruders(view))
+
+
 def tell_of_snapshots(observed: Observed, view: HostView) -> tuple[Action, ...]:
     """Somebody made a snapshot of the ContrailVM. It is left alone; but going back to it brings an old identity back.
 
@@ -192,6 +197,14 @@ def tell_of_snapshots(observed: Observed, view: HostView) -> tuple[Action, ...]:
         " an old identity. To go back to an older version there is `contrailvm rollback`"
     )
     return (Alarm(host=view.host.id, cause="vm.snapshot", reason=reason),)
+
+
+def _tell_of_intruders(view: HostView) -> tuple[Action, ...]:
+    """Somebody had the token of this host's ContrailVM; whoever may read VMs' properties in vCenter can have it."""
+    if not view.record.intruder:
+        return ()
+    reason = f"{view.record.intruder}; look who reads VMs' properties in vCenter, then `contrailvm resolve`"
+    return (Alarm(host=view.host.id, cause="enrolment.intruder", reason=reason),)
 
 
 def _elsewhere(observed: Observed, view: HostView) -> tuple[Action, ...]:

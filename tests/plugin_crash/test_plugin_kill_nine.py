@@ -6,7 +6,11 @@ import asyncio
 from random import Random
 
 import pytest
+from plugin_stand import PluginStand
 from standby_rig import StandbyRig
+
+from contrail_vsphere.vcenter_plugin.desired import Scope
+from contrail_vsphere.vcenter_plugin.plugin import PluginOptions
 
 pytestmark = [pytest.mark.process]
 KILLS, LONG = 10, 1000
@@ -69,10 +73,32 @@ async def act(rig, vms, chance, name) -> None:
     vms.append(vm)
 
 
+async def test_the_death_of_one_hosts_plugin_touches_that_host_alone(tmp_path):
+    """The first host's plugin is a process, and killed; the second host's, and that of the networks, is in the test."""
+    async with StandbyRig(tmp_path / "rig", "", path="/none") as rig:
+        first, second = rig.vcenter.scenario.hosts()
+        rig.options = PluginOptions(scope=Scope(hosts=frozenset({second.name})))
+        await PluginStand.resume(rig)
+        try:
+            await rig.start(first.name, f'part = "ports"\nhosts = "{first.name}"')
+            rig.network("red", "10.2.0.0/16")
+            await rig.until(lambda: "red" in rig.groups(), seconds=60)
+            old = [await rig.vm(f"old-{number}", "red", host=number) for number in range(2)]
+            await rig.until_served(*old, seconds=60)
+            await rig.kill(first.name)
+            new = [await rig.vm(f"new-{number}", "red", host=number) for number in range(2)]
+            await rig.until_served(new[1], *old, seconds=60)
+            assert not rig.is_open(rig.port(new[0])), "closed until its plugin is back"
+            rig.check()
+        finally:
+            await PluginStand.crash(rig)
+
+
 async def test_ten_kills(tmp_path):
     await kills(tmp_path, count=KILLS, seed=1)
 
 
 @pytest.mark.soak
 async def test_a_thousand_kills(tmp_path):
+    """Each is one signal 9 to a plugin that works; beside them the ten of ``make test``."""
     await kills(tmp_path, count=LONG, seed=2)

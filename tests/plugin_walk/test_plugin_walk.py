@@ -19,7 +19,9 @@ from plugin_site import PluginSite
 pytestmark = pytest.mark.looptime
 
 SHORT, CHAPTERS, STEPS = 10, 4, 50
-"""``make test``: so many sites, chapters on each, and steps in each chapter."""
+"""``make test``: so many sites, chapters on each, and steps in each chapter: 10 * 4 * 50 = 2,000 steps."""
+SITES, LONG_CHAPTERS, LONG_STEPS = 1000, 10, 100
+"""``make soak``: 1,000 * 10 * 100 = 1,000,000 steps."""
 
 
 def switches(chance: Random) -> dict[str, Any]:
@@ -54,6 +56,6 @@ async def test_one_truth_is_left(seed: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("seed", range(1000, 2000))
+@pytest.mark.parametrize("seed", range(1000, 1000 + SITES))
 async def test_long_walks(seed: int, tmp_path: Path) -> None:
-    await walk(tmp_path, seed=seed, chapters=10, steps=100)
+    await walk(tmp_path, seed=seed, chapters=LONG_CHAPTERS, steps=LONG_STEPS)

@@ -1,4 +1,4 @@
-"""Neutron once per session; a stand with one worker for the tests of a module."""
+"""Neutron once per session, and a stand with one worker for all tests that need no other."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def real_neutron(
         part.stop()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def stand(real_neutron: RealNeutron, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[NeutronStand]:
     async with NeutronStand(tmp_path_factory.mktemp("stand"), real_neutron) as entered:
         await entered.start_worker()

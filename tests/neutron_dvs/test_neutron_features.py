@@ -13,7 +13,7 @@ from real_neutron import RealNeutron
 from contrail_vsphere.simulator.vcenter.dvs_ports import in_force
 from contrail_vsphere.simulator.vcenter.dvs_settings import vlan_ranges
 
-pytestmark = [pytest.mark.process, pytest.mark.xdist_group("neutron"), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("neutron"), pytest.mark.asyncio(loop_scope="session")]
 
 
 async def plugged(stand, network, **fields):
@@ -66,6 +66,10 @@ async def test_a_trunk_carries_the_vlans_of_its_subports(stand: NeutronStand):
         return (await stand.api("get_trunk", trunk.id)).status == "ACTIVE"
 
     await stand.until(trunk_is_active, "the trunk is ACTIVE")
+    for up in (False, True):  # the parent alone is looked at, and brings its subports along
+        await stand.api("update_port", parent.id, is_admin_state_up=up)
+        await stand.until(lambda up=up: (stand.dv_port(nic).override.blocked is None) is up, f"up is {up}")
+        assert carried() == vlans
     tag = next(number for number in range(2, 4000) if number not in vlans)
     await stand.api("add_trunk_subports", trunk, [
         {"port_id": wrong.id, "segmentation_type": "vlan", "segmentation_id": tag},

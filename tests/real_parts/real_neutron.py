@@ -110,10 +110,11 @@ class RealNeutron:
         if dump is not None:
             self._database.dump(self._name, dump)
 
-    def execute(self, statement: str) -> None:
-        """A statement on Neutron's database."""
+    def execute(self, statement: str) -> list[tuple[object, ...]]:
+        """Rows of a statement on Neutron's database."""
         with self._database.connect(self._name) as wire, wire.cursor() as cursor:
             cursor.execute(statement)
+            return list(cursor.fetchall())
 
     def start(self, *more: str) -> None:
         """Return when it answers; ``more``: further arguments of uWSGI."""

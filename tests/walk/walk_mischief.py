@@ -209,11 +209,14 @@ class Mischief:
         agents = list(self.site.vcenter.vrouters.agents)
         if not agents:
             return ""
-        name, act = self.chance.choice(agents), self.chance.choice(("kill", "restart", "hang", "xmpp-down", "xmpp-up"))
+        acts = ("kill", "restart", "hang", "xmpp-down", "xmpp-up", "lossy", "lossless")
+        name, act = self.chance.choice(agents), self.chance.choice(acts)
         if act == "hang":
             self.site.hung.add(name)
         if act == "xmpp-down":
             self.site.silent.add(name)
+        if act == "lossy":
+            self.site.lossy.add(name)
         self.site.begin(self.site.vcenter.scenario.vrouter(name, act))
         return f"vRouter of {name}: {act}"
 

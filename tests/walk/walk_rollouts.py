@@ -86,6 +86,15 @@ async def edit_table(hand: Mischief) -> str:
     return f"rollouts from now on: {hand.site.rollout_table!r}"
 
 
+@step()
+async def edit_settings(hand: Mischief) -> str:
+    """Guests are to be told something else: they are restarted turn by turn."""
+    hand.site.controllers = hand.chance.choice(("127.0.0.1", "127.0.0.2", "127.0.0.3"))
+    if hand.site.wanted:
+        await hand.site.apply(hand.site.wanted)
+    return f"guests are told of {hand.site.controllers}"
+
+
 @step(2)
 async def break_package(hand: Mischief) -> str:
     """ContrailVMs made from a version get no controller, until the walk comes to rest."""

@@ -30,7 +30,7 @@ reservation = {{ cpu_mhz = 200, memory_mb = {memory} }}
 management = "mgmt"
 overlay = {{ switch = "dvs0" }}
 [deployment.{name}.guest]
-controllers = ["127.0.0.1"]
+controllers = ["{controllers}"]
 [deployment.{name}.rollout]
 {rollout}
 """
@@ -63,6 +63,10 @@ class WalkSite:
         """VRouterAgents that somebody hung."""
         self.silent: set[str] = set()
         """VRouterAgents whose channel to the controllers somebody cut."""
+        self.lossy: set[str] = set()
+        """VRouterAgents whose vRouter drops frames."""
+        self.controllers = "127.0.0.1"
+        """What guests are told from now on, in every deployments file."""
         self._switches = (eam, dvs)
         self._stack = contextlib.AsyncExitStack()
         self._doing: set[asyncio.Task[None]] = set()
@@ -99,7 +103,12 @@ class WalkSite:
         quoted = ", ".join(f'"{each}"' for each in clusters)
         version = next(iter(clusters.values()))
         text = DEPLOYMENT.format(
-            name=name, clusters=quoted, version=version, memory=RESERVED_MB, rollout=self.rollout_table
+            name=name,
+            clusters=quoted,
+            version=version,
+            memory=RESERVED_MB,
+            controllers=self.controllers,
+            rollout=self.rollout_table,
         )
         before = {cluster: known for cluster, known in self.wanted.items() if known[0] != name}
         if await self._say(lambda m: m.operator.apply_deployments(text, allow_removal=True)):
@@ -263,7 +272,7 @@ class WalkSite:
         for agent in list(self.vcenter.world.of_type(EsxAgent)):
             if agent.vm is not None and agent.vm.host is not agent.host and agent.vm.moid in self.truth.moved:
                 self.begin(scenario.move_vm(agent.vm, agent.host))
-        for act, names in (("unhang", self.hung), ("xmpp-up", self.silent)):
+        for act, names in (("unhang", self.hung), ("xmpp-up", self.silent), ("lossless", self.lossy)):
             for name in names & self.vcenter.vrouters.agents.keys():
                 await scenario.vrouter(name, act)
             names.clear()

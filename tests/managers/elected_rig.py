@@ -44,6 +44,7 @@ advertise = "https://{publish}"
 [bootstrap]
 listen = "127.0.0.1:{bootstrap_port}"
 advertise = "https://{bootstrap}"
+check_address = false
 [control]
 listen = "127.0.0.1:0"
 [zookeeper]

@@ -1,8 +1,10 @@
 """From the Java plugin and contrail-vcenter-manager to ours: what they made is taken over, and nobody notices."""
 
 import asyncio
+from uuid import NAMESPACE_DNS, uuid3
 
 import pytest
+from plugin_stand import PluginStand
 from predecessors import CVM, JAVA, PORT, FormerSite
 
 from contrail_vsphere.vcenter_plugin.migration import migration
@@ -161,3 +163,27 @@ async def test_what_nothing_stands_behind_and_what_is_no_ones_is_left_alone(tmp_
         assert set(stand.groups()) == {"red"}
         assert foreign.uuid in {each.uuid for each in stand.contrail.scenario.all("virtual-machine-interface")}
         assert len(stand.made_by("virtual-machine", JAVA)) == 2
+
+
+async def test_with_compat_ids_objects_are_the_ones_that_contrail_vcenter_manager_would_make(tmp_path):
+    async with PluginStand(tmp_path, scheme="cvm") as stand:
+        stand.network("blue")
+        await stand.until(lambda: "blue" in stand.groups())
+        vm, both = await stand.vm("web", "blue"), await stand.vm("two", "blue", "blue")
+        await stand.settle()
+        assert len({plug.rx_vlan for plug in stand.plugged(vm.host).values()}) == 3
+        interfaces = {each.uuid for each in stand.objects("virtual-machine-interface")}
+        assert interfaces == {str(uuid3(NAMESPACE_DNS, nic.mac)) for each in (vm, both) for nic in each.nics}
+        addresses = {each.uuid for each in stand.objects("instance-ip")}
+        assert len(addresses) == 3, "its id of an address is the same for both cards of a VM: one gets another"
+        assert {str(uuid3(NAMESPACE_DNS, f"ip-blue-{each.name}")) for each in (vm, both)} <= addresses
+        # A VM is renamed and another one takes its name: the id of the first one's address stays the first one's.
+        await stand.vcenter.scenario.rename_vm(vm, "old")
+        await stand.settle()
+        again = await stand.vm("web", "blue")
+        await stand.settle()
+        assert len({plug.ip for plug in stand.plugged(vm.host).values()}) == 4
+        for each in (both, again):
+            await stand.vcenter.scenario.delete_vm(each)
+        await stand.until(lambda: len(stand.objects("instance-ip")) == 1)
+        await stand.settle()

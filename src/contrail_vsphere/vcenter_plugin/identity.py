@@ -59,9 +59,12 @@ class Identity:
             return VmiId(uuid3(NAMESPACE_DNS, mac))
         return VmiId(uuid5(NAMESPACE, f"{self.vcenter}|{port.vm}|{port.nic}"))
 
-    def iip(self, vmi: UUID, number: int, *, network: str = "", vm: str = "") -> IipId:
-        """Address ``number`` (0: the first IPv4, 1: the first IPv6, ...) of an interface."""
-        if self.scheme == "cvm" and number == 0:
+    def iip(self, vmi: UUID, number: int, *, network: str = "", vm: str = "", shared: bool = False) -> IipId:
+        """Address ``number`` (0: the first IPv4, 1: the first IPv6, ...) of an interface.
+
+        ``shared``: by its names another interface has, or will have, the same id; this one gets one of its own.
+        """
+        if self.scheme == "cvm" and number == 0 and not shared:
             return IipId(uuid3(NAMESPACE_DNS, f"ip-{network}-{vm}"))
         return IipId(uuid5(NAMESPACE, f"{vmi}|{number}"))
 

@@ -306,6 +306,7 @@ class Observed:
                 record=record,
                 vmi=vmi,
                 iips=self._iips(vmi),
+                iip_taken=want is not None and self._iip_taken(vmi, want),
                 network=self._network(want),
                 gone_for=0.0 if here else self._gone_for(port),
                 rivals=self._rivals(vmi, want),
@@ -338,6 +339,14 @@ class Observed:
             return ()
         own = vmi.uuid if vmi is not None else None
         return tuple(sorted(vmi for vmi in self.index.macs_of.get((wanted.network, wanted.mac), ()) if vmi != own))
+
+    def _iip_taken(self, vmi: Vmi | None, wanted: WantedPort) -> bool:
+        network, machine = self.contrail.networks.get(wanted.network), self.vsphere.vms.get(wanted.vm)
+        if self.identity.scheme == "native" or network is None or machine is None:
+            return False
+        own = vmi.uuid if vmi is not None else self.identity.vmi(wanted.id, wanted.mac)
+        found = self.contrail.instance_ips.get(self.identity.iip(own, 0, network=network.fq_name[-1], vm=machine.name))
+        return found is not None and own not in found.vmis
 
     def _iips(self, vmi: Vmi | None) -> tuple[InstanceIp, ...]:
         return self.index.iips_of.get(vmi.uuid, ()) if vmi is not None else ()

@@ -69,7 +69,9 @@ def keep(port: PortSight, wanted: WantedPort, sight: MachineSight, policy: PortP
     for family, address in _lacking(network, wanted, own):
         number = _NUMBER[family] if address is None else int(address)
         yield CreateIip(
-            iip=policy.identity.iip(uuid, number, network=network.fq_name[-1], vm=sight.name),
+            iip=policy.identity.iip(
+                uuid, number, network=network.fq_name[-1], vm=sight.name, shared=_shares_names(port, wanted, sight)
+            ),
             vmi=uuid,
             network=wanted.network,
             family=family,
@@ -83,6 +85,12 @@ def keep(port: PortSight, wanted: WantedPort, sight: MachineSight, policy: PortP
         stale = iip.address is not None and iip.address not in wanted.addresses and iip.address.version in told
         if stale and may_touch(iip.creator, adopted=True):
             yield DeleteIip(iip=iip.uuid, reason=f"the guest has {iip.address} no more")
+
+
+def _shares_names(port: PortSight, wanted: WantedPort, sight: MachineSight) -> bool:
+    """Another card of the VM is in the same network, or a VM that was renamed has left its id of an address taken."""
+    before = (each for each in sight.ports if each.id < port.id and each.wanted is not None)
+    return port.iip_taken or any(each.wanted is not None and each.wanted.network == wanted.network for each in before)
 
 
 def drain(port: PortSight, vmi: Vmi, *, reason: str = "the card is gone") -> Iterator[Action]:

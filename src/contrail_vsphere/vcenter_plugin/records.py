@@ -6,6 +6,7 @@ that is gone.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -64,7 +65,9 @@ def decode(key: str, value: Mapping[str, Any]) -> PortRecord:
     What was claimed but not confirmed may have reached the agent before the crash.
     """
     plugs = tuple(
-        Plug(HostId(each["host"]), int(each["vlan"]), each["digest"], bool(each["up"]), attempted=True)
+        Plug(HostId(sys.intern(each["host"])), int(each["vlan"]), each["digest"], bool(each["up"]), attempted=True)
         for each in value["plugs"]
     )
-    return PortRecord(PortId.parse(key), VmiId(UUID(value["vmi"])), DvsId(value["dvs"]), value["key"], plugs)
+    return PortRecord(
+        PortId.parse(key), VmiId(UUID(value["vmi"])), DvsId(sys.intern(value["dvs"])), sys.intern(value["key"]), plugs
+    )

@@ -47,6 +47,8 @@ class PortSight:
     vmi: Vmi | None = None
     """The interface that stands for the card, or could be adopted for it."""
     iips: tuple[InstanceIp, ...] = ()
+    iip_taken: bool = False
+    """The id that contrail-vcenter-manager would derive for its address is another interface's (``compat_ids``)."""
     network: VirtualNetwork | None = None
     gone_for: float = 0.0
     """Seconds since the card was last seen."""

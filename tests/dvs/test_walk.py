@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from dvs_lab import GROUP, SETTING, Lab, edit, policy, vlan
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -243,7 +244,14 @@ async def walk(switches, steps):
     assert not made.lab.world.defects
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(SWITCHES, STEPS)
 def test_ports_stay_sound(switches, steps):
+    asyncio.run(walk(switches, steps))
+
+
+@pytest.mark.soak
+@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
+@given(SWITCHES, STEPS)
+def test_ports_stay_sound_for_long(switches, steps):
     asyncio.run(walk(switches, steps))

@@ -210,7 +210,7 @@ async def walked(steps):
 
 
 @given(steps=st.lists(STEPS, max_size=14))
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_killed_connection_loses_nothing(steps):
     asyncio.run(walked(steps))
 

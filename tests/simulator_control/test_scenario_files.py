@@ -207,10 +207,20 @@ async def do(scenario, verb, *arguments):
         pass
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sequence=st.lists(st.tuples(deeds, st.booleans()), max_size=12))
 def test_a_recorded_walk_replays_to_the_same_inventory(make_simulator, tmp_path, sequence):
-    path = tmp_path / "walk.toml"
+    recorded_and_replayed(make_simulator, tmp_path / "walk.toml", sequence)
+
+
+@pytest.mark.soak
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sequence=st.lists(st.tuples(deeds, st.booleans()), max_size=30))
+def test_long_recorded_walks_replay_to_the_same_inventory(make_simulator, tmp_path, sequence):
+    recorded_and_replayed(make_simulator, tmp_path / "walk.toml", sequence)
+
+
+def recorded_and_replayed(make_simulator, path, sequence):
 
     async def walk():
         async with make_simulator(timing=Timing.real()) as lab:

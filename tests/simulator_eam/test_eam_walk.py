@@ -239,7 +239,7 @@ def run_virtually(coroutine) -> None:
         loop.close()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(actions=steps, hooks=st.booleans(), vibs=st.sampled_from(sorted(BUNDLES)), switches=switch_positions)
 def test_quiet_and_resolve_lead_to_one_esx_agent_per_host(actions, hooks, vibs, switches):
     run_virtually(walk(actions, hooks, vibs, switches))

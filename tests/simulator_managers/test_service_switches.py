@@ -15,7 +15,7 @@ from contrail_vsphere.simulator.vcenter.authorization import Account, Accounts
 
 @pytest.fixture
 def vcenter_options():
-    timing = dataclasses.replace(Timing.instant(), latest_page=3.0)
+    timing = dataclasses.replace(Timing.instant(), latest_page=1.0)
     return {"hosts": 2, "vms": 130, "verify_fragments": True, "guests": False, "timing": timing}
 
 

@@ -120,7 +120,7 @@ def run_virtually(coroutine) -> None:
         loop.close()
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
 @given(actions=steps, hooks=st.booleans())
 def test_quiet_and_an_apply_lead_to_one_newest_vm_per_host(actions, hooks):
     run_virtually(walk(actions, hooks))

@@ -1,7 +1,11 @@
 """F12, F14: a bad package is stopped at the first host that shows it, and everything goes back to the one before."""
 
+import hashlib
+
 import pytest
 
+from contrail_vsphere.contrailvm.package import make_demo_package, verify
+from contrail_vsphere.model.errors import DesiredStateError, PackageError
 from contrail_vsphere.simulator.core.faults import FaultRule
 
 pytestmark = pytest.mark.looptime
@@ -102,3 +106,49 @@ async def test_f14_a_bad_package_is_found_out_without_canaries_too(scene):
         await lab.until(lab.over, seconds=3600)
         assert lab.all_on("1.0.0")
         assert lab.most_dark == 3 and "esx-03" not in lab.dark
+
+
+WRONG = {
+    "bad XML": (b"<NetworkSection>", b"<Networks>", "not well-formed XML"),
+    "a property is missing": (b'ovf:key="agency_id"', b'ovf:key="agency"', "the property 'agency_id' is missing"),
+    "an unknown network": (b"<rasd:Connection>overlay<", b"<rasd:Connection>elsewhere<", "elsewhere"),
+    "hardware that no host knows": (b"vmx-13", b"vmx-99", "no hardware version of 'vmx-99' will do"),
+    "a disk that is not there": (b'ovf:href="contrailvm-disk1.vmdk"', b'ovf:href="lost.vmdk"', "is missing"),
+}
+
+
+async def test_f12_a_wrong_package_is_refused_before_it_is_published_and_no_upgrade_can_name_it(scene):
+    """The manifest fits each time: it is what the package says that is wrong, not that it was damaged on the way."""
+    async with scene(hosts=1, versions=()) as lab:
+        updates = lab.vcenter.calls["Update"]
+        for number, (what, (old, new, complaint)) in enumerate(WRONG.items()):
+            version = f"1.1.{number}"
+            package = make_demo_package(lab.directory / f"wrong-{number}", version=version)
+            falsify(package.directory, old, new)
+            with pytest.raises(PackageError) as refused:
+                await lab.publisher.publish(verify(package.directory))
+            assert any(complaint in line for line in refused.value.problems), (what, refused.value.problems)
+            assert not any("manifest" in line for line in refused.value.problems), what
+            with pytest.raises(DesiredStateError, match="no package"):
+                await lab.upgrade(version)
+        assert lab.rollout() is None and lab.vcenter.calls["Update"] == updates and lab.all_on("1.0.0")
+
+
+async def test_f12_a_package_that_was_changed_after_it_was_looked_at_is_not_published(scene):
+    async with scene(hosts=1, versions=()) as lab:
+        package = make_demo_package(lab.directory / "changed", version="1.1.0")
+        falsify(package.directory, b"vmx-13", b"vmx-14")
+        with pytest.raises(PackageError):
+            await lab.publisher.publish(package)
+        assert [each.version for each in lab.publisher.store.packages.values()] == ["1.0.0"]
+
+
+def falsify(directory, old, new) -> None:
+    """Change the descriptor, and the manifest with it."""
+    descriptor, manifest = directory / "contrailvm.ovf", directory / "contrailvm.mf"
+    data = descriptor.read_bytes()
+    assert old in data, old
+    before = hashlib.sha256(data).hexdigest()
+    descriptor.write_bytes(data.replace(old, new))
+    after = hashlib.sha256(descriptor.read_bytes()).hexdigest()
+    manifest.write_text(manifest.read_text().replace(before, after))

@@ -238,7 +238,11 @@ TABLE: dict[str, Scenario] = {
         (
             c(
                 "refused when it is built or published",
-                "package/test_build_and_verify::test_packages_without_sizes_have_one_hardware",
+                "package/test_build_and_verify::test_mistakes_in_a_description_are_named_and_leave_nothing",
+                "package/test_build_and_verify::test_faults_are_named",
+                "package/test_build_and_verify::test_manifest_and_signature_are_held_to_the_files",
+                FAILED + "test_f12_a_wrong_package_is_refused_before_it_is_published_and_no_upgrade_can_name_it",
+                FAILED + "test_f12_a_package_that_was_changed_after_it_was_looked_at_is_not_published",
             ),
             c("never retried blindly", "contrailvm_plan/test_plan_repair::test_f12_a_broken_package_is_never_retried"),
             c(
@@ -272,6 +276,16 @@ TABLE: dict[str, Scenario] = {
             c("a person approves the canaries", ROLLING + "test_f13_a_person_looks_at_the_canary"),
             c("rollback that is asked for", ROLLING + "test_f13_an_asked_for_rollback_goes_the_same_way_back"),
             c("no frame is lost elsewhere", FRAMES + "test_f13_tenants_on_hosts_not_in_turn_never_lose_a_frame"),
+            c(
+                "the gate waits for a vRouter that drops frames",
+                "rollout/test_f13_dropped_frames::test_f13_a_vrouter_that_drops_frames_keeps_its_turn_and_nobody_follows",
+                "rollout/test_f13_dropped_frames::test_f14_one_that_drops_them_until_the_deadline_has_failed",
+            ),
+            c(
+                "other settings and sizes likewise",
+                "rollout/test_settings_roll_out::test_other_settings_come_host_by_host_and_nothing_is_deployed",
+                ROLLING + "test_f13_another_size_is_an_upgrade_too",
+            ),
             c("the gate waits for the ports", FRAMES + "test_a_turn_ends_only_when_all_ports_are_plugged"),
         ),
         f"{NO_HOOKS}; 9 keeps it by vLCM, batch by batch",

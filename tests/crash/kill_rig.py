@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 from crash_rig import DEPLOYMENT, write_settings
 from outside_truth import TRUNK
+from warm_process import WarmProcess
 
 from contrail_vsphere.app.contrailvm_register import register
 from contrail_vsphere.app.control_client import ControlClient
@@ -33,13 +34,12 @@ POLL = 0.1
 class KillRig:
     """``async with kill_rig(...)``; everything is asked of the simulator's control port, nothing of the manager."""
 
-    def __init__(self, directory: Path, children: Children, http: aiohttp.ClientSession, simulator: Child) -> None:
+    def __init__(self, directory: Path, http: aiohttp.ClientSession, simulator: Child) -> None:
         self._directory = directory
-        self._children = children
         self._http = http
         self._control = simulator.ready["control_url"]
         self.config = write_settings(directory, simulator.ready)
-        self.manager: Child
+        self.manager: WarmProcess
         self.kills = 0
         self._tenants: dict[str, Any] = {}
 
@@ -47,12 +47,12 @@ class KillRig:
 
     async def start(self) -> None:
         async with asyncio.timeout(START):
-            self.manager = await self._children.start("manager", "run", "--config", str(self.config))
+            self.manager = WarmProcess(self._directory / "manager.log", "run", "--config", str(self.config))
+            await self.manager.start()
 
     async def kill(self) -> None:
         """``kill -9``; what it was doing stays as it is. Only what ends by that signal is counted."""
-        self.manager.process.kill()
-        ended = await self.manager.process.wait()
+        ended = await self.manager.end(by=signal.SIGKILL)
         assert ended == -signal.SIGKILL, f"the manager had ended by itself ({ended}): {self.manager.last_words()}"
         self.kills += 1
 
@@ -216,8 +216,11 @@ async def kill_rig(directory: Path, prepared: Path, *, hosts: int = 2) -> AsyncI
                 "vcenter", "simulate", "vcenter", "--pace", "demo", "--hosts", str(hosts), "--vms", "2",
                 "--ca-dir", str(directory / "vcenter-ca"),
             )  # fmt: skip
-        rig = KillRig(directory, children, http, simulator)
+        rig = KillRig(directory, http, simulator)
         await register(load(rig.config, {}))
         await rig.begin()
-        await rig.start()
-        yield rig
+        try:
+            await rig.start()
+            yield rig
+        finally:
+            await rig.manager.end(by=signal.SIGTERM)

@@ -55,8 +55,8 @@ def postgres_url():
         wait_for(answers, seconds=20, process=server)
         yield f"postgresql://tester@127.0.0.1:{port}"
     finally:
-        # Its fast shutdown: the polite one waits for every connection that anybody still has.
-        server.send_signal(signal.SIGINT)
+        # At once: the polite ways wait for connections, or write down what is thrown away here.
+        server.send_signal(signal.SIGQUIT)
         server.wait(20)
         shutil.rmtree(directory, ignore_errors=True)
 

@@ -13,20 +13,20 @@ from neutron_stand import NeutronStand
 from walk_steps import KINDS, Walk
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("neutron")]
-ROUNDS, STEPS = 2, 50
-PATIENCE = 45.0
+ROUNDS, STEPS = 5, 50
+PATIENCE = 120.0
 
 
 async def walked(stand, rounds):
-    """Rounds of steps; after each it must come to rest, and between two the worker may be killed."""
+    """Rounds of steps; after each it must come to rest, and in the midst of some the worker is killed."""
     walk = Walk(stand)
     await walk.begin()
     for number, each in enumerate(rounds):
-        for kind, one, other in each:
+        for at, (kind, one, other) in enumerate(each):
+            if number % 3 == 1 and at == len(each) // 2:
+                await stand.kill(stand.workers[-1])
+                await stand.start_worker()
             await walk.step(kind, one, other)
-        if number % 2:
-            await stand.kill(stand.workers[-1])
-            await stand.start_worker()
         stand.vcenter.scenario.clear_faults()
         await settled(walk)
     return walk
@@ -68,6 +68,7 @@ async def whole(neutron, directory, rounds):
     async with NeutronStand(directory, neutron, vms=24) as stand:
         await stand.start_worker()
         await walked(stand, rounds)
+        await stand.kill(stand.workers[-1])
 
 
 @walking(1)

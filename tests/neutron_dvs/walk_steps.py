@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,10 +19,12 @@ FOREIGN = "kvm-1"
 SERVICES = (22, 80, 443)
 MOST_NETWORKS, MOST_PORTS, MOST_GROUPS = 6, 16, 4
 KINDS = (
-    *["add_network", "add_port", "add_port", "boot", "boot", "add_rule", "add_rule"],
-    *["drop_rule", "set_groups", "flip_port", "flip_network", "rename_network", "unplug", "migrate", "drop_port"],
-    *["drop_network", "spoil", "close", "fault", "add_pair", "rebind", "drop_group"],
-)
+    *["add_network", "add_port", "add_port", "add_rule", "add_rule", "drop_rule", "set_groups", "flip_port"],
+    *["flip_network", "rename_network", "drop_port", "drop_network", "add_pair", "rebind", "drop_group"],
+    *["live_migrate", "live_migrate", "give_up_migration"],
+    # vCenter's own: a small part of what a request to Neutron costs.
+    *["boot"] * 6, *["unplug"] * 2, *["migrate"] * 3, *["replug"] * 3, *["spoil"] * 3, *["close"] * 3, *["fault"] * 4,
+)  # fmt: skip
 FAULTS = (
     {"method": "ReconfigureDVPort_Task", "fault": "ConcurrentAccess"},
     {"method": "ReconfigureDVPort_Task", "drop": True},
@@ -142,9 +145,52 @@ class Walk:
         """To another host, as a cold migration does: the card goes first."""
         port = self._port(one)
         if port is not None:
+            target = (HOST, OTHER_HOST)[other % 2]
+            bindings = {each.host: each.status for each in await self.stand.api_list("port_bindings", port)}
+            if bindings.get(target) == "INACTIVE":  # Neutron refuses to bind where a migration left something
+                await self.stand.api("delete_port_binding", port, target)
             if port.id in self.cards:
                 await self.stand.unplug(self.cards.pop(port.id))
-            await self.stand.api("update_port", port.id, binding_host_id=(HOST, OTHER_HOST)[other % 2])
+            await self.stand.api("update_port", port.id, binding_host_id=target)
+
+    async def live_migrate(self, one: int, other: int) -> None:
+        """As nova does it: a binding on the target, the move, the binding activated, and mostly the old one deleted."""
+        port, target = await self._migrating(one)
+        if port is None:
+            return
+        await self.stand.api("create_port_binding", port, host=target)
+        await self._move(port, other)
+        await self.stand.api("activate_port_binding", port, host=target)
+        if other % 4:
+            await self.stand.api("delete_port_binding", port, port.binding_host_id)
+        self.done.append(f"live_migrate {port.id} to {target}")
+
+    async def give_up_migration(self, one: int, other: int) -> None:
+        """The target's binding goes again, or stays behind inactive."""
+        port, target = await self._migrating(one)
+        if port is None:
+            return
+        await self.stand.api("create_port_binding", port, host=target)
+        if other % 4:
+            await self.stand.api("delete_port_binding", port, target)
+        self.done.append(f"give_up_migration {port.id} to {target}")
+
+    async def _migrating(self, one: int) -> tuple[Any, str]:
+        """A port with a card, as it is now, and the host that it may go to; bindings left there go first."""
+        here = [each for each in self.cards if each in self.ports]
+        port = await self.stand.api("get_port", here[one % len(here)]) if here else None
+        if port is None or port.binding_host_id not in (HOST, OTHER_HOST):
+            return None, ""
+        target = OTHER_HOST if port.binding_host_id == HOST else HOST
+        if target in {each.host for each in await self.stand.api_list("port_bindings", port)}:
+            await self.stand.api("delete_port_binding", port, target)
+        return port, target
+
+    async def _move(self, port: Any, other: int) -> None:
+        card = self.cards[port.id]
+        hosts = self.stand.vcenter.scenario.hosts()
+        await self.stand.vcenter.scenario.move_vm(card.vm, hosts[other % len(hosts)])
+        await self.stand.replug(card)  # nova names no port in the new backing
 
     async def drop_port(self, one: int, _other: int) -> None:
         port = self._port(one)
@@ -205,6 +251,11 @@ class Walk:
             hosts = self.stand.vcenter.scenario.hosts()
             await self.stand.vcenter.scenario.move_vm(card.vm, hosts[other % len(hosts)])
 
+    async def replug(self, one: int, _other: int) -> None:
+        """A card comes to another DVPort of its port group, as after a move without a port key."""
+        if self.cards:
+            await self.stand.replug(list(self.cards.values())[one % len(self.cards)])
+
     async def spoil(self, one: int, other: int) -> None:
         """Somebody changes a port or group of ours by hand."""
         ours = [group for group in self.stand.dvs.portgroups if group.name.startswith("os-")]
@@ -228,6 +279,7 @@ class Walk:
             self.stand.vcenter.scenario.expire_sessions()
         else:
             await self.stand.vcenter.scenario.drop_connections()
+            await asyncio.sleep(0.1)  # the walk's own client sees it before it writes again
 
     async def fault(self, one: int, other: int) -> None:
         self.stand.vcenter.scenario.add_fault(times=1 + other % 3, **FAULTS[one % len(FAULTS)])

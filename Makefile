@@ -39,7 +39,7 @@ parts:  ## RabbitMQ, ZooKeeper and others for the tests, as root on Debian; test
 	@tests/real_parts/install.sh
 
 soak: $(VENV)/.dev parts  ## the long form of walks and kills
-	@CONTRAIL_VSPHERE_SOAK=1 $(BIN)/pytest -n $(WORKERS) -m "soak" $(ARGS)
+	@CONTRAIL_VSPHERE_SOAK=1 $(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "soak" $(ARGS)
 
 check: $(VENV)/.dev  ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -40,3 +40,13 @@ async def stand(real_neutron: RealNeutron, tmp_path_factory: pytest.TempPathFact
     async with NeutronStand(tmp_path_factory.mktemp("stand"), real_neutron) as entered:
         await entered.start_worker()
         yield entered
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def alone(stand: NeutronStand) -> AsyncIterator[None]:
+    """The vCenter is a test's own meanwhile: one worker at a time has its lease, and this ends the one of ``stand``."""
+    for worker in stand.workers:
+        if worker.returncode is None:
+            await stand.kill(worker)
+    yield
+    await stand.start_worker()

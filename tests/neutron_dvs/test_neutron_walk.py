@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from neutron_stand import NeutronStand
 from walk_steps import KINDS, Walk
 
-pytestmark = [pytest.mark.process, pytest.mark.xdist_group("neutron")]
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("neutron"), pytest.mark.usefixtures("alone")]
 ROUNDS, STEPS = 5, 50
 PATIENCE = 120.0
 

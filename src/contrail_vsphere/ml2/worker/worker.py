@@ -126,16 +126,19 @@ class DvsWorker:
 
     async def run(self) -> None:
         """Be the worker, or wait to become it; ends only by cancellation, and then gives the lease back."""
-        failures = 0
+        failures, waits = 0, False
         try:
             while True:
                 try:
                     if not await self._acquire():
+                        if not waits:
+                            log.info("another worker holds the lease of %s: standing by", self._store.vcenter)
+                        waits = True
                         self._beat()
                         await asyncio.sleep(self._settings.lease_seconds / 3)
                         continue
                     log.info("working for %s, epoch %d", self._store.vcenter, self._store.epoch)
-                    failures = 0
+                    failures, waits = 0, False
                     self.state.working = True
                     self._beat()
                     await self._hold()

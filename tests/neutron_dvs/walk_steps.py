@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from neutron_stand import HOST, TCP, NeutronStand
 from pyVmomi import vim
 
+from contrail_vsphere.model.errors import Conflict, NotFound
 from contrail_vsphere.simulator.oracle import VmNic
 from contrail_vsphere.simulator.vcenter.dvs_settings import blocked, vlan_ranges
 
@@ -25,6 +27,8 @@ KINDS = (
     # vCenter's own: a small part of what a request to Neutron costs.
     *["boot"] * 6, *["unplug"] * 2, *["migrate"] * 3, *["replug"] * 3, *["spoil"] * 3, *["close"] * 3, *["fault"] * 4,
 )  # fmt: skip
+LATE = contextlib.suppress(Conflict, NotFound)
+"""Who changes by hand what the worker has just changed, or removed, is refused and lets it be."""
 FAULTS = (
     {"method": "ReconfigureDVPort_Task", "fault": "ConcurrentAccess"},
     {"method": "ReconfigureDVPort_Task", "drop": True},
@@ -254,7 +258,8 @@ class Walk:
     async def replug(self, one: int, _other: int) -> None:
         """A card comes to another DVPort of its port group, as after a move without a port key."""
         if self.cards:
-            await self.stand.replug(list(self.cards.values())[one % len(self.cards)])
+            with LATE:
+                await self.stand.replug(list(self.cards.values())[one % len(self.cards)])
 
     async def spoil(self, one: int, other: int) -> None:
         """Somebody changes a port or group of ours by hand."""
@@ -268,10 +273,11 @@ class Walk:
         spec = vim.dvs.DistributedVirtualPortgroup.ConfigSpec(
             configVersion=str(group.config_version), defaultPortConfig=setting
         )
-        await self.stand.client.run_task(
-            vim.dvs.DistributedVirtualPortgroup(group.moid), "ReconfigureDVPortgroup_Task", spec=spec
-        )
-        self.done.append(f"spoil {group.name}")
+        with LATE:
+            await self.stand.client.run_task(
+                vim.dvs.DistributedVirtualPortgroup(group.moid), "ReconfigureDVPortgroup_Task", spec=spec
+            )
+            self.done.append(f"spoil {group.name}")
 
     async def close(self, one: int, _other: int) -> None:
         """Sessions or connections end."""

@@ -12,7 +12,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from uuid import uuid4
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -25,6 +25,20 @@ from contrail_vsphere.servermanager.access import Caller
 from contrail_vsphere.servermanager.api.answers import clean, plain
 from contrail_vsphere.servermanager.api.routes_upkeep import TABLES
 from contrail_vsphere.servermanager.api.routes_upkeep import columns as table_columns
+from contrail_vsphere.servermanager.api.seed_era_words import (
+    BAD_KEY,
+    BARE_METAL,
+    EXISTS,
+    GENERAL,
+    NO_KEY,
+    NO_VALUE,
+    NOT_FOUND,
+    OPERATION,
+    PLAIN,
+    SERVER_KEYS,
+    SeedEraError,
+    role_order,
+)
 from contrail_vsphere.servermanager.images import shown_image
 from contrail_vsphere.servermanager.objects import shown_cluster, shown_server, tags
 from contrail_vsphere.servermanager.planner import Order
@@ -32,28 +46,6 @@ from contrail_vsphere.servermanager.records import Actor
 from contrail_vsphere.servermanager.service import ServerManager
 from contrail_vsphere.servermanager.states import SEED_ERA_STATUS, ServerState
 from contrail_vsphere.servermanager.tables import Cluster, Image, Server
-
-_NOT_FOUND: Final = {"server": 1, "cluster": 2, "image": 3}
-_EXISTS: Final = {"server": 4, "cluster": 5, "image": 6}
-_OPERATION, _GENERAL, _NO_KEY, _NO_VALUE, _BAD_KEY = 8, 9, 10, 11, 12
-
-_SERVER_KEYS: Final = ("id", "mac_address", "cluster_id", "ip_address", "tag")
-_PLAIN: Final = ("detail", "select")
-_BARE_METAL: Final[dict[str, tuple[str, ...]]] = {
-    "/server/reimage": ("POST",), "/dhcp_subnet": ("GET", "PUT", "DELETE"), "/dhcp_host": ("GET", "PUT", "DELETE"),
-    "/dhcp_event": ("POST",), "/chassis-id": ("GET",), "/hardware_info": ("GET",), "/hw_server": ("PUT",),
-    "/run_inventory": ("POST",), "/interface_created": ("POST",), "/MonitorConf": ("GET",), "/MonitorInfo": ("GET",),
-    "/MonitorInfoSummary": ("GET",), "/InventoryConf": ("GET",), "/InventoryInfo": ("GET",),
-}  # fmt: skip
-
-
-class SeedEraError(Exception):
-    """A failure with the seed era's code."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
 
 Work = Callable[[Session, Actor], Any]
 
@@ -71,14 +63,14 @@ def router(service: ServerManager, require: Any) -> APIRouter:
     _readings(made, era, viewer)
     _changes(made, era, operator)
     _provisioning(made, era, viewer, operator)
-    for path, methods in _BARE_METAL.items():
+    for path, methods in BARE_METAL.items():
         made.add_api_route(path, _bare_metal, methods=list(methods), dependencies=[viewer])
     return made
 
 
 async def _bare_metal() -> Response:
     return _answer(
-        {"return_code": _OPERATION, "return_msg": "bare metal is not done here: install the servers with MAAS, "
+        {"return_code": OPERATION, "return_msg": "bare metal is not done here: install the servers with MAAS, "
          "Foreman or your own tools, then add server", "return_data": None}, 501,
     )  # fmt: skip
 
@@ -112,14 +104,14 @@ class _Era:
         except SeedEraError as error:
             return _failure(error.code, str(error))
         except DocumentError as error:
-            return _failure(_GENERAL, "; ".join(error.problems))
+            return _failure(GENERAL, "; ".join(error.problems))
         except ContrailVsphereError as error:
-            kind = next((word for word in _EXISTS if word in error.message.lower()), "")
-            code = _GENERAL
+            kind = next((word for word in EXISTS if word in error.message.lower()), "")
+            code = GENERAL
             if isinstance(error, NotFound):
-                code = _NOT_FOUND.get(kind, _GENERAL)
+                code = NOT_FOUND.get(kind, GENERAL)
             elif isinstance(error, AlreadyExists):
-                code = _EXISTS.get(kind, _GENERAL)
+                code = EXISTS.get(kind, GENERAL)
             return _failure(code, str(error))
         if not wrapped:
             return _answer(result)
@@ -143,12 +135,12 @@ async def _body(request: Request) -> dict[str, Any]:
 def _selected(session: Session, query: dict[str, str], *, kind: str) -> list[Any]:
     """The rows that the query names, all without one; the era's codes for keys it does not know."""
     table: Any = {"server": Server, "cluster": Cluster, "image": Image}[kind]
-    keys = _SERVER_KEYS if kind == "server" else ("id",)
-    given = {key: value for key, value in query.items() if key not in _PLAIN}
+    keys = SERVER_KEYS if kind == "server" else ("id",)
+    given = {key: value for key, value in query.items() if key not in PLAIN}
     if set(given) & {"show_pass", "show_passwords"}:
-        raise SeedEraError(_BAD_KEY, "'show_pass' is not served any more")
+        raise SeedEraError(BAD_KEY, "'show_pass' is not served any more")
     if len(given) > 1 or set(given) - {*keys, "where"}:
-        raise SeedEraError(_BAD_KEY, f"one of {', '.join(keys)}, where is expected")
+        raise SeedEraError(BAD_KEY, f"one of {', '.join(keys)}, where is expected")
     rows = list(session.scalars(select(table).order_by(table.id)))
     for key, value in given.items():
         clean(value)
@@ -161,7 +153,7 @@ def _selected(session: Session, query: dict[str, str], *, kind: str) -> list[Any
             value = documents.normal_mac(value) if key == "mac_address" else value  # noqa: PLW2901
             rows = [row for row in rows if getattr(row, key) == value]
         if not rows:
-            raise SeedEraError(_NOT_FOUND[kind], f"no {kind} with {key} {value}")
+            raise SeedEraError(NOT_FOUND[kind], f"no {kind} with {key} {value}")
     return rows
 
 
@@ -170,7 +162,7 @@ def _where(rows: list[Any], expression: str, *, kind: str) -> list[Any]:
         test = filters.parse(expression, fields=documents.FIELDS[kind])
         return [row for row in rows if test(_shown(row, kind))]
     except InvalidArgument as error:
-        raise SeedEraError(_BAD_KEY, f"where: {error.message}") from error
+        raise SeedEraError(BAD_KEY, f"where: {error.message}") from error
 
 
 def _shown(row: Any, kind: str) -> dict[str, Any]:
@@ -210,7 +202,7 @@ def _readings(made: APIRouter, era: _Era, viewer: Any) -> None:
 
     @made.get("/all", dependencies=[viewer])
     async def everything(request: Request) -> Response:
-        query = {key: value for key, value in request.query_params.items() if key in _PLAIN}
+        query = {key: value for key, value in request.query_params.items() if key in PLAIN}
         return await era.read(
             lambda session: {
                 **{kind: [_told_as(row, query, kind) for row in _selected(session, query, kind=kind)]
@@ -228,7 +220,7 @@ def _readings(made: APIRouter, era: _Era, viewer: Any) -> None:
         def told(_session: Session) -> Any:
             table = request.query_params.get("table", "")
             if table not in TABLES:
-                raise SeedEraError(_NO_VALUE, f"table is one of {', '.join(TABLES)}")
+                raise SeedEraError(NO_VALUE, f"table is one of {', '.join(TABLES)}")
             return {"header": "columns", "columns": table_columns(table)}
 
         return await era.read(told)
@@ -288,7 +280,7 @@ def _changes(made: APIRouter, era: _Era, operator: Any) -> None:
         try:
             document = await _body(request)
         except DocumentError as error:
-            return _failure(_GENERAL, str(error))
+            return _failure(GENERAL, str(error))
         return await era.write(
             caller, lambda session, actor: service.objects.put_tags(session, actor, document), "Tags changed"
         )
@@ -324,7 +316,7 @@ def _changes(made: APIRouter, era: _Era, operator: Any) -> None:
 def _deleting(service: ServerManager, query: dict[str, str], kind: str) -> Work:
     def work(session: Session, actor: Actor) -> Any:
         if not query:
-            raise SeedEraError(_NO_KEY, "say which one: id=...")
+            raise SeedEraError(NO_KEY, "say which one: id=...")
         for row in _selected(session, query, kind=kind):
             if kind == "server":
                 service.objects.delete_server(session, actor, row.id)
@@ -409,7 +401,7 @@ def _provisioning(made: APIRouter, era: _Era, viewer: Any, operator: Any) -> Non
     @made.post("/provision_role")
     async def provision_role(request: Request, caller: Caller = operator) -> Response:
         async def work() -> Any:
-            order = _role_order(await _body(request))
+            order = role_order(await _body(request))
             await service.provisioner.provision(Actor(caller.name, service.now()), order)
             return {"return_code": 0, "return_msg": "server(s) provision issued", "return_data": None}
 
@@ -420,7 +412,7 @@ def _provisioning(made: APIRouter, era: _Era, viewer: Any, operator: Any) -> Non
         async def work() -> Any:
             server_id, file = request.query_params.get("id", ""), request.query_params.get("file", "")
             if not server_id:
-                raise SeedEraError(_NO_KEY, "say which server: id=...")
+                raise SeedEraError(NO_KEY, "say which server: id=...")
             clean([server_id, file])
             if not file:
                 return {"log files": await service.upkeep.log_files(server_id)}
@@ -435,10 +427,10 @@ def _provisioning(made: APIRouter, era: _Era, viewer: Any, operator: Any) -> Non
         async def work() -> Any:
             document.update(await _body(request))
             if str(document.pop("net_boot", "n")).lower() in ("y", "yes", "true"):
-                raise SeedEraError(_OPERATION, "net_boot is bare metal's: use what installs your servers")
+                raise SeedEraError(OPERATION, "net_boot is bare metal's: use what installs your servers")
             query = {key: str(value) for key, value in document.items()}
             if not query:
-                raise SeedEraError(_NO_KEY, "say which servers: id, cluster_id, tag, ...")
+                raise SeedEraError(NO_KEY, "say which servers: id, cluster_id, tag, ...")
             rows = await asyncio.to_thread(_ids, service, query)
             done, failed = await _restarted(service, Actor(caller.name, service.now()), rows)
             message = f"Reboot Successful for ({', '.join(done)}),failed for ({', '.join(failed)})"
@@ -471,36 +463,24 @@ def _progress(row: Server) -> dict[str, Any]:
     return {"id": row.id, "cluster_id": row.cluster_id or "", **{key: str(value) for key, value in told.items()}}
 
 
-def _role_order(document: dict[str, Any]) -> Order:
-    """``POST /provision_role``'s body: servers get roles, or lose them, for good."""
-    ids, oper, roles = document.get("id"), document.get("oper"), document.get("role_list")
-    if not (isinstance(ids, list) and ids and isinstance(roles, list) and roles):
-        raise SeedEraError(_NO_KEY, "id and role_list are lists, and not empty")
-    if oper not in ("add", "delete"):
-        raise SeedEraError(_NO_VALUE, "oper is add or delete")
-    changes = {str(role): [str(each) for each in ids] for role in roles}
-    chosen = {"roles": changes} if oper == "add" else {"without": changes}
-    return Order(servers=tuple(str(each) for each in ids), lasting=True, **chosen)  # type: ignore[arg-type]
-
-
 def _order(service: ServerManager, document: dict[str, Any]) -> Order:
     """``POST /server/provision``'s body as an order."""
-    keys = (*_SERVER_KEYS, "where")
+    keys = (*SERVER_KEYS, "where")
     known = {"package_image_id", "contrail_image_id", "tasks", "provision_parameters", "opcode", *keys}
     unknown = set(document) - known
     if unknown:
-        raise SeedEraError(_BAD_KEY, f"unknown: {', '.join(sorted(unknown))}")
+        raise SeedEraError(BAD_KEY, f"unknown: {', '.join(sorted(unknown))}")
     if document.get("opcode"):
-        raise SeedEraError(_OPERATION, "in-service upgrade (ISSU) is not done here")
+        raise SeedEraError(OPERATION, "in-service upgrade (ISSU) is not done here")
     query = {key: str(document[key]) for key in keys if document.get(key)}
     wanted = document.get("provision_parameters") or {}
     roles = wanted.get("roles") if isinstance(wanted, dict) else None
     if not query and not roles:
-        raise SeedEraError(_NO_KEY, "say which servers: id, cluster_id, tag, ... or provision_parameters.roles")
+        raise SeedEraError(NO_KEY, "say which servers: id, cluster_id, tag, ... or provision_parameters.roles")
     with service.store.reading() as session:
         if roles and not query:
             if not isinstance(roles, dict) or not all(isinstance(each, list) for each in roles.values()):
-                raise SeedEraError(_GENERAL, "provision_parameters.roles is role -> list of servers")
+                raise SeedEraError(GENERAL, "provision_parameters.roles is role -> list of servers")
             servers = sorted({str(each) for ids in roles.values() for each in ids})
         else:
             servers = [row.id for row in _selected(session, query, kind="server")]

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from contrail_vsphere.model.errors import OutOfResources
 from contrail_vsphere.model.ids import HostId
 from contrail_vsphere.vcenter_plugin.identity import Identity, PortId
-from contrail_vsphere.vcenter_plugin.names import LONGEST, escaped, group_name, is_name_of
+from contrail_vsphere.vcenter_plugin.plan.names import LONGEST, escaped, group_name, is_name_of
 from contrail_vsphere.vcenter_plugin.vlans import HIGHEST, LOWEST, VlanTable
 
 NETWORK, OTHER = UUID(int=1 << 100), UUID(int=2 << 100)

@@ -7,7 +7,7 @@ import pytest
 from plugin_stand import PluginStand
 from predecessors import CVM, JAVA, PORT, FormerSite
 
-from contrail_vsphere.vcenter_plugin.migration import migration
+from contrail_vsphere.vcenter_plugin.plan.migration import migration
 
 pytestmark = pytest.mark.looptime
 

@@ -9,7 +9,7 @@ from plugin_stand import PluginStand
 
 from contrail_vsphere.simulator.vcenter.alarm import Alarm
 from contrail_vsphere.simulator.vcenter.alarm_manager import AlarmManager
-from contrail_vsphere.vcenter_plugin.herald_alarms import definitions
+from contrail_vsphere.vcenter_plugin.notices.alarm_kinds import definitions
 from contrail_vsphere.vsphere.alarms import Alarms
 from contrail_vsphere.wire.soap.types import vim
 

@@ -21,14 +21,14 @@ from contrail_vsphere.model.errors import ContrailVsphereError, NotFound
 from contrail_vsphere.model.ids import HostId
 from contrail_vsphere.model.inventory import VirtualMachine
 from contrail_vsphere.vcenter_plugin.audit import audit
+from contrail_vsphere.vcenter_plugin.books.port_states import PortState
 from contrail_vsphere.vcenter_plugin.desired import instance_of
 from contrail_vsphere.vcenter_plugin.explain import explain
-from contrail_vsphere.vcenter_plugin.migration import Migration, migration
-from contrail_vsphere.vcenter_plugin.plan_networks import plan_network
-from contrail_vsphere.vcenter_plugin.plan_ports import plan_machine
+from contrail_vsphere.vcenter_plugin.notices.troubles import FINE
+from contrail_vsphere.vcenter_plugin.plan.migration import Migration, migration
+from contrail_vsphere.vcenter_plugin.plan.networks import plan_network
+from contrail_vsphere.vcenter_plugin.plan.ports import plan_machine
 from contrail_vsphere.vcenter_plugin.plugin import VCenterPlugin
-from contrail_vsphere.vcenter_plugin.port_states import PortState
-from contrail_vsphere.vcenter_plugin.troubles import FINE
 
 
 def create_app(

@@ -13,10 +13,10 @@ from uuid import UUID
 
 from contrail_vsphere.model.contrail import Vmi
 from contrail_vsphere.model.ids import DvsId, HostId, VmiId
+from contrail_vsphere.vcenter_plugin.books.ledger import Ledger
+from contrail_vsphere.vcenter_plugin.books.records import Plug, PortRecord
 from contrail_vsphere.vcenter_plugin.identity import PortId
-from contrail_vsphere.vcenter_plugin.ledger import Ledger
 from contrail_vsphere.vcenter_plugin.observed import Observed
-from contrail_vsphere.vcenter_plugin.records import Plug, PortRecord
 from contrail_vsphere.vcenter_plugin.vlans import VlanTable
 
 Told = Mapping[UUID, tuple[UUID, int | None]]

@@ -18,7 +18,13 @@ from contrail_vsphere.model.dvport import DvPortEdit
 from contrail_vsphere.model.errors import AlreadyExists, Conflict, ContrailVsphereError, NotFound, TransientError
 from contrail_vsphere.model.ids import DvsId, HostId
 from contrail_vsphere.model.port_group import GroupSpec
-from contrail_vsphere.vcenter_plugin.actions import (
+from contrail_vsphere.vcenter_plugin.books.ledger import Ledger
+from contrail_vsphere.vcenter_plugin.books.port_book import PortBook
+from contrail_vsphere.vcenter_plugin.books.records import Plug, PortRecord
+from contrail_vsphere.vcenter_plugin.doors import AgentDoor, ContrailObjects, GroupDoor, MachineDoor, PortDoor
+from contrail_vsphere.vcenter_plugin.hosts import HostBook
+from contrail_vsphere.vcenter_plugin.identity import PortId
+from contrail_vsphere.vcenter_plugin.plan.actions import (
     Action,
     AdoptVmi,
     AllowOverrides,
@@ -43,13 +49,7 @@ from contrail_vsphere.vcenter_plugin.actions import (
     Unplug,
     WritePort,
 )
-from contrail_vsphere.vcenter_plugin.doors import AgentDoor, ContrailObjects, GroupDoor, MachineDoor, PortDoor
-from contrail_vsphere.vcenter_plugin.hosts import HostBook
-from contrail_vsphere.vcenter_plugin.identity import PortId
-from contrail_vsphere.vcenter_plugin.ledger import Ledger
-from contrail_vsphere.vcenter_plugin.names import escaped
-from contrail_vsphere.vcenter_plugin.port_book import PortBook
-from contrail_vsphere.vcenter_plugin.records import Plug, PortRecord
+from contrail_vsphere.vcenter_plugin.plan.names import escaped
 from contrail_vsphere.vcenter_plugin.vlans import VlanTable
 
 PORTS_PER_WRITE = 256

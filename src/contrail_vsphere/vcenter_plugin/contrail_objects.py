@@ -12,8 +12,8 @@ from contrail_vsphere.contrail.writer import ContrailWriter
 from contrail_vsphere.model.contrail import Annotations, ContrailVm, InstanceIp, VirtualNetwork, Vmi
 from contrail_vsphere.model.errors import AlreadyExists, InvalidState, NotFound
 from contrail_vsphere.model.ids import IipId, VirtualMachineId, VmiId, VnId
-from contrail_vsphere.vcenter_plugin.actions import AdoptVmi, CreateIip, CreateVmi, EnsureVm
 from contrail_vsphere.vcenter_plugin.identity import CREATOR, PREDECESSORS
+from contrail_vsphere.vcenter_plugin.plan.actions import AdoptVmi, CreateIip, CreateVmi, EnsureVm
 
 
 class MachineObjects:

@@ -24,15 +24,15 @@ from contrail_vsphere.model.errors import Busy, ContrailVsphereError
 from contrail_vsphere.model.ids import HostId, NetworkId, VnId
 from contrail_vsphere.model.inventory import Change, Dvs, Host, Network, VirtualMachine
 from contrail_vsphere.model.port_group import is_adopting
-from contrail_vsphere.vcenter_plugin.actions import Action, PlugPort, Wait
 from contrail_vsphere.vcenter_plugin.apply import Applier
+from contrail_vsphere.vcenter_plugin.books.port_states import PortState, PortStates
 from contrail_vsphere.vcenter_plugin.desired import instance_of
 from contrail_vsphere.vcenter_plugin.identity import PortId
 from contrail_vsphere.vcenter_plugin.observed import Observed
-from contrail_vsphere.vcenter_plugin.plan_networks import NetworkPolicy, display_name, plan_network
-from contrail_vsphere.vcenter_plugin.plan_ports import LOOK_AGAIN, plan_machine
-from contrail_vsphere.vcenter_plugin.port_states import PortState, PortStates
-from contrail_vsphere.vcenter_plugin.sights import MachineSight, PortPolicy
+from contrail_vsphere.vcenter_plugin.plan.actions import Action, PlugPort, Wait
+from contrail_vsphere.vcenter_plugin.plan.networks import NetworkPolicy, display_name, plan_network
+from contrail_vsphere.vcenter_plugin.plan.ports import LOOK_AGAIN, plan_machine
+from contrail_vsphere.vcenter_plugin.plan.sights import MachineSight, PortPolicy
 
 ROUNDS = 12
 """Looks of one pass; a port's whole way from nothing to plugged takes five."""

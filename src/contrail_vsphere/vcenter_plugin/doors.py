@@ -26,7 +26,7 @@ from contrail_vsphere.model.ids import (
 )
 from contrail_vsphere.model.inventory import Cluster, Dvs, Host, Network, VirtualMachine
 from contrail_vsphere.model.port_group import GroupSpec
-from contrail_vsphere.vcenter_plugin.actions import AdoptVmi, CreateIip, CreateVmi, EnsureVm
+from contrail_vsphere.vcenter_plugin.plan.actions import AdoptVmi, CreateIip, CreateVmi, EnsureVm
 from contrail_vsphere.vsphere.alarms import AlarmDefinition, Ensured
 
 

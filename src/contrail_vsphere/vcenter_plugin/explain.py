@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from contrail_vsphere.model.inventory import VirtualMachine
 from contrail_vsphere.vcenter_plugin.desired import EAM_KEY
-from contrail_vsphere.vcenter_plugin.plan_contrail import lacking_address
-from contrail_vsphere.vcenter_plugin.sights import MachineSight, PortSight
+from contrail_vsphere.vcenter_plugin.plan.contrail import lacking_address
+from contrail_vsphere.vcenter_plugin.plan.sights import MachineSight, PortSight
 
 
 @dataclass(frozen=True, slots=True)

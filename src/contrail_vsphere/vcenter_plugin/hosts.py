@@ -17,7 +17,7 @@ from contrail_vsphere.model.inventory import Host
 from contrail_vsphere.model.protocols import HostEntry
 from contrail_vsphere.vcenter_plugin.agent_audit import AgentAudit
 from contrail_vsphere.vcenter_plugin.doors import IntrospectDoor
-from contrail_vsphere.vcenter_plugin.sights import HostSight
+from contrail_vsphere.vcenter_plugin.plan.sights import HostSight
 
 EAGER, EAGER_FOR = 1.0, 120.0
 """Seconds between two questions to an agent that does not forward, and for how long it is asked so often."""

@@ -15,6 +15,10 @@ from contrail_vsphere.model.contrail import ContrailChange, ContrailVm, Instance
 from contrail_vsphere.model.ids import HostId, NetworkId, VirtualMachineId, VmId, VmiId, VnId
 from contrail_vsphere.model.inventory import Change, Dvs, Network, VirtualMachine
 from contrail_vsphere.model.port_group import is_adopting
+from contrail_vsphere.vcenter_plugin.books.index import Index
+from contrail_vsphere.vcenter_plugin.books.ledger import Ledger
+from contrail_vsphere.vcenter_plugin.books.moves import Moves
+from contrail_vsphere.vcenter_plugin.books.port_book import PortBook
 from contrail_vsphere.vcenter_plugin.desired import (
     EVERYTHING,
     Missing,
@@ -26,12 +30,8 @@ from contrail_vsphere.vcenter_plugin.desired import (
 )
 from contrail_vsphere.vcenter_plugin.doors import ContrailView, GuestDoor, VSphereView
 from contrail_vsphere.vcenter_plugin.identity import Identity, PortId, is_ours
-from contrail_vsphere.vcenter_plugin.index import Index
-from contrail_vsphere.vcenter_plugin.ledger import Ledger
-from contrail_vsphere.vcenter_plugin.moves import Moves
-from contrail_vsphere.vcenter_plugin.plan_networks import NetworkSight, names_of
-from contrail_vsphere.vcenter_plugin.port_book import PortBook
-from contrail_vsphere.vcenter_plugin.sights import HostSight, MachineSight, PortSight
+from contrail_vsphere.vcenter_plugin.plan.networks import NetworkSight, names_of
+from contrail_vsphere.vcenter_plugin.plan.sights import HostSight, MachineSight, PortSight
 
 _NOWHERE = VnId(UUID(int=0))
 K = TypeVar("K")

@@ -28,21 +28,21 @@ from contrail_vsphere.model.inventory import Change, Network
 from contrail_vsphere.model.protocols import HostEntry, ReadinessState
 from contrail_vsphere.vcenter_plugin.agent_audit import AgentAudit
 from contrail_vsphere.vcenter_plugin.apply import Applier
+from contrail_vsphere.vcenter_plugin.books.ledger import Ledger
+from contrail_vsphere.vcenter_plugin.books.moves import BEGINS, FAILS
+from contrail_vsphere.vcenter_plugin.books.port_book import PortBook
 from contrail_vsphere.vcenter_plugin.contrail_objects import MachineObjects
 from contrail_vsphere.vcenter_plugin.controller import PluginController
 from contrail_vsphere.vcenter_plugin.desired import Scope, Selection, instance_of
 from contrail_vsphere.vcenter_plugin.doors import AgentDoor, IntrospectDoor
-from contrail_vsphere.vcenter_plugin.herald import Herald
 from contrail_vsphere.vcenter_plugin.hosts import HostBook
 from contrail_vsphere.vcenter_plugin.identity import Identity, PortId, Scheme
-from contrail_vsphere.vcenter_plugin.ledger import Ledger
-from contrail_vsphere.vcenter_plugin.migration import Migration, migration
-from contrail_vsphere.vcenter_plugin.moves import BEGINS, FAILS
+from contrail_vsphere.vcenter_plugin.notices.herald import Herald
+from contrail_vsphere.vcenter_plugin.notices.troubles import Trouble, troubles
 from contrail_vsphere.vcenter_plugin.observed import Observed
-from contrail_vsphere.vcenter_plugin.plan_networks import NetworkPolicy
-from contrail_vsphere.vcenter_plugin.port_book import PortBook
-from contrail_vsphere.vcenter_plugin.sights import PortPolicy
-from contrail_vsphere.vcenter_plugin.troubles import Trouble, troubles
+from contrail_vsphere.vcenter_plugin.plan.migration import Migration, migration
+from contrail_vsphere.vcenter_plugin.plan.networks import NetworkPolicy
+from contrail_vsphere.vcenter_plugin.plan.sights import PortPolicy
 from contrail_vsphere.vcenter_plugin.vlans import QUARANTINE, Capacity, VlanTable
 from contrail_vsphere.vsphere.alarms import Alarms
 from contrail_vsphere.vsphere.dvports import DvPorts

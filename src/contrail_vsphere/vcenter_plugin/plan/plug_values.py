@@ -8,10 +8,10 @@ import json
 from contrail_vsphere.contrail.vrouter_agent import VRouterPort
 from contrail_vsphere.model.contrail import Address, Vmi
 from contrail_vsphere.model.errors import InvalidArgument
-from contrail_vsphere.vcenter_plugin.actions import Wait
 from contrail_vsphere.vcenter_plugin.desired import WantedPort
-from contrail_vsphere.vcenter_plugin.plan_contrail import lacking_address
-from contrail_vsphere.vcenter_plugin.sights import PortSight
+from contrail_vsphere.vcenter_plugin.plan.actions import Wait
+from contrail_vsphere.vcenter_plugin.plan.contrail import lacking_address
+from contrail_vsphere.vcenter_plugin.plan.sights import PortSight
 
 
 def values_for(

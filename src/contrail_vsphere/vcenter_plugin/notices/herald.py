@@ -15,9 +15,9 @@ from datetime import datetime
 from contrail_vsphere.model.errors import ContrailVsphereError
 from contrail_vsphere.model.inventory import Dvs, Host, VirtualMachine
 from contrail_vsphere.vcenter_plugin.doors import AlarmDoor
-from contrail_vsphere.vcenter_plugin.herald_alarms import DEGRADED, HEALTHY, definitions
+from contrail_vsphere.vcenter_plugin.notices.alarm_kinds import DEGRADED, HEALTHY, definitions
+from contrail_vsphere.vcenter_plugin.notices.troubles import Trouble
 from contrail_vsphere.vcenter_plugin.observed import Observed
-from contrail_vsphere.vcenter_plugin.troubles import Trouble
 from contrail_vsphere.vsphere.own_events import EventPoster, own_event
 
 PERIOD = 15.0

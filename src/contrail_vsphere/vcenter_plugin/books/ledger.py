@@ -13,8 +13,8 @@ from datetime import datetime
 from contrail_vsphere.engine.journal import RecordStore
 from contrail_vsphere.model.errors import JournalError
 from contrail_vsphere.model.ids import HostId
+from contrail_vsphere.vcenter_plugin.books.records import PortRecord, decode, encode
 from contrail_vsphere.vcenter_plugin.identity import PortId
-from contrail_vsphere.vcenter_plugin.records import PortRecord, decode, encode
 
 KIND = "port"
 RESTS = "rest"

@@ -12,8 +12,8 @@ from uuid import UUID
 from contrail_vsphere.engine.brake import BrakeState
 from contrail_vsphere.engine.health import KeyHealth
 from contrail_vsphere.model.ids import HostId, VnId
-from contrail_vsphere.vcenter_plugin.port_states import PortState
-from contrail_vsphere.vcenter_plugin.sights import HostSight
+from contrail_vsphere.vcenter_plugin.books.port_states import PortState
+from contrail_vsphere.vcenter_plugin.plan.sights import HostSight
 from contrail_vsphere.vcenter_plugin.vlans import Capacity
 
 OF_HOST = ("WAIT_HOST", "OWED", "MOVING")

@@ -15,7 +15,7 @@ from contrail_vsphere.model.contrail import VirtualNetwork
 from contrail_vsphere.model.ids import DatacenterId, DvsId, NetworkId, VnId
 from contrail_vsphere.model.inventory import Dvs, Network
 from contrail_vsphere.model.port_group import NAME, drift, is_adopting, marked_network
-from contrail_vsphere.vcenter_plugin.actions import (
+from contrail_vsphere.vcenter_plugin.plan.actions import (
     Action,
     AllowOverrides,
     CreateGroup,
@@ -24,7 +24,7 @@ from contrail_vsphere.vcenter_plugin.actions import (
     RepairGroup,
     Wait,
 )
-from contrail_vsphere.vcenter_plugin.names import group_name, is_name_of
+from contrail_vsphere.vcenter_plugin.plan.names import group_name, is_name_of
 
 LISTED = 3
 """Machines that are named when a port group cannot go."""

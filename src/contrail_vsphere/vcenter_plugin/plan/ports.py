@@ -14,8 +14,11 @@ from dataclasses import replace
 
 from contrail_vsphere.contrail.vrouter_agent import VRouterPort
 from contrail_vsphere.model.dvport import DvPort
-from contrail_vsphere.vcenter_plugin import plan_contrail
-from contrail_vsphere.vcenter_plugin.actions import (
+from contrail_vsphere.vcenter_plugin.books.records import Plug
+from contrail_vsphere.vcenter_plugin.desired import WantedPort
+from contrail_vsphere.vcenter_plugin.identity import PREDECESSORS, PortId, may_touch
+from contrail_vsphere.vcenter_plugin.plan import contrail as plan_contrail
+from contrail_vsphere.vcenter_plugin.plan.actions import (
     Action,
     Claim,
     ConfirmCards,
@@ -28,12 +31,9 @@ from contrail_vsphere.vcenter_plugin.actions import (
     Wait,
     WritePort,
 )
-from contrail_vsphere.vcenter_plugin.desired import WantedPort
-from contrail_vsphere.vcenter_plugin.identity import PREDECESSORS, PortId, may_touch
-from contrail_vsphere.vcenter_plugin.plan_contrail import SIGHT_AGAIN
-from contrail_vsphere.vcenter_plugin.plug_values import digest_of, values_for
-from contrail_vsphere.vcenter_plugin.records import Plug
-from contrail_vsphere.vcenter_plugin.sights import HostSight, MachineSight, PortPolicy, PortSight, vmi_id
+from contrail_vsphere.vcenter_plugin.plan.contrail import SIGHT_AGAIN
+from contrail_vsphere.vcenter_plugin.plan.plug_values import digest_of, values_for
+from contrail_vsphere.vcenter_plugin.plan.sights import HostSight, MachineSight, PortPolicy, PortSight, vmi_id
 from contrail_vsphere.vcenter_plugin.vlans import HIGHEST, LOWEST
 
 LOOK_AGAIN = 1.0

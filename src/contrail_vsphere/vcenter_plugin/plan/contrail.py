@@ -11,7 +11,9 @@ from uuid import UUID
 
 from contrail_vsphere.model.contrail import Address, ContrailVm, Family, InstanceIp, VirtualNetwork, Vmi
 from contrail_vsphere.model.ids import VirtualMachineId
-from contrail_vsphere.vcenter_plugin.actions import (
+from contrail_vsphere.vcenter_plugin.desired import WantedPort
+from contrail_vsphere.vcenter_plugin.identity import PREDECESSORS, Identity, is_ours, may_touch
+from contrail_vsphere.vcenter_plugin.plan.actions import (
     Action,
     AdoptVmi,
     CreateIip,
@@ -23,9 +25,7 @@ from contrail_vsphere.vcenter_plugin.actions import (
     SetMac,
     Wait,
 )
-from contrail_vsphere.vcenter_plugin.desired import WantedPort
-from contrail_vsphere.vcenter_plugin.identity import PREDECESSORS, Identity, is_ours, may_touch
-from contrail_vsphere.vcenter_plugin.sights import MachineSight, PortPolicy, PortSight, vmi_id
+from contrail_vsphere.vcenter_plugin.plan.sights import MachineSight, PortPolicy, PortSight, vmi_id
 
 SIGHT_AGAIN = 5.0
 """Seconds until it is asked again whether absence proves anything."""

@@ -9,9 +9,9 @@ from uuid import UUID
 from contrail_vsphere.model.contrail import ContrailVm, InstanceIp, VirtualNetwork, Vmi
 from contrail_vsphere.model.dvport import DvPort
 from contrail_vsphere.model.ids import HostId, NetworkId, VmId, VmiId
+from contrail_vsphere.vcenter_plugin.books.records import PortRecord
 from contrail_vsphere.vcenter_plugin.desired import WantedPort
 from contrail_vsphere.vcenter_plugin.identity import Identity, PortId
-from contrail_vsphere.vcenter_plugin.records import PortRecord
 
 
 @dataclass(frozen=True, slots=True)

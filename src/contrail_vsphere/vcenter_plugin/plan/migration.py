@@ -16,10 +16,10 @@ from contrail_vsphere.model.contrail import VirtualNetwork, Vmi
 from contrail_vsphere.model.ids import NetworkId, VnId
 from contrail_vsphere.model.inventory import Dvs, Network, VirtualMachine
 from contrail_vsphere.model.port_group import drift
-from contrail_vsphere.vcenter_plugin.actions import RepairGroup
 from contrail_vsphere.vcenter_plugin.identity import PREDECESSORS
 from contrail_vsphere.vcenter_plugin.observed import Observed
-from contrail_vsphere.vcenter_plugin.plan_networks import adoptable, names_of
+from contrail_vsphere.vcenter_plugin.plan.actions import RepairGroup
+from contrail_vsphere.vcenter_plugin.plan.networks import adoptable, names_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 
 import pytest
 import typer
 
+from contrail_vsphere.cli import main as main_module
 from contrail_vsphere.cli.main import app, main
+from contrail_vsphere.cli.server_manager import main as server_manager
+from contrail_vsphere.simulator.contrail.profile import PROFILES
+from contrail_vsphere.simulator.profile import RELEASES
 
 
 def groups(command, path=()):
@@ -66,6 +71,34 @@ def test_wrong_use_is_one_line(arguments, line, capsys):
     assert err.count("\n") == 1
     assert err.startswith("error: ")
     assert line in err
+
+
+@pytest.mark.parametrize(("server", "profiles"), [("vcenter", RELEASES), ("contrail", PROFILES)])
+def test_help_names_the_releases(server, profiles, capsys):
+    _, out, _ = run(capsys, "simulate", server, "--help")
+    line = re.search(r"to behave like:(.*?)\[", out, re.DOTALL)[1]
+    assert set(re.findall(r"[a-z]+\d*\w*", line)) - {"or"} == set(profiles)
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("contrail-vsphere sim", ["simulate"]),
+        ("contrail-vsphere simulate vcenter --pa", ["--pace", "--password-file"]),
+        ("contrail-vsphere simulate control vrouter vm-47 xmpp", ["xmpp-up", "xmpp-down"]),
+        ("server-manager prov", ["provision"]),
+    ],
+)
+def test_a_shell_is_told_how_a_line_may_go_on(typed, offered, capsys, monkeypatch):
+    name, *words = typed.split()
+    monkeypatch.setenv(f"_{name.upper().replace('-', '_')}_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", typed)
+    monkeypatch.setenv("COMP_CWORD", str(len(words)))
+    entry = {"contrail-vsphere": main_module.run, "server-manager": server_manager.run}[name]
+    with pytest.raises(SystemExit) as left:
+        entry([])
+    assert left.value.code == 0
+    assert capsys.readouterr().out.split() == offered
 
 
 def test_no_command_shows_the_help(capsys):

@@ -13,16 +13,17 @@ from contrail_vsphere.cli.output import print_json
 
 def demo(
     hosts: Annotated[int, typer.Option(min=3, help="ESXi hosts in the end; the last one joins during the story.")] = 4,
-    vms: Annotated[int, typer.Option(min=0, help="Tenant VMs, which maintenance has to move.")] = 8,
+    vms: Annotated[int, typer.Option(min=0, help="Tenant VMs, which users connect to the networks.")] = 8,
     once: Annotated[bool, typer.Option("--once", help="End when all has converged, and print the summary.")] = False,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds until it is given up (exit 3).")] = 300.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on stdout, and no table.")] = False,
 ) -> None:
-    """See the ContrailVM Manager serve a simulated vCenter.
+    """See ContrailVMs, port groups and ports come alive.
 
-    ESXi hosts get their ContrailVM, lose it and get it back; a host joins, another passes through maintenance; all are
-    upgraded, and an upgrade to a broken package is stopped and taken back.
-    Everything runs in child processes on loopback, which end with the demo.
+    vCenter, ESXi hosts and Contrail are simulated, ContrailVM Manager and vCenter plugin are real. Hosts get their
+    ContrailVM, lose it and get it back; networks become port groups, VMs get VLAN, address and plug; a host joins,
+    another passes through maintenance; all are upgraded, an upgrade to a broken package is stopped and taken back;
+    VMs move. Everything runs in child processes on loopback, which end with the demo.
     """
     from contrail_vsphere.demo.contrailvm_story import tell
 

@@ -19,7 +19,6 @@ EXIT_FAILED, EXIT_USAGE, EXIT_NOT_CONVERGED, EXIT_INTERRUPTED = 1, 2, 3, 130
 app = typer.Typer(
     help="Contrail (Tungsten Fabric) networking for VMware vSphere.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -44,9 +43,12 @@ def root(version: bool = typer.Option(False, "--version", help="Print the versio
         raise typer.Exit
 
 
-def run(arguments: list[str] | None = None) -> None:
+def run(arguments: list[str] | None = None, *, application: typer.Typer = app, name: str = "contrail-vsphere") -> None:
     """Entry point of the console script; leaves through ``sys.exit``."""
-    sys.exit(main(arguments))
+    if f"_{name.replace('-', '_').upper()}_COMPLETE" in os.environ:
+        # The shell asks what a half-typed line may become; Typer answers and leaves.
+        application(prog_name=name)
+    sys.exit(main(arguments, application=application, name=name))
 
 
 def main(arguments: list[str] | None = None, *, application: typer.Typer = app, name: str = "contrail-vsphere") -> int:

@@ -37,7 +37,9 @@ def vcenter(
     hosts: Annotated[int, typer.Option(min=0, help="ESXi hosts to begin with.")] = 4,
     clusters: Annotated[int, typer.Option(min=1, help="Clusters the hosts are spread over.")] = 1,
     vms: Annotated[int, typer.Option(min=0, help="Tenant VMs to begin with.")] = 0,
-    profile: Annotated[str, typer.Option(help="vCenter release to behave like.")] = "vc80u3",
+    profile: Annotated[
+        str, typer.Option(help="Release to behave like: vc65, vc67, vc70, vc80u2, vc80u3, vc90 or vc91.")
+    ] = "vc80u3",
     pace: Annotated[Pace, typer.Option(help="How long things take: not at all, watchably, or as in life.")] = "real",
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     ca_dir: Annotated[
@@ -177,7 +179,7 @@ def vrouter(
 @app.command()
 def contrail(
     listen: Annotated[str, typer.Option(help="HOST:PORT to serve on; port 0 picks a free one.")] = "127.0.0.1:0",
-    profile: Annotated[str, typer.Option(help="Release of the API server to behave like.")] = "r1912",
+    profile: Annotated[str, typer.Option(help="Release of the API server to behave like: r1912 or master.")] = "r1912",
     amqp: Annotated[
         str,
         typer.Option(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from contrail_vsphere.cli.main import main as run_command
+from contrail_vsphere.cli.main import run as run_command
 from contrail_vsphere.cli.server_manager import administration, change, provision, serve, serve_ansible, show, upkeep
 from contrail_vsphere.cli.server_manager.client import Where
 
@@ -69,9 +67,7 @@ def root(
 
 def run(arguments: list[str] | None = None) -> None:
     """Entry point of the console script; leaves through ``sys.exit``."""
-    if any(name.startswith("_SERVER_MANAGER_COMPLETE") for name in os.environ):
-        app(prog_name="server-manager")
-    sys.exit(run_command(arguments, application=app, name="server-manager"))
+    run_command(arguments, application=app, name="server-manager")
 
 
 if __name__ == "__main__":

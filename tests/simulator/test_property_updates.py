@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pyVmomi import vim, vmodl
 
 from contrail_vsphere.simulator.core.calls import Call
+from contrail_vsphere.simulator.core.session import Session
 from contrail_vsphere.simulator.core.timing import Timing
 from contrail_vsphere.simulator.core.world import World
 from contrail_vsphere.simulator.simulator import VCenterSimulator
@@ -21,7 +22,6 @@ from contrail_vsphere.simulator.vcenter.distributed_virtual_switch import (
     DistributedVirtualSwitch,
 )
 from contrail_vsphere.simulator.vcenter.host_system import HostSystem
-from contrail_vsphere.simulator.vcenter.session import Session
 from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
 from contrail_vsphere.wire.soap.fault import SoapFault
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from contrail_vsphere.simulator.core.session import Session
     from contrail_vsphere.simulator.core.world import World
-    from contrail_vsphere.simulator.vcenter.session import Session
 
 
 @dataclass(slots=True, kw_only=True)

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 from contrail_vsphere.simulator.core.calls import Call
 from contrail_vsphere.simulator.core.entity import managed_property, operation
+from contrail_vsphere.simulator.core.session import session_of
 from contrail_vsphere.simulator.core.world import Committed
 from contrail_vsphere.simulator.vcenter.event_manager import EventFilter, EventManager
 from contrail_vsphere.simulator.vcenter.event_pages import Placed, page
 from contrail_vsphere.simulator.vcenter.history_collector import HistoryCollector, check_room, page_of
-from contrail_vsphere.simulator.vcenter.session import session_of
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

@@ -12,9 +12,9 @@ from contrail_vsphere.wire.soap.shapes import ManagedObject
 
 if TYPE_CHECKING:
     from contrail_vsphere.simulator.core.entity import Entity
+    from contrail_vsphere.simulator.core.session import Session
     from contrail_vsphere.simulator.core.world import World
     from contrail_vsphere.simulator.vcenter.event_manager import Recorded
-    from contrail_vsphere.simulator.vcenter.session import Session
 
 SUBJECTS = ("vm", "net", "dvs", "ds", "host", "entity", "computeResource", "datacenter")
 """Arguments of events, what is most particular first."""

@@ -23,8 +23,8 @@ from contrail_vsphere.simulator.vcenter.task import TaskManager
 from contrail_vsphere.wire.soap.types import vim
 
 if TYPE_CHECKING:
+    from contrail_vsphere.simulator.core.session import Session
     from contrail_vsphere.simulator.core.world import World
-    from contrail_vsphere.simulator.vcenter.session import Session
 
 LARGEST: Final = 16 << 20
 """Bytes of an uploaded file."""

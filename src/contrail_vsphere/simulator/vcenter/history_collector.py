@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 from contrail_vsphere.simulator.core.calls import Call
 from contrail_vsphere.simulator.core.entity import managed_property, operation
+from contrail_vsphere.simulator.core.session import Session, SessionObject, session_of
 from contrail_vsphere.simulator.core.timing import Timing
-from contrail_vsphere.simulator.vcenter.session import Session, SessionObject, session_of
+from contrail_vsphere.simulator.vcenter.update_stream import UpdateStreams
 from contrail_vsphere.wire.soap.fault import SoapFault
 from contrail_vsphere.wire.soap.types import vim, vmodl
 
@@ -80,7 +81,7 @@ class HistoryCollector(SessionObject):
             self.stop = None
 
     def _watched(self) -> bool:
-        streams = self.session.streams.values()
+        streams = self.session.part(UpdateStreams).by_collector.values()
         return any(self.moid in item.members for stream in streams for item in stream.filters.values())
 
     def _show(self) -> None:

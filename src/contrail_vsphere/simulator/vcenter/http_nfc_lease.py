@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from contrail_vsphere.simulator.core.calls import Call
 from contrail_vsphere.simulator.core.entity import managed_property, operation
+from contrail_vsphere.simulator.core.session import SessionObject, session_of
 from contrail_vsphere.simulator.vcenter import vm_create, vm_life
 from contrail_vsphere.simulator.vcenter.background import Background
 from contrail_vsphere.simulator.vcenter.data_object import data_object
 from contrail_vsphere.simulator.vcenter.managed_entity import fault
-from contrail_vsphere.simulator.vcenter.session import SessionObject, session_of
 from contrail_vsphere.simulator.vcenter.vm_wiring import set_disks
 from contrail_vsphere.wire.soap.fault import SoapFault
 from contrail_vsphere.wire.soap.types import vim, vmodl

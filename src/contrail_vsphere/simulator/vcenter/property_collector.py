@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 
 from contrail_vsphere.simulator.core.calls import Call, current_call
 from contrail_vsphere.simulator.core.entity import Entity, managed_property, operation
+from contrail_vsphere.simulator.core.session import Session, SessionObject, session_of
 from contrail_vsphere.simulator.core.world import World
 from contrail_vsphere.simulator.vcenter import authorization, sight
 from contrail_vsphere.simulator.vcenter.property_filter import PropertyFilter
 from contrail_vsphere.simulator.vcenter.property_wire import contents
 from contrail_vsphere.simulator.vcenter.selection import Selection
 from contrail_vsphere.simulator.vcenter.service_switches import Switches
-from contrail_vsphere.simulator.vcenter.session import Session, SessionObject, session_of
-from contrail_vsphere.simulator.vcenter.update_stream import UpdateStream
+from contrail_vsphere.simulator.vcenter.update_stream import UpdateStream, UpdateStreams
 from contrail_vsphere.wire.soap.fault import SoapFault
 from contrail_vsphere.wire.soap.metadata import VIM
 from contrail_vsphere.wire.soap.types import vmodl
@@ -64,6 +64,9 @@ class _Pages:
         while len(self.waiting) > MAX_TOKENS:
             self.waiting.popitem(last=False)
         return token
+
+    def end(self) -> None:
+        self.waiting.clear()
 
     def take(self, token: str) -> tuple[list[tuple[Entity, tuple[str, ...]]], int]:
         found = self.waiting.pop(token, None)
@@ -207,16 +210,13 @@ class PropertyCollector(Entity):
         raise SoapFault(vmodl.fault.NotSupported(), "The default property collector cannot be destroyed.")
 
     def _stream(self, call: Call) -> UpdateStream:
-        streams = session_of(call).streams
+        streams = session_of(call).part(UpdateStreams).by_collector
         if self.moid not in streams:
             streams[self.moid] = UpdateStream(self.world, self.world.service(Paging).page)
         return streams[self.moid]
 
     def _pages(self, call: Call) -> _Pages:
-        session = session_of(call)
-        if not isinstance(session.pages, _Pages):
-            session.pages = _Pages()
-        return session.pages
+        return session_of(call).part(_Pages)
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -228,7 +228,7 @@ class PrivateCollector(PropertyCollector, SessionObject):
         session_of(call).drop(self)
 
     def close(self) -> None:
-        stream = self.session.streams.pop(self.moid, None)
+        stream = self.session.part(UpdateStreams).by_collector.pop(self.moid, None)
         if stream is not None:
             stream.cancel()
             for item in list(stream.filters.values()):

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from contrail_vsphere.simulator.core.calls import Call
 from contrail_vsphere.simulator.core.entity import Entity, managed_property, operation
 from contrail_vsphere.simulator.core.paths import overlap
+from contrail_vsphere.simulator.core.session import SessionObject, session_of
 from contrail_vsphere.simulator.core.world import Committed
 from contrail_vsphere.simulator.vcenter.selection import Resolve, Selection
-from contrail_vsphere.simulator.vcenter.session import SessionObject, session_of
 from contrail_vsphere.wire.soap.fault import SoapFault
 from contrail_vsphere.wire.soap.types import vmodl
 

@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 
 from contrail_vsphere.simulator.core.calls import Call, Unavailable, current_call
 from contrail_vsphere.simulator.core.entity import Entity, managed_property, operation
+from contrail_vsphere.simulator.core.session import Session, session_of
 from contrail_vsphere.simulator.core.timing import Timing
 from contrail_vsphere.simulator.vcenter.authorization import Accounts
 from contrail_vsphere.simulator.vcenter.extension_manager import ExtensionManager
 from contrail_vsphere.simulator.vcenter.service_switches import Switches
-from contrail_vsphere.simulator.vcenter.session import Session, session_of
 from contrail_vsphere.wire.soap.fault import SoapFault
 from contrail_vsphere.wire.soap.types import vim, vmodl
 from contrail_vsphere.wire.soap.values import build

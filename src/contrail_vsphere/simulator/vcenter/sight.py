@@ -16,8 +16,8 @@ from contrail_vsphere.simulator.vcenter.authorization import Account, Accounts
 from contrail_vsphere.simulator.vcenter.managed_entity import ManagedEntity
 
 if TYPE_CHECKING:
+    from contrail_vsphere.simulator.core.session import Session
     from contrail_vsphere.simulator.core.world import World
-    from contrail_vsphere.simulator.vcenter.session import Session
 
 Sees = Callable[[Entity], bool]
 

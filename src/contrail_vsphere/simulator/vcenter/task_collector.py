@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 from contrail_vsphere.simulator.core.calls import Call
 from contrail_vsphere.simulator.core.entity import managed_property, operation
+from contrail_vsphere.simulator.core.session import session_of
 from contrail_vsphere.simulator.core.world import Committed
 from contrail_vsphere.simulator.vcenter.history_collector import HistoryCollector, check_room, page_of
-from contrail_vsphere.simulator.vcenter.session import session_of
 from contrail_vsphere.simulator.vcenter.task import Task
 from contrail_vsphere.wire.soap.fault import SoapFault
 from contrail_vsphere.wire.soap.types import vmodl

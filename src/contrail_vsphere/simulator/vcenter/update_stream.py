@@ -266,6 +266,18 @@ class UpdateStream:
         ) or any(item._dirty for item in self.filters.values())
 
 
+@dataclass(slots=True)
+class UpdateStreams:
+    """All of one session, by the id of their property collector."""
+
+    by_collector: dict[str, UpdateStream] = field(default_factory=dict)
+
+    def end(self) -> None:
+        """The session is over: whoever waits is told."""
+        for stream in self.by_collector.values():
+            stream.cancel()
+
+
 def _told(item: PropertyFilter, wanted: tuple[str, ...], changed: str) -> tuple[str, ...]:
     """The paths to name for a change: those of the filter, or with partial updates what changed within them."""
     seen = overlapping(wanted, changed)

@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 
 from contrail_vsphere.simulator.core.calls import Call
 from contrail_vsphere.simulator.core.entity import Entity, managed_property, operation
+from contrail_vsphere.simulator.core.session import Session, SessionObject, session_of
 from contrail_vsphere.simulator.core.types import conforms, is_managed_entity
 from contrail_vsphere.simulator.core.world import Committed, JournalEntry
 from contrail_vsphere.simulator.vcenter import sight
-from contrail_vsphere.simulator.vcenter.session import Session, SessionObject, session_of
 from contrail_vsphere.wire.soap.fault import SoapFault
 from contrail_vsphere.wire.soap.types import managed_class, vim, vmodl, wsdl_name
 

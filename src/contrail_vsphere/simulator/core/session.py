@@ -5,15 +5,25 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from contrail_vsphere.simulator.core.entity import Entity
 
 if TYPE_CHECKING:
     from contrail_vsphere.simulator.core.calls import Call
-    from contrail_vsphere.simulator.vcenter.update_stream import UpdateStream
 
 S = TypeVar("S", bound="SessionObject")
+
+
+class Part(Protocol):
+    """What a managed object that all sessions share keeps of each of them."""
+
+    def end(self) -> None:
+        """The session is over."""
+        ...
+
+
+P = TypeVar("P", bound=Part)
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -45,10 +55,7 @@ class Session:
     """Being served now; a session that waits for updates is not idle."""
     over: bool = False
     objects: dict[str, SessionObject] = field(default_factory=dict, repr=False)
-    streams: dict[str, UpdateStream] = field(default_factory=dict, repr=False)
-    """Filters and versions, by the id of the property collector."""
-    pages: Any = None
-    """Unread pages of RetrievePropertiesEx."""
+    parts: dict[type, Any] = field(default_factory=dict, repr=False)
 
     def new_id(self, prefix: str) -> str:
         """Such objects are called ``session[session key]unique``; the key is replaced here, being a secret."""
@@ -64,11 +71,16 @@ class Session:
         if self.objects.pop(gone.moid, None) is not None:
             gone.close()
 
+    def part(self, kind: type[P]) -> P:
+        """The session's own one of that kind; made when it is first asked for."""
+        found: P = self.parts[kind] if kind in self.parts else self.parts.setdefault(kind, kind())
+        return found
+
     def end(self) -> None:
         """Close everything."""
         self.over = True
-        for stream in self.streams.values():
-            stream.cancel()
+        for part in self.parts.values():
+            part.end()
         while self.objects:
             self.objects.popitem()[1].close()
 

@@ -68,6 +68,7 @@ $(VENV)/.base: $(VENV)/bin/python requirements/base.txt pyproject.toml
 	@echo "installing what the demo needs (about 90 MB, once)" >&2
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/base.txt >&2
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable . >&2
+	@$(BIN)/python -m compileall -q src deploy/contrailvm  # as pip does for what is not editable: every process starts a third sooner
 	@touch $@
 
 $(VENV)/.neutron: $(VENV)/.base requirements/dev.txt

@@ -27,7 +27,8 @@ from contrail_vsphere.pki.identity import client_context
 from contrail_vsphere.pki.secrets import Secret
 from contrail_vsphere.servermanager.catalogue import catalogue
 from contrail_vsphere.servermanager.embedded_registry import EmbeddedRegistry
-from contrail_vsphere.servermanager.images import Images, shown_image
+from contrail_vsphere.servermanager.image_rows import shown_image
+from contrail_vsphere.servermanager.images import Images
 from contrail_vsphere.servermanager.registry import Registry
 from contrail_vsphere.servermanager.tables import Image
 

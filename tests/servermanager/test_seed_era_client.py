@@ -4,6 +4,7 @@ import json
 
 import pytest
 from api_stand import serving
+from sm_stand import ACTOR
 from test_provisioning import CANARY, fill
 
 from contrail_vsphere.servermanager.states import RunState
@@ -78,22 +79,86 @@ async def test_every_failure_is_a_404_with_the_eras_code(sqlite_store, tmp_path,
         assert told["return_msg"]
 
 
-async def test_one_file_adds_all_and_an_image_is_in_the_background(store, tmp_path):
+async def test_one_file_adds_all_in_whatever_order_and_an_image_is_in_the_background(store, tmp_path):
+    image = {"id": "contrail-container", "category": "container", "version": "4.0.0.0-3016",
+             "type": "contrail-container-ubuntu", "parameters": {"containers": [{"role": "control"}]}}  # fmt: skip
+    cluster = {"id": "c1", "package_image_id": "contrail-container", "parameters": {"provision": {"contrail_4": {}}}}
+    server = {"id": "s1", "cluster_id": "c1", "ip_address": "10.0.0.1"}
+    document = {"server": [server], "cluster": [cluster], "image": [image]}
     async with serving(store, tmp_path, insecure_seed_era=True) as stand, stand.client(token="") as client:
-        document = {"cluster": [{"id": "c1", "parameters": {"provision": {"contrail_4": {}}}}],
-                    "server": [{"id": "s1", "cluster_id": "c1", "ip_address": "10.0.0.1"}],
-                    "image": [{"id": "contrail-container", "category": "container", "version": "4.0.0.0-3016",
-                               "type": "contrail-container-ubuntu",
-                               "parameters": {"containers": [{"role": "control"}]}}]}  # fmt: skip
-        code, _ = await ask(client, "PUT", "/config", json=document)
-        assert code == 200
+        code, told = await ask(client, "PUT", "/config", json={**document, "server": [{**server, "cluster_id": "c2"}]})
+        assert (code, "no cluster 'c2'" in told["return_msg"]) == (404, True)
+        _, told = await ask(client, "GET", "/all")
+        assert (told["image"], told["cluster"], told["server"]) == ([], [], []), "all of a file or nothing"
+        code, told = await ask(client, "PUT", "/config", json=document)
+        assert code == 200, told
         await stand.service.images.settled("contrail-container")
         _, told = await ask(client, "GET", "/all")
         assert [list(each) for each in (told["cluster"], told["server"], told["image"])] == [
             [{"id": "c1"}], [{"id": "s1", "ip_address": "10.0.0.1", "mac_address": ""}], [{"id": "contrail-container"}]
         ]  # fmt: skip
-        code, told = await ask(client, "PUT", "/image", json={"image": [{**document["image"][0], "id": "Bad"}]})
+        _, told = await ask(client, "GET", "/cluster?id=c1&detail")
+        assert told["cluster"][0]["package_image_id"] == "contrail-container"
+        code, told = await ask(client, "PUT", "/image", json={"image": [{**image, "id": "Bad"}]})
         assert (code, "lower-case" in told["return_msg"]) == (404, True)
+
+
+async def test_an_image_that_is_there_is_not_changed_but_a_file_with_it_can_be_given_again(store, tmp_path):
+    async with serving(store, tmp_path, insecure_seed_era=True) as stand, stand.client(token="") as client:
+        image = {"id": "img", "category": "container", "version": "4.1", "type": "contrail-container",
+                 "path": "/img.tgz"}  # fmt: skip
+        with store.writing() as session:
+            stand.service.images.register(session, ACTOR, image)
+        for path, given, code in (
+            ("/config", image, 0), ("/image", image, 6), ("/config", {**image, "version": "4.2"}, 6)
+        ):  # fmt: skip
+            _, told = await ask(client, "PUT", path, json={"image": [given]})
+            assert told["return_code"] == code, told
+
+
+async def test_images_are_deleted_by_where_too(store, tmp_path):
+    async with serving(store, tmp_path, insecure_seed_era=True) as stand, stand.client(token="") as client:
+        for name in ("one", "two"):
+            document = {"id": name, "category": "container", "version": "1", "type": "contrail-container",
+                        "parameters": {"containers": [{"role": "lb"}]}}  # fmt: skip
+            assert (await ask(client, "PUT", "/image", json={"image": [document]}))[0] == 200
+            await stand.service.images.settled(name)
+        code, _ = await ask(client, "DELETE", "/image", params={"where": "id in (one, two)"})
+        assert code == 200
+        for name in ("one", "two"):
+            await stand.service.images.settled(name)
+        _, told = await ask(client, "GET", "/image?detail")
+        # Its registry never answers: the job was there, and says so.
+        assert [(each["id"], "does not answer" in each["reason"]) for each in told["image"]] == [
+            ("one", True), ("two", True)
+        ]  # fmt: skip
+        assert {each["state"] for each in told["image"]} == {"failed"}
+
+
+async def test_defaults_and_the_log_of_a_cluster(store, tmp_path):
+    async with serving(store, tmp_path, insecure_seed_era=True) as stand, stand.client(token="") as client:
+        _, told = await ask(client, "GET", "/defaults?object=cluster")
+        roles = told["parameters"]["provision"]["containers"]
+        assert roles["controller"]["CONTROLLER"]["bgp_asn"] == 64512
+        assert "password" not in roles["controller"]["RABBITMQ"]
+        assert (await ask(client, "GET", "/defaults?object=server"))[1]["ssh_port"] == 22
+        assert (await ask(client, "GET", "/defaults?object=server&level=config"))[1] == {}
+        code, told = await ask(client, "GET", "/defaults?object=chassis")
+        assert (code, told["return_code"]) == (404, 11)
+        fill(store, stand.service.objects, servers=1)
+        await ask(client, "POST", "/server/provision", json={"cluster_id": "c1"})
+        (run_id,) = stand.ansible.requests
+        stand.ansible.end(run_id, RunState.FAILED, {"s1": "unreachable"})
+        await stand.service.provisioner.settled(run_id)
+        page = await client.get("/logs")
+        assert 'href="/logs/c1_provision.log"' in page.text
+        lines = (await client.get("/logs/c1_provision.log")).text.splitlines()
+        assert [line.split()[1:4] for line in lines[:3]] == [
+            [run_id, "provision", word] for word in ("queued:", "running:", "failed:")
+        ]
+        assert lines[3].endswith("why")
+        for name in ("c2_provision.log", "c1", "..%2f..%2fetc%2fpasswd"):
+            assert (await client.get(f"/logs/{name}")).status_code == 404
 
 
 async def test_an_upload_by_form(sqlite_store, tmp_path):

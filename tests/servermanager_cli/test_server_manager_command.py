@@ -188,6 +188,35 @@ def test_objects_are_chosen_by_where_and_asked_for_role_by_role(manager, monkeyp
     assert [row["id"] for row in manager.json("display", "server")["items"]] == ["s1"]
 
 
+def test_one_file_holds_what_names_each_other_and_all_of_it_is_added_or_nothing(shared_manager):
+    archive = shared_manager.directory / "lb.tar"
+    archive.write_bytes(docker_archive("lb"))
+    image = {"id": "one-file", "category": "container", "type": "contrail-container-ubuntu", "version": "1",
+             "parameters": {"containers": [{"role": "lb", "container_path": str(archive)}]}}  # fmt: skip
+    servers = [{"id": f"f{n}", "cluster_id": "of-a-file", "ip_address": f"127.61.2.{n}", "roles": ["contrail-lb"],
+                "ssh_port": 1} for n in (1, 2)]  # fmt: skip
+    whole = {"server": servers, "cluster": [{"id": "of-a-file", "package_image_id": "one-file"}], "image": [image]}
+    wrong = {**whole, "server": [*servers, {**servers[0], "id": "f 3"}, {**servers[1], "id": "f4", "ssh_port": 0}]}
+    refused = shared_manager.run("add", "config", "-f", shared_manager.file("wrong.json", wrong), code=2).stderr
+    assert re.search("problem: server f 3: .*\n.*\nproblem: server f4: ", refused)
+    assert shared_manager.json("display", "image", "--where", "id = 'one-file'")["items"] == []
+    file = shared_manager.file("whole.json", whole)
+    for _ in range(2):
+        added = shared_manager.json("add", "config", "-f", file, "--wait")["items"]
+        assert [(each["id"], each.get("state")) for each in added] == [
+            ("one-file", "ready"), ("of-a-file", None), ("f1", "unreachable"), ("f2", "unreachable")
+        ]  # fmt: skip
+    assert shared_manager.json("provision", "--cluster-id", "of-a-file", "--plan")["changes"] == 4
+    assert (
+        "'dhcp_host' is unknown"
+        in shared_manager.run(
+            "add", "config", "-f", shared_manager.file("dhcp.json", {"dhcp_host": [{}]}), code=2
+        ).stderr
+    )
+    for kind, name in (("server", "f1"), ("server", "f2"), ("cluster", "of-a-file"), ("image", "one-file")):
+        shared_manager.run("delete", kind, f"--{kind}-id", name, "-y")
+
+
 def test_columns_and_what_is_bare_metals(shared_manager):
     shown = shared_manager.json("display", "columns", "--table", "server")["columns"]
     assert {"ip_address", "roles", "state"} <= set(shown)

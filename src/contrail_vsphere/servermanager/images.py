@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from contrail_vsphere.model.errors import AlreadyExists, ContrailVsphereError, InvalidArgument, InvalidState, NotFound
 from contrail_vsphere.servermanager import documents
 from contrail_vsphere.servermanager.archive import ContainerImage, Limits, read_archive
 from contrail_vsphere.servermanager.catalogue import Catalogue
+from contrail_vsphere.servermanager.image_rows import shown_image, users_of
 from contrail_vsphere.servermanager.names import Reference, Release, repository
 from contrail_vsphere.servermanager.objects import found
 from contrail_vsphere.servermanager.parameters import Findings
@@ -31,7 +32,7 @@ from contrail_vsphere.servermanager.records import SYSTEM, Actor, audit, born, m
 from contrail_vsphere.servermanager.registry import Registry
 from contrail_vsphere.servermanager.states import ImageState
 from contrail_vsphere.servermanager.store import Store
-from contrail_vsphere.servermanager.tables import Cluster, Image, ImagePart, Server
+from contrail_vsphere.servermanager.tables import Image, ImagePart
 
 _LOG = logging.getLogger(__name__)
 
@@ -90,6 +91,14 @@ class Images:
         row.parts = list(self._parts(document))
         audit(session, actor, "add", kind="image", object_id=row.id, detail=document)
         return row
+
+    def same(self, session: Session, document: Mapping[str, Any]) -> Image | None:
+        """The image that this document added before; None if there is none, it differs, or its job failed."""
+        row = session.get(Image, str(document.get("id")))
+        if row is None or row.state not in (ImageState.ADDING, ImageState.READY):
+            return None
+        given = {"path": "", "parameters": {}, **{key: value for key, value in document.items() if value is not None}}
+        return row if given == {key: shown_image(row)[key] for key in documents.IMAGE_KEYS} else None
 
     def _parts(self, document: Mapping[str, Any]) -> Iterable[ImagePart]:
         release = Release.parse(document["version"])
@@ -358,36 +367,3 @@ class _Wanted:
 
 def _archives(image: Image) -> list[Path]:
     return [Path(text) for text in (image.path, *(part.source for part in image.parts)) if text.startswith("/")]
-
-
-def users_of(session: Session, image_id: str) -> list[str]:
-    """Who refers to an image."""
-    clusters = session.scalars(
-        select(Cluster.id).where(or_(Cluster.image_id == image_id, Cluster.provisioned_id == image_id))
-    )
-    servers = session.scalars(select(Server.id).where(Server.provisioned_id == image_id))
-    return [f"cluster {each}" for each in clusters] + [f"server {each}" for each in servers]
-
-
-def reference(image: Image, role_names: Iterable[str]) -> str:
-    """What a server pulls for a role: by digest where it lies in our registry; ``NotFound`` if the image lacks it."""
-    names = set(role_names)
-    for part in image.parts:
-        if part.role in names:
-            return f"{part.repository}@{part.digest}" if part.digest else f"{part.repository}:{part.tag}"
-    raise NotFound(f"image {image.id} holds nothing for the role {min(names)}", hint="add an image that does")
-
-
-def shown_image(row: Image) -> dict[str, Any]:
-    """For people, with the progress of each role."""
-    return {
-        "id": row.id, "category": row.category, "type": row.type, "version": row.release, "path": row.path,
-        "parameters": row.parameters, "state": row.state, "reason": row.reason, "since": row.since,
-        "containers": [
-            {
-                "role": part.role, "container_image": f"{part.repository}:{part.tag}", "digest": part.digest,
-                "total_bytes": part.total_bytes, "done_bytes": part.done_bytes, "sent_bytes": part.sent_bytes,
-            }
-            for part in row.parts
-        ],
-    }  # fmt: skip

@@ -20,7 +20,7 @@ from contrail_vsphere.model.errors import (
 )
 from contrail_vsphere.servermanager import parameters
 from contrail_vsphere.servermanager.catalogue import Catalogue
-from contrail_vsphere.servermanager.images import reference
+from contrail_vsphere.servermanager.image_rows import reference
 from contrail_vsphere.servermanager.objects import found, ready_image
 from contrail_vsphere.servermanager.plan import Fingerprint, Plan, Wanted, plan
 from contrail_vsphere.servermanager.render import texts

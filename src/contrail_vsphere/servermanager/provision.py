@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 from uuid import uuid4
 
@@ -23,6 +23,7 @@ from contrail_vsphere.model.errors import (
     TransientError,
 )
 from contrail_vsphere.servermanager import drift
+from contrail_vsphere.servermanager.mail import Post
 from contrail_vsphere.servermanager.objects import found
 from contrail_vsphere.servermanager.plan import deployed_document
 from contrail_vsphere.servermanager.planner import Order, Planner, Prepared
@@ -69,10 +70,10 @@ class Provisioner:
         planner: Planner,
         ansible: AnsibleServer,
         registry: RegistryToPull,
-        on_end: Callable[[str], None] | None = None,
+        post: Post | None = None,
     ) -> None:
         self._store = store
-        self._on_end = on_end
+        self._post = post
         self._planner = planner
         self._ansible = ansible
         self._registry = registry
@@ -101,6 +102,7 @@ class Provisioner:
             taken = await self._taken_after_all(request.id) if isinstance(error, TransientError) else None
             if taken is None:
                 await asyncio.to_thread(self._end, request.id, RunState.FAILED, str(error))
+                self._send_mail()
                 raise
             report = taken
         await asyncio.to_thread(self._take, request.id, report)
@@ -166,8 +168,11 @@ class Provisioner:
 
     async def _to_its_end(self, run_id: str) -> None:
         await self._until_it_is_over(run_id)
-        if self._on_end is not None:
-            self._on_end(run_id)
+        self._send_mail()
+
+    def _send_mail(self) -> None:
+        if self._post is not None:
+            self._post.send()
 
     async def _until_it_is_over(self, run_id: str) -> None:
         loop = asyncio.get_running_loop()
@@ -337,7 +342,7 @@ class Provisioner:
             self._close(session, actor, run, session.get_one(PlanRow, run.plan_hash))
 
     def _close(self, session: Session, actor: Actor, run: Run, plan_row: PlanRow) -> None:
-        """No server of a run that is over stays in provisioning."""
+        """No server of a run that is over stays in provisioning, and who is to be told gets a letter."""
         for name in run.servers:
             server = session.get(Server, name)
             if server is not None and server.state == ServerState.PROVISIONING and server.reason == run.id:
@@ -351,6 +356,8 @@ class Provisioner:
             cluster = session.get(Cluster, run.cluster_id)
             if cluster is not None:
                 cluster.provisioned_id = plan_row.image_id
+        if self._post is not None:
+            self._post.write(session, run, actor.at)
 
 
 def _remember(server: Server, plan_row: PlanRow, roles: Sequence[str] | None) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from contrail_vsphere.model.errors import OutOfResources
 from contrail_vsphere.pki.secrets import private_directory
+from contrail_vsphere.servermanager import config_file
 from contrail_vsphere.servermanager.access import first_token
 from contrail_vsphere.servermanager.archive import Limits
 from contrail_vsphere.servermanager.catalogue import Catalogue, catalogue
@@ -20,6 +21,7 @@ from contrail_vsphere.servermanager.mail import Post, Relay
 from contrail_vsphere.servermanager.objects import Objects
 from contrail_vsphere.servermanager.planner import Planner
 from contrail_vsphere.servermanager.provision import Provisioner
+from contrail_vsphere.servermanager.records import Actor
 from contrail_vsphere.servermanager.runs import AnsibleServer, RegistryToPull
 from contrail_vsphere.servermanager.store import Store
 from contrail_vsphere.servermanager.upkeep import Upkeep
@@ -71,7 +73,7 @@ class ServerManager:
         self.post = Post(store, parts.relay) if parts.relay is not None else None
         self.provisioner = Provisioner(
             store, planner=self.planner, ansible=parts.ansible, registry=parts.pull,
-            on_end=self.post.run_is_over if self.post is not None else None,
+            post=self.post,
         )  # fmt: skip
         self.upkeep = Upkeep(store, self.vault)
         self.uploads = data_dir / "uploads"
@@ -94,6 +96,8 @@ class ServerManager:
         await asyncio.to_thread(private_directory, self.uploads)
         await self.images.resume()
         await self.provisioner.resume()
+        if self.post is not None:
+            self.post.send()
 
     async def stop(self) -> None:
         """End jobs and connections."""
@@ -102,6 +106,18 @@ class ServerManager:
         if self.post is not None:
             await self.post.stop()
         await asyncio.to_thread(self.store.close)
+
+    async def put_file(self, actor: Actor, document: Mapping[str, Any], *, again: bool = True) -> config_file.Added:
+        """Add everything of a combined file, or nothing; the jobs of its images begin. ``again``: see ``put``."""
+
+        def unit() -> config_file.Added:
+            with self.store.writing() as session:
+                return config_file.put(session, actor, document, objects=self.objects, images=self.images, again=again)
+
+        added = await asyncio.to_thread(unit)
+        for image_id in added.to_begin:
+            self.images.begin(image_id)
+        return added
 
     def room_for(self, size: int) -> None:
         """``OutOfResources`` unless an upload of that size may come in: the limit, and twice the room on disk."""

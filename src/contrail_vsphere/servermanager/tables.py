@@ -1,4 +1,4 @@
-"""The database's tables: objects, their history, who did what, secrets, plans and runs.
+"""The database's tables: objects, their history, who did what, secrets, plans, runs and the letters about them.
 
 One model for SQLite and PostgreSQL. Structured columns are JSON; nothing stored is ever evaluated. Secret values are
 never in these columns: they hold ``{"secret": NAME}`` and the cipher text lies in ``secret``.
@@ -234,3 +234,18 @@ class Run(Base):
     version: Mapped[int] = mapped_column()
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012
+
+
+class Letter(Base):
+    """Mail that is to be sent: written with the end it tells of, deleted when the mail server took it."""
+
+    __tablename__ = "letter"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[str] = mapped_column(String(40))
+    recipients: Mapped[list[str]] = mapped_column()
+    subject: Mapped[str] = mapped_column(Text)
+    body: Mapped[str] = mapped_column(Text)
+    written: Mapped[datetime]
+    tries: Mapped[int] = mapped_column(default=0)
+    """Deliveries that failed."""

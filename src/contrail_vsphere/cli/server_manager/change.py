@@ -97,15 +97,20 @@ def add_image(
 
 
 @add.command("config")
-def add_config(context: typer.Context, file: File, as_json: AsJson = False) -> None:
-    """Add clusters, servers and images of one file, in this order."""
+def add_config(
+    context: typer.Context, file: File, wait: Wait = False, timeout: WaitTime = 3600.0, as_json: AsJson = False
+) -> None:
+    """Add images, clusters and servers of one file, or nothing of it; they may name each other."""
     document = _parse(file)
     with connected(context.obj) as client:
-        told = [
-            _put(client, kind, each) for kind in ("cluster", "server") for each in _listed(document, kind, need=False)
-        ]
-        told += [client.ask("POST", "/v1/images", each) for each in _listed(document, "image", need=False)]
+        answer = client.ask("PUT", "/v1/config", document)
+        for note in answer["notes"]:
+            warn(note)
+        told = [_added(client, each["kind"], each["id"]) for each in answer["items"]]
+        if wait:
+            told = [wait_for_image(client, each["id"], timeout) if "category" in each else each for each in told]
         _tell(told, as_json=as_json)
+        _fail_with([each for each in told if "category" in each])
 
 
 @add.command("tag")
@@ -241,12 +246,17 @@ def _put(client: Client, kind: str, document: dict[str, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = client.ask("PUT", f"/v1/{kind}s/{document['id']}", document)
     for note in answer.pop("notes", ()):
         warn(note)
+    return _added(client, kind, document["id"]) if kind == "server" else answer
+
+
+def _added(client: Client, kind: str, object_id: str) -> dict[str, Any]:
+    """An object as it is now; a server's SSH host key is pinned."""
     if kind == "server":
         try:
-            client.ask("POST", f"/v1/servers/{document['id']}/check")
+            client.ask("POST", f"/v1/servers/{object_id}/check")
         except (Unreachable, RefusedError) as error:
-            warn(f"{document['id']}: {error.message}; its SSH host key is not pinned yet")
-        answer = client.get(f"/v1/servers/{document['id']}")
+            warn(f"{object_id}: {error.message}; its SSH host key is not pinned yet")
+    answer: dict[str, Any] = client.get(f"/v1/{kind}s/{object_id}")
     return answer
 
 
@@ -276,13 +286,9 @@ def _parse(file: Path) -> dict[str, Any]:
 
 
 def _read(file: Path, kind: str) -> list[dict[str, Any]]:
-    return _listed(_parse(file), kind, need=True)
-
-
-def _listed(document: dict[str, Any], kind: str, *, need: bool) -> list[dict[str, Any]]:
     from contrail_vsphere.servermanager.documents import listed
 
-    return listed(document, kind) if need or kind in document or f"{kind}s" in document else []
+    return listed(_parse(file), kind)
 
 
 def _tell(told: list[dict[str, Any]], *, as_json: bool) -> None:

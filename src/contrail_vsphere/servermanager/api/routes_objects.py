@@ -19,12 +19,13 @@ from pydantic import BaseModel, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from contrail_vsphere.model.errors import InvalidArgument, InvalidState, NotFound, OutOfResources
+from contrail_vsphere.model.errors import DocumentError, InvalidArgument, InvalidState, NotFound, OutOfResources
+from contrail_vsphere.servermanager import config_file
 from contrail_vsphere.servermanager.access import Caller, Role, create_token, delete_token
 from contrail_vsphere.servermanager.api.answers import PageDocument, clean, errors, expected_version, tagged
 from contrail_vsphere.servermanager.catalogue import parameters_schema, role_schema
 from contrail_vsphere.servermanager.checks import check_server
-from contrail_vsphere.servermanager.images import shown_image
+from contrail_vsphere.servermanager.image_rows import shown_image
 from contrail_vsphere.servermanager.objects import found, shown_cluster, shown_server, tags
 from contrail_vsphere.servermanager.records import Actor, audit, history
 from contrail_vsphere.servermanager.service import ServerManager
@@ -49,6 +50,13 @@ class SecretValue(BaseModel):
     """A secret to be kept."""
 
     value: str = Field(min_length=1, max_length=20_000, repr=False)
+
+
+class ConfigDocument(BaseModel):
+    """What a combined file added or changed."""
+
+    items: list[dict[str, str]] = Field(description="`kind` and `id` of every object")
+    notes: list[str]
 
 
 class GarbageDocument(BaseModel):
@@ -262,6 +270,15 @@ def _discard(place: Path) -> None:
 
 def _others(made: APIRouter, service: ServerManager, require: Any) -> None:
     viewer, operator = Depends(require("viewer")), Depends(require("operator"))
+
+    @made.put("/config", tags=["images"], status_code=202, responses=errors(409))
+    async def put_config(document: Document, caller: Caller = operator) -> ConfigDocument:
+        """Add everything of `{"image": [...], "cluster": [...], "server": [...]}`, or nothing of it."""
+        for key in document:
+            if key.removesuffix("s") not in config_file.KINDS:
+                raise DocumentError(f"{key!r} is unknown", hint=f"one of {', '.join(config_file.KINDS)}")
+        added = await service.put_file(actor(service, caller), clean(document))
+        return ConfigDocument(items=[{"kind": kind, "id": id} for kind, id in added.ids], notes=added.notes)
 
     @made.get("/tags", tags=["tags"], responses=errors() | OBJECT, dependencies=[viewer])
     def get_tags(request: Request) -> Response:

@@ -191,7 +191,12 @@ class World:
         self.read(times=reads)
 
     def hook(self, number: int, state: Any, *, vm: str = "", reads: int = 1) -> None:
-        self.agent(number, status="yellow", hook=VmHook(VmId(vm or f"vm-{number}"), state))
+        """EAM waits there; the VM runs or not as it does in that hook."""
+        waiting = VmId(vm or f"vm-{number}")
+        if waiting in self.inventory.vms:
+            power = "poweredOn" if state == "poweredOn" else "poweredOff"
+            self.inventory.vms[waiting] = replace(self.inventory.vms[waiting], power=power)
+        self.agent(number, status="yellow", hook=VmHook(waiting, state))
         self.read(times=reads)
 
     def record(self, number: int, **changes: Any) -> None:

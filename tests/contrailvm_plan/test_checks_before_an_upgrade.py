@@ -6,6 +6,7 @@ import pytest
 from plan_world import DESIRED, World
 
 from contrail_vsphere.contrailvm.desired import NicRole, PackageFacts, PackageRef
+from contrail_vsphere.contrailvm.plan.actions import Alarm, UpdateAgency
 from contrail_vsphere.contrailvm.rollout.checks import upgrade_problems
 from contrail_vsphere.model.eam import EamFeatures
 from contrail_vsphere.model.ids import DatastoreId, NetworkId
@@ -96,3 +97,22 @@ def test_a_size_where_eam_has_no_word_for_it(world):
     (problem,) = problems(world, size="large", features=EamFeatures(sizes=False))
     assert "no word for sizes" in problem and "8.0 U3" in problem
     assert problems(world, features=EamFeatures(sizes=False)) == ()
+
+
+def test_a_virtual_function_is_none_of_the_packages_nics(world):
+    function = NicRole("control-data", NetworkId("network-1"), sriov=True)
+    assert problems(world, nics=(*DESIRED.nics, function)) == ()
+
+
+def test_a_size_that_the_package_does_not_have_never_reaches_eam(world):
+    world.memory = replace(world.memory, offer=replace(world.memory.offer, sizes=("small", "medium")))
+    world.desire(size="huge")
+    assert [(each.cause, each.reason) for each in world.only(Alarm)] == [
+        (
+            "package.size",
+            "package 1.0.0 has no size 'huge'; it has small, medium; apply the deployment with another",
+        )
+    ]
+    assert not world.only(UpdateAgency)
+    world.desire(size="small")
+    assert world.only(UpdateAgency)

@@ -55,6 +55,11 @@ def test_nothing_is_inferred_of_a_vm_that_cannot_be_worked_on(there):
     assert hook(agent(), there) is None
 
 
+def test_a_new_vm_that_runs_beside_the_old_one_waits_in_provisioned_all_the_same():
+    assert hook(agent(), vm(1, "poweredOn"), vm(2, "poweredOn")) == VmHook(VmId("vm-2"), "provisioned")
+    assert hook(agent(), vm(1), vm(2, "poweredOn")) == VmHook(VmId("vm-2"), "poweredOn")
+
+
 def test_a_vm_that_was_up_before_is_in_no_hook_while_it_is_off():
     assert hook(agent(), vm(1), record=worked(1, "poweredOn")) is None
     assert hook(agent(), vm(1), record=worked(1, "provisioned")) == VmHook(VmId("vm-1"), "provisioned")

@@ -8,6 +8,7 @@ from contrail_vsphere.contrailvm.plan.actions import (
     Alarm,
     Hold,
     MarkAsAvailable,
+    PowerOffContrailVm,
     ReconfigureVm,
     RestartContrailVm,
     Wait,
@@ -154,6 +155,33 @@ def test_f13_while_a_package_is_replaced_one_host_at_a_time_goes_on(world):
     world.agent(1, vm=VmId("vm-11"), status="green")
     world.read()
     assert [each.host for each in world.only(ReconfigureVm)] == ["host-2"]
+
+
+def test_one_that_was_powered_on_beside_the_old_one_is_powered_off_whatever_eam_was_told(world):
+    new = VmId("vm-11")
+    world.hook(1, "provisioned", vm=new)
+    world._vm(new, HostId("host-1"), on=True)
+    for released in (None, HookWork(new, "provisioned", world.now)):
+        world.record(1, released=released)
+        (off,) = world.only(PowerOffContrailVm)
+        assert off.vm == new and "still forwards" in off.reason
+        assert not world.only(ReconfigureVm, MarkAsAvailable)
+
+
+def test_one_that_waits_in_a_hook_alone_is_powered_off_only_if_it_was_not_eam(world):
+    world.hook(1, "provisioned")
+    world.vm(1, power="suspended")
+    assert [each.vm for each in world.only(PowerOffContrailVm)] == ["vm-1"]
+    world.record(1, released=HookWork(VmId("vm-1"), "provisioned", world.now))
+    assert not world.only(PowerOffContrailVm), "EAM was told to go on: it may be its doing, and not shown yet"
+
+
+def test_one_that_is_powered_on_again_and_again_is_an_alarm_besides(world):
+    new = VmId("vm-11")
+    world.hook(1, "provisioned", vm=new)
+    world._vm(new, HostId("host-1"), on=True)
+    world.record(1, attempts=tuple(Attempt("power-off", "vm-11", world.now - n) for n in (90, 60, 30)))
+    assert world.only(PowerOffContrailVm) and [each.cause for each in world.only(Alarm)] == ["vm.early"]
 
 
 def test_nics_changed_by_a_user_are_put_right_but_not_for_ever(world):

@@ -14,6 +14,7 @@ from contrail_vsphere.contrailvm.plan.actions import (
     EnsureTrunkPortGroup,
     Hold,
     MarkAsAvailable,
+    PowerOffContrailVm,
     ReconfigureVm,
     Resolve,
     RestartContrailVm,
@@ -153,8 +154,14 @@ def test_every_world_has_a_plan_whose_invariants_hold(given_world):
         if action.host is not None and changes_world(action):
             view = views[action.host]
             assert view.reachable and view.record.hold is None
-        if isinstance(action, MarkAsAvailable | ReconfigureVm | RestartContrailVm):
+        if isinstance(action, MarkAsAvailable | ReconfigureVm | RestartContrailVm | PowerOffContrailVm):
             assert action.vm in (f"vm-{n}" for n in HOSTS)
+        if isinstance(action, PowerOffContrailVm):
+            assert views[action.host].hook.state != "poweredOn" and views[action.host].hook_vm.power != "poweredOff"
+        if isinstance(action, MarkAsAvailable) and action.hook != "poweredOn":
+            released = views[action.host].record.released
+            told = released is not None and (released.vm, released.hook) == (action.vm, action.hook)
+            assert told or views[action.host].hook_vm.power == "poweredOff"
         if isinstance(action, MarkAsAvailable) and action.hook == "poweredOn":
             assert views[action.host].vrouter.ready
         if isinstance(action, EnsureTrunkPortGroup) and action.existing:
@@ -185,7 +192,8 @@ def test_planning_is_repeatable_and_does_one_thing_per_vm_at_a_time(given_world)
         exclusive = [
             a
             for a in first
-            if a.host == host and isinstance(a, Hold | ReconfigureVm | MarkAsAvailable | RestartContrailVm)
+            if a.host == host
+            and isinstance(a, Hold | ReconfigureVm | MarkAsAvailable | RestartContrailVm | PowerOffContrailVm)
         ]
         assert len(exclusive) <= 1
 

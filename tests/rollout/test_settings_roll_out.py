@@ -1,8 +1,10 @@
 """Other settings for guests reach them as an upgrade does: read at boot, so ContrailVMs are restarted turn by turn."""
 
+from dataclasses import replace
+
 import pytest
 
-from contrail_vsphere.model.errors import RefusedError
+from contrail_vsphere.model.errors import DesiredStateError, RefusedError
 
 pytestmark = pytest.mark.looptime
 OTHER = "127.0.0.9"
@@ -57,3 +59,25 @@ async def test_a_size_is_refused_where_this_vcenter_has_no_word_for_it(scene):
         with pytest.raises(RefusedError, match=r"no word for sizes.*8\.0 U3"):
             await lab.upgrade("1.1.0", size="small")
         assert lab.rollout() is None
+
+
+async def test_a_size_that_the_package_does_not_have_is_refused_in_one_line_and_nothing_is_begun(scene):
+    async with scene(hosts=1, deploy=False) as lab:
+        huge = lab.text.replace("clusters =", 'size = "huge"\nclusters =').format(version="1.0.0")
+        for verb in (lab.manager.operator.check_deployments, lab.manager.operator.apply_deployments):
+            with pytest.raises(DesiredStateError) as refused:
+                verb(huge)
+            assert "dc1.size: no size 'huge'; there is medium, small" in str(refused.value)
+            assert "\n" not in str(refused.value)
+        lab.apply(lab.text)
+        await lab.heals()
+        with pytest.raises(RefusedError, match=r"package 1\.1\.0 has no size 'huge'; it has small, medium"):
+            await lab.upgrade("1.1.0", size="huge", force=True)
+        (key,) = lab.manager.notebook.desired
+        updates = lab.vcenter.calls["Update"]
+        wanted = replace(lab.manager.notebook.desired[key], size="huge")
+        lab.manager.notebook.write_desired({key: wanted}, sources={})  # as by an older release's journal
+        await lab.suspend_resume_manager(5)
+        await lab.until(lambda: "no size 'huge'" in lab.alarms(), seconds=120)
+        await lab.pass_time(600)
+        assert lab.vcenter.calls["Update"] == updates and lab.forwarding("esx-00")

@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from contrail_vsphere.app.contrailvm_control import ContrailVmControl
-from contrail_vsphere.cli.contrailvm import rollout_lines
 from contrail_vsphere.cli.live import whole_view
+from contrail_vsphere.cli.rollout_lines import rollout_lines
 from contrail_vsphere.model.errors import DesiredStateError, InvalidState, NotFound
 
 pytestmark = pytest.mark.looptime

@@ -158,6 +158,8 @@ class Mischief:
             "rename": lambda: scenario.rename_vm(vm, f"renamed-{self.chance.randrange(10**6)}"),
         }
         name = self.chance.choice(list(verbs))
+        if name == "power on":
+            self.site.truth.started.add(vm.moid)
         self.site.begin(verbs[name]())
         return f"{vm.name} ({vm.moid}): {name}"
 

@@ -32,6 +32,10 @@ class WalkTruth:
         self.wrongs: dict[str, None] = {}
         self.moved: set[str] = set()
         """ContrailVMs that a user moved: two on a host are his doing until EAM deleted them."""
+        self.started: set[str] = set()
+        """ContrailVMs that a user powered on: for those that wait for their turn that is too early. Nobody can keep him
+        from it, so that two may run until we power it off again; but two never forward, and at rest one runs."""
+        self._start_seen: set[str] = set()
         self._ours_once: set[str] = set()
 
     def begin(self) -> None:
@@ -53,20 +57,36 @@ class WalkTruth:
     # -- at every moment ----------------------------------------------------------------------------------------
 
     def _committed(self, done: Committed) -> None:
-        running: dict[str, str] = {}
+        running: dict[str, VirtualMachine] = {}
         ours = [vm for agency in self.agencies for agent in agency.agents for vm in (agent.vm, agent.new_vm) if vm]
         for vm in ours:
             self._ours_once.add(vm.moid)
+            self._note_start(vm)
             if vm.power_state == "poweredOn" and vm.host is not None and vm.moid not in self.moved:
-                if vm.host.moid in running and not vm.host.crashed:
-                    self.wrongs[f"{vm.name} and {running[vm.host.moid]} both run on {vm.host.name}"] = None
-                running[vm.host.moid] = vm.name
+                other = running.setdefault(vm.host.moid, vm)
+                if other is not vm and not vm.host.crashed and (doing := self._both(vm, other)):
+                    self.wrongs[f"{vm.name} and {other.name} both {doing} on {vm.host.name}"] = None
         scopes = [each.moid for agency in self.agencies if agency.goal == "enabled" for each in agency.scope]
         if len(scopes) != len(set(scopes)):
             self.wrongs["a cluster is in the scope of two agencies"] = None
         for event in done.events:
             if event.userName == KEY and (wrong := self._trespass(event)):
                 self.wrongs[wrong] = None
+
+    def _note_start(self, vm: VirtualMachine) -> None:
+        """A user's start lasts until the ContrailVM is off again."""
+        if vm.moid in self.started and vm.power_state == "poweredOn":
+            self._start_seen.add(vm.moid)
+        elif vm.moid in self._start_seen and vm.power_state == "poweredOff":
+            self._start_seen.discard(vm.moid)
+            self.started.discard(vm.moid)
+
+    def _both(self, one: VirtualMachine, other: VirtualMachine) -> str:
+        """What two ContrailVMs of a host must not both do, and do; empty for nothing."""
+        agents = [self._vcenter.vrouters.agents.get(vm.moid) for vm in (one, other)]
+        if all(agent is not None and agent.forwards for agent in agents):
+            return "forward"
+        return "" if self.started & {one.moid, other.moid} else "run"
 
     def _trespass(self, event: Any) -> str:
         """An event that we caused: only at our VMs, our port group, our pool."""

@@ -15,7 +15,7 @@ from typing import Any
 from contrail_vsphere.contrailvm.bootstrap.request import either_order
 from contrail_vsphere.contrailvm.desired import Build, Key, agency_name
 from contrail_vsphere.contrailvm.doors import AgencyDoor, MintToken, VCenterDoor
-from contrail_vsphere.contrailvm.networks import trunk_mark
+from contrail_vsphere.contrailvm.ground import TASK_DEADLINE, Ground
 from contrail_vsphere.contrailvm.notebook import Notebook
 from contrail_vsphere.contrailvm.observed import InventoryView, marked_agencies
 from contrail_vsphere.contrailvm.plan.actions import (
@@ -33,6 +33,7 @@ from contrail_vsphere.contrailvm.plan.actions import (
     HandOver,
     Hold,
     MarkAsAvailable,
+    PowerOffContrailVm,
     ReconfigureVm,
     Refetch,
     RemoveResourcePool,
@@ -50,28 +51,15 @@ from contrail_vsphere.contrailvm.readings import Readings
 from contrail_vsphere.contrailvm.records import Attempt, AttemptKind, ConfigSent, HoldRecord, HookWork
 from contrail_vsphere.contrailvm.rollout.desk import RolloutDesk
 from contrail_vsphere.contrailvm.rollout.turns import build_of
-from contrail_vsphere.contrailvm.vm_spec import (
-    POOL_READ,
-    READ,
-    block_spec,
-    macs_after,
-    pool_spec,
-    product_version,
-    reconfigure_spec,
-    same_allocations,
-    trunk_spec,
-)
+from contrail_vsphere.contrailvm.vm_spec import READ, macs_after, product_version, reconfigure_spec
 from contrail_vsphere.engine.batcher import Batcher
 from contrail_vsphere.engine.brake import DeletionBrake
 from contrail_vsphere.model.eam import Agency, VmHook
-from contrail_vsphere.model.errors import AlreadyExists, Busy, InvalidArgument, InvalidState, NotFound, TransientError
-from contrail_vsphere.model.ids import AgencyId, HostId, ResourcePoolId
+from contrail_vsphere.model.errors import Busy, InvalidState, NotFound, TransientError
+from contrail_vsphere.model.ids import AgencyId, HostId
 from contrail_vsphere.wire.soap.types import vim
 
 _LOG = logging.getLogger(__name__)
-
-TASK_DEADLINE = 120.0
-"""Seconds a task of vCenter may take before it is given up (and looked at again)."""
 
 
 @dataclass(slots=True)
@@ -87,6 +75,7 @@ class Applier:
     backends: AgencyDoor
     inventory: InventoryView
     notebook: Notebook
+    ground: Ground
     readings: Readings
     fold: Callable[[Agency], None]
     brake: DeletionBrake
@@ -117,16 +106,14 @@ class Applier:
                 await self._uninstall(key, action)
             case DestroyAgency():
                 await self._destroy(action)
-            case EnsureTrunkPortGroup():
-                await self._trunk(action)
-            case EnsureResourcePool():
-                await self._pool(key, action)
-            case RemoveTrunkPortGroup():
-                await self._remove_trunk(action)
-            case RemoveResourcePool():
-                await self._remove_pool(action)
-            case BlockPort():
-                await self._block(key, action)
+            case (
+                EnsureTrunkPortGroup()
+                | EnsureResourcePool()
+                | RemoveTrunkPortGroup()
+                | RemoveResourcePool()
+                | BlockPort()
+            ):
+                await self.ground.do(key, action)
             case SetHostAgentSettings():
                 with self._attempt(key, action.host, "settings", "EsxAgent settings"):
                     await self._settings(action)
@@ -148,6 +135,9 @@ class Applier:
             case RestartContrailVm():
                 with self._attempt(key, action.host, "restart", str(action.vm)):
                     await self._boot_anew(key, action)
+            case PowerOffContrailVm():
+                with self._attempt(key, action.host, "power-off", str(action.vm)):
+                    await self._power_off(action)
             case Refetch():
                 await self.reread(action.agency)
             case Forget():
@@ -202,89 +192,7 @@ class Applier:
         await self.backends.destroy_agency(action.agency)
         await self.reread(action.agency)
 
-    # -- what the agency stands on ------------------------------------------------------------------------------
-
-    async def _trunk(self, action: EnsureTrunkPortGroup) -> None:
-        trunk = action.trunk
-        if action.existing is not None:
-            group = vim.dvs.DistributedVirtualPortgroup(action.existing)
-            spec = trunk_spec(
-                name=trunk.name,
-                description=trunk_mark(self.solution_id),
-                ports=trunk.ports,
-                config_version=action.config_version,
-            )
-            task = await self.vcenter.call(group, "ReconfigureDVPortgroup_Task", spec=spec)
-        else:
-            switch = vim.dvs.VmwareDistributedVirtualSwitch(trunk.switch)
-            spec = trunk_spec(name=trunk.name, description=trunk_mark(self.solution_id), ports=trunk.ports)
-            task = await self.vcenter.call(switch, "CreateDVPortgroup_Task", spec=spec)
-        try:
-            await self.vcenter.wait_task(task, deadline=TASK_DEADLINE)
-        except AlreadyExists:
-            # Another key of the same deployment was faster; the inventory shows it in a moment.
-            return
-
-    async def _pool(self, key: Key, action: EnsureResourcePool) -> None:
-        pool, wanted = await self._find_pool(action), action.pool
-        spec = pool_spec(cpu_mhz=wanted.cpu_mhz, memory_mb=wanted.memory_mb)
-        if pool is None:
-            root = vim.ResourcePool(action.root)
-            try:
-                pool = await self.vcenter.call(root, "CreateResourcePool", name=wanted.name, spec=spec)
-            except AlreadyExists:
-                pool = await self._find_pool(action)
-                if pool is None:
-                    raise
-        elif not same_allocations(await self.vcenter.read(pool, *POOL_READ), spec):
-            await self.vcenter.call(pool, "UpdateConfig", name=None, config=spec)
-        self.notebook.set_pool(key, pool._moId)
-
-    async def _find_pool(self, action: EnsureResourcePool) -> Any:
-        return await self._child_pool(action.root, action.pool.name)
-
-    async def _child_pool(self, root: ResourcePoolId, name: str) -> Any:
-        children = (await self.vcenter.read(vim.ResourcePool(root), "resourcePool")).get("resourcePool") or ()
-        for child in children:
-            if (await self.vcenter.read(child, "name")).get("name") == name:
-                return child
-        return None
-
-    async def _remove_trunk(self, action: RemoveTrunkPortGroup) -> None:
-        group = vim.dvs.DistributedVirtualPortgroup(action.port_group)
-        try:
-            await self.vcenter.wait_task(await self.vcenter.call(group, "Destroy_Task"), deadline=TASK_DEADLINE)
-        except NotFound:
-            return
-        except Busy as used:
-            # Somebody put a VM of his own on it: that is his to resolve, and the removal is done all the same.
-            _LOG.warning("our port group %s stays: %s", action.port_group, used)
-
-    async def _remove_pool(self, action: RemoveResourcePool) -> None:
-        pool = await self._child_pool(action.root, action.name)
-        if pool is None:
-            return
-        inside = await self.vcenter.read(pool, "vm", "resourcePool")
-        if inside.get("vm") or inside.get("resourcePool"):
-            _LOG.warning("our resource pool %s stays: it is not empty", action.name)
-            return
-        try:
-            await self.vcenter.wait_task(await self.vcenter.call(pool, "Destroy_Task"), deadline=TASK_DEADLINE)
-        except NotFound:
-            return
-
-    async def _block(self, key: Key, action: BlockPort) -> None:
-        """Blocked before it is noted: whoever dies in between blocks it once more."""
-        place, noted = action.place, self.notebook.memory(key).record.quarantined
-        switch = vim.dvs.VmwareDistributedVirtualSwitch(place.switch)
-        spec = block_spec(place.port, blocked=action.blocked)
-        try:
-            task = await self.vcenter.call(switch, "ReconfigureDVPort_Task", port=[spec])
-            await self.vcenter.wait_task(task, deadline=TASK_DEADLINE)
-        except (NotFound, InvalidArgument) as gone:
-            _LOG.info("port %s of %s: %s", place.port, place.switch, gone)
-        others = tuple(each for each in noted if each != place)
-        self.notebook.update_key(key, quarantined=(*others, place) if action.blocked else others)
+    # -- one ContrailVM -----------------------------------------------------------------------------------------
 
     async def _settings(self, action: SetHostAgentSettings) -> None:
         host = vim.HostSystem(action.host)
@@ -298,8 +206,6 @@ class Applier:
             agentVmNetwork=vim.Network(action.network) if action.network else None,
         )
         await self.vcenter.call(manager, "EsxAgentHostManagerUpdateConfig", configInfo=config)
-
-    # -- one ContrailVM -----------------------------------------------------------------------------------------
 
     async def _reconfigure(self, key: Key, action: ReconfigureVm) -> None:
         vm = vim.VirtualMachine(action.vm)
@@ -386,6 +292,12 @@ class Applier:
         await self._restart(key, action)
         record = self.notebook.host(key, action.host)
         self.notebook.put_host(key, action.host, record.with_settings(action.vm, settings))
+
+    async def _power_off(self, action: PowerOffContrailVm) -> None:
+        vm = vim.VirtualMachine(action.vm)
+        if (await self.vcenter.read(vm, "runtime.powerState")).get("runtime.powerState") != "poweredOff":
+            task = await self.vcenter.call(vm, "PowerOffVM_Task")
+            await self.vcenter.wait_task(task, deadline=TASK_DEADLINE)
 
     async def _restart(self, key: Key, action: RestartContrailVm) -> None:
         vm = vim.VirtualMachine(action.vm)

@@ -1,4 +1,4 @@
-"""Who did it: vCenter's events name the user that stopped, suspended, deleted or changed a ContrailVM.
+"""Who did it: vCenter's events name the user that started, stopped, suspended, deleted or changed a ContrailVM.
 
 The names are words for people (our own events, ``notices.announce``); nothing is decided by them, since an event may be
 lost or late. A deed is told once, with the repair that answers it, and forgotten when the ContrailVM runs again anyway.
@@ -15,8 +15,8 @@ from contrail_vsphere.model.ids import HostId, VmId
 EAM_USER = "com.vmware.vim.eam"
 """In the user name of what EAM itself does to ContrailVMs."""
 
-Trouble = Literal["gone", "changed"]
-"""gone: the ContrailVM was stopped or deleted.  changed: its hardware was."""
+Trouble = Literal["gone", "changed", "started"]
+"""gone: the ContrailVM was stopped or deleted.  changed: its hardware was.  started: it was powered on."""
 
 _DEEDS: dict[str, tuple[Trouble, str]] = {
     "VmPoweredOffEvent": ("gone", "powered off"),
@@ -24,10 +24,11 @@ _DEEDS: dict[str, tuple[Trouble, str]] = {
     "VmGuestShutdownEvent": ("gone", "shut down"),
     "VmRemovedEvent": ("gone", "deleted"),
     "VmReconfiguredEvent": ("changed", "changed"),
+    "VmPoweredOnEvent": ("started", "powered on"),
 }
 _RUNS_AGAIN = frozenset({"VmPoweredOnEvent", "DrsVmPoweredOnEvent"})
 
-DEED_EVENTS = tuple(f"{prefix}{name}" for name in (*_DEEDS, *sorted(_RUNS_AGAIN)) for prefix in ("vim.event.", ""))
+DEED_EVENTS = tuple(f"{prefix}{name}" for name in sorted({*_DEEDS, *_RUNS_AGAIN}) for prefix in ("vim.event.", ""))
 """Events to follow, in both spellings of a class that vCenters and their imitations take in a filter."""
 
 
@@ -53,6 +54,7 @@ class Deed:
     user: str
     what: str
     vm_name: str
+    vm: VmId | None = None
 
 
 class Deeds:
@@ -70,13 +72,14 @@ class Deeds:
             return
         if event.type in _RUNS_AGAIN:
             self._done.pop((host, "gone"), None)
-        elif event.type in _DEEDS and self._is_person(event.user):
+        if event.type in _DEEDS and self._is_person(event.user):
             trouble, what = _DEEDS[event.type]
-            self._done[host, trouble] = Deed(user=event.user, what=what, vm_name=event.vm_name)
+            self._done[host, trouble] = Deed(user=event.user, what=what, vm_name=event.vm_name, vm=event.vm)
 
-    def take(self, host: HostId, trouble: Trouble) -> Deed | None:
-        """The deed behind a trouble, told once; None when vCenter named nobody."""
-        return self._done.pop((host, trouble), None)
+    def take(self, host: HostId, trouble: Trouble, *, vm: VmId | None = None) -> Deed | None:
+        """The deed behind a trouble, told once; None when vCenter named nobody, or it was done to another ``vm``."""
+        deed = self._done.pop((host, trouble), None)
+        return deed if deed is not None and vm in (None, deed.vm) else None
 
     def _is_person(self, user: str) -> bool:
         """Neither vCenter itself (no name), nor EAM, nor we."""

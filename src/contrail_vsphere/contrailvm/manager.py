@@ -17,6 +17,7 @@ from contrail_vsphere.contrailvm.deeds import Deeds, VmEvent
 from contrail_vsphere.contrailvm.desired import Key, key_of_agency
 from contrail_vsphere.contrailvm.doors import EamDoor, SystemVmDoor, VCenterDoor
 from contrail_vsphere.contrailvm.fenced import FencedEam, FencedVCenter
+from contrail_vsphere.contrailvm.ground import Ground
 from contrail_vsphere.contrailvm.live import KeepsAlive, LiveAgencies, TellsEvents
 from contrail_vsphere.contrailvm.notebook import Notebook
 from contrail_vsphere.contrailvm.notices.announce import Announcer, Notice
@@ -128,6 +129,7 @@ class ContrailVmManager(Account):
             backends=backends,
             inventory=inventory,
             notebook=self.notebook,
+            ground=Ground(solution_id, vcenter, self.notebook),
             readings=self.readings,
             fold=caches.fold,
             brake=self.brake,

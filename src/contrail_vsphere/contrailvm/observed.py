@@ -71,6 +71,8 @@ class PackageOffer:
     properties: tuple[tuple[str, str], ...] = ()
     disk_bytes: int = 0
     """What the disks of one ContrailVM take at most."""
+    sizes: tuple[str, ...] = ()
+    """That the package has."""
     vib_url: str = ""
     """Of the wanted offline bundle; empty where none is wanted."""
     reachable: bool = True

@@ -12,7 +12,7 @@ from contrail_vsphere.contrailvm.desired import Build
 from contrail_vsphere.model.eam import Backend, HookState
 from contrail_vsphere.model.ids import DvsId, HostId, VmId
 
-AttemptKind = Literal["resolve", "restart", "reconfigure", "settings"]
+AttemptKind = Literal["resolve", "restart", "reconfigure", "settings", "power-off"]
 
 REMEMBERED = 24 * 3600.0
 """How long attempts are kept."""

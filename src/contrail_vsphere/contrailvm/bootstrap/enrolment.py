@@ -121,6 +121,7 @@ class EnrolmentOffice:
             self._tokens.revoke(vm=vm)
             raise
         self._check_origin(key, host, vm, origin=identity.address, addresses=addresses)
+        await self._check_alone(host, vm)
         try:
             self._tokens.redeem(token, presented, proof=identity.key_sha256)
         except TokenRefused as refused:
@@ -217,6 +218,22 @@ class EnrolmentOffice:
             *(ip for nic in found.get("guest.net") or () for ip in nic.ipAddress or ()),
         ]
         return frozenset(_plain(each) for each in told if each)
+
+    async def _check_alone(self, host: HostId, vm: VmId) -> None:
+        """NotReadyYet while the ContrailVM before still runs on the host: two that are enrolled would both forward.
+
+        A user may power the new one on at any time; vCenter itself is asked for the old one, as in ``_check_machine``.
+        """
+        machines = self._inventory.vms
+        before = [each for each, at in self._readings.host_of.items() if at == host and each != vm and each in machines]
+        for other in before:
+            try:
+                found = await self._vcenter.read(vim.VirtualMachine(other), "runtime.host", "runtime.powerState")
+            except NotFound:
+                continue
+            there = found.get("runtime.host") is not None and found["runtime.host"]._moId == host
+            if there and found.get("runtime.powerState") == "poweredOn":
+                raise NotReadyYet(f"VM {other} still runs on host {host}; {vm} is to take its place")
 
     def _check_origin(self, key: Key, host: HostId, vm: VmId, *, origin: str, addresses: frozenset[str]) -> None:
         """NotReadyYet unless the VM itself has the address the request came from, as far as vCenter knows.

@@ -16,7 +16,14 @@ from contrail_vsphere.contrailvm.deeds import Deed, Deeds
 from contrail_vsphere.contrailvm.desired import Key
 from contrail_vsphere.contrailvm.doors import VCenterDoor
 from contrail_vsphere.contrailvm.observed import InventoryView
-from contrail_vsphere.contrailvm.plan.actions import Action, Hold, ReconfigureVm, Resolve, RestartContrailVm
+from contrail_vsphere.contrailvm.plan.actions import (
+    Action,
+    Hold,
+    PowerOffContrailVm,
+    ReconfigureVm,
+    Resolve,
+    RestartContrailVm,
+)
 from contrail_vsphere.contrailvm.records import ToldAlarm
 from contrail_vsphere.contrailvm.registration import WARNINGS
 from contrail_vsphere.contrailvm.rollout.turns import Rollout
@@ -77,6 +84,9 @@ class Announcer:
                 self._tell(key, "repaired", action.host, action.reason, deed=self._deeds.take(action.host, "changed"))
             case RestartContrailVm():
                 self._tell(key, "repaired", action.host, f"the ContrailVM was restarted: {action.reason}")
+            case PowerOffContrailVm():
+                deed = self._deeds.take(action.host, "started", vm=action.vm)
+                self._tell(key, "repaired", action.host, f"powered off again: {action.reason}", deed=deed)
             case Hold():
                 deed = self._deeds.take(action.host, "gone")
                 self._tell(key, "held", action.host, f"no more is done until a person says so: {action.reason}", deed)

@@ -268,6 +268,15 @@ class RestartContrailVm(BaseAction):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PowerOffContrailVm(BaseAction):
+    """Power off a ContrailVM that somebody powered on before EAM has come that far: it serves nobody yet."""
+
+    host: HostId
+    agent: EsxAgentId
+    vm: VmId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Forget(BaseAction):
     """The removed deployment has left the cluster: drop what we remember of it."""
 
@@ -317,6 +326,7 @@ Action = (
     | FinishRollout
     | Hold
     | RestartContrailVm
+    | PowerOffContrailVm
     | Refetch
     | Alarm
     | Wait

@@ -26,7 +26,7 @@ from contrail_vsphere.contrailvm.plan.backend import (
     wait_out,
 )
 from contrail_vsphere.contrailvm.plan.policy import policy_for
-from contrail_vsphere.contrailvm.rollout.checks import space_problems
+from contrail_vsphere.contrailvm.rollout.checks import no_such_size, space_problems
 from contrail_vsphere.model.eam import Agency, AgencyConfig, EsxAgentConfig, Trust
 
 AGENT_NAME = "ContrailVM"
@@ -126,6 +126,10 @@ def plan_agency(desired: Desired, observed: Observed) -> tuple[Action, ...]:
     offer = observed.offer
     if offer is None or offer.digest != desired.package.digest:
         return (Wait(reason=f"package {desired.package.version} is not published yet"),)
+    if desired.size and desired.size not in offer.sizes:
+        # EAM would take the configuration, and fail on every host.
+        reason = f"{no_such_size(offer.version, desired.size, offer.sizes)}; apply the deployment with another"
+        return (Alarm(cause="package.size", reason=reason),)
     wanted = wanted_config(desired, observed, offer)
     if observed.agency is None and observed.rivals:
         # Two agencies on one cluster would put two ContrailVMs on every host.

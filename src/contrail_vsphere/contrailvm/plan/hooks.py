@@ -1,6 +1,7 @@
 """The rules at EAM's hooks, where a ContrailVM waits for us.
 
-``provisioned`` and ``prePowerOn``: the VM exists and is off. Its NICs go to the networks of their roles, its
+``provisioned`` and ``prePowerOn``: the VM exists and is off, and if somebody powered it on it is powered off again: the
+one it is to replace may run yet, and a host has one vRouter. Its NICs go to the networks of their roles, its
 reservations are set, a fresh bootstrap token is put in, and only when vCenter shows all that may EAM go on.
 ``poweredOn``: the VM runs. EAM may go on, which opens the host for tenants, only when the vRouter forwards and is
 synced.
@@ -19,6 +20,7 @@ from contrail_vsphere.contrailvm.plan.actions import (
     Hold,
     MarkAsAvailable,
     NicChange,
+    PowerOffContrailVm,
     ReconfigureVm,
     RestartContrailVm,
     Wait,
@@ -39,6 +41,9 @@ HOOK_ISSUES = frozenset({"VmHookFailed", "VmHookTimedout"})
 SHOWN_WITHIN = 20.0
 """Seconds vCenter is given to show a reconfiguration before it is done again."""
 
+OFF_WITHIN = 3.0
+"""Seconds vCenter is given to show that a ContrailVM was powered off before it is done again."""
+
 
 def plan_hook(desired: Desired, observed: Observed, view: HostView) -> tuple[Action, ...]:
     """What a ContrailVM that waits in a hook needs next."""
@@ -47,6 +52,9 @@ def plan_hook(desired: Desired, observed: Observed, view: HostView) -> tuple[Act
         return ()
     released = view.record.released
     told = released is not None and (released.vm, released.hook) == (hook.vm, hook.state)
+    early = _too_early(desired, observed, view, agent, told=told)
+    if early:
+        return early
     # A ContrailVM that is powered on again soon after it was released is in a new hook, of which EAM was told nothing.
     if told and released is not None and released.at >= view.hook_since:
         until = released.at + MARK_SETTLE
@@ -55,6 +63,33 @@ def plan_hook(desired: Desired, observed: Observed, view: HostView) -> tuple[Act
     if hook.state == "poweredOn":
         return _powered_on(desired, observed, view, agent, hook)
     return _prepare(desired, observed, view, agent, hook)
+
+
+def _too_early(
+    desired: Desired, observed: Observed, view: HostView, agent: EsxAgent, *, told: bool
+) -> tuple[Action, ...]:
+    """It runs, or was suspended, before it is its time, which only a user can have done: EAM waits for us.
+
+    Once EAM was ``told`` to go on it powers the VM on itself, but not beside the one before.
+    """
+    hook, vm, old = view.hook, view.hook_vm, view.vm
+    if hook is None or hook.state == "poweredOn" or vm is None or vm.power not in ("poweredOn", "suspended"):
+        return ()
+    beside = old is not None and old.id != vm.id and old.host == vm.host and old.power == "poweredOn"
+    if told and not beside:
+        return ()
+    host, repair = view.host.id, desired.repair
+    reason = f"{vm.name} was powered on before {observed.keeper} and its host were ready for it"
+    if beside and old is not None:
+        reason = f"{vm.name} was powered on while {old.name} still forwards; a host has one vRouter"
+    tries = view.record.tried("power-off", since=observed.now - repair.window, what=str(vm.id))
+    if tries and observed.now < tries[-1].at + OFF_WITHIN:
+        return (Wait(host=host, reason=reason, until=tries[-1].at + OFF_WITHIN),)
+    again: tuple[Action, ...] = ()
+    if sum(not each.open for each in tries) >= repair.attempts:
+        often = f"{vm.name} is powered on again and again before its time; find out who, or what, does that"
+        again = (Alarm(host=host, cause="vm.early", reason=often),)
+    return (PowerOffContrailVm(host=host, agent=agent.id, vm=vm.id, reason=reason), *again)
 
 
 def _prepare(desired: Desired, observed: Observed, view: HostView, agent: EsxAgent, hook: VmHook) -> tuple[Action, ...]:

@@ -46,8 +46,10 @@ def infer_hook(
     if beside and opened:
         # It serves; what is left is the orphan.
         return None
+    beside = current is not None and current.id != vm.id and current.power == "poweredOn"
     if vm.power == "poweredOn":
-        return VmHook(vm=vm.id, state="poweredOn")
+        # EAM powers it on once the old one is gone: beside that it was somebody else.
+        return VmHook(vm=vm.id, state="provisioned" if beside else "poweredOn")
     if vm.power != "poweredOff" or opened:
         # One that was up before is being powered on, or its host is in maintenance.
         return None

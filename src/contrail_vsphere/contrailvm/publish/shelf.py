@@ -41,7 +41,7 @@ class Shelf:
         return PackageFacts(
             ref=PackageRef(package.version, package.digest),
             roles=tuple(role for role, _network in package.nic_roles),
-            sizes=tuple(option.id for option in package.descriptor.options),
+            sizes=_sizes(package),
             disk_bytes=_disk_bytes(package),
             hardware=package.descriptor.virtual_system_types,
             url=self._publisher.url(package.digest),
@@ -112,6 +112,7 @@ class Shelf:
             pem=self._publisher.certificate_pem,
             properties=self._properties(package, desired),
             disk_bytes=_disk_bytes(package),
+            sizes=_sizes(package),
             vib_url=vib_url,
             reachable=not problem,
             problem=problem,
@@ -133,6 +134,10 @@ class Shelf:
             for each in package.descriptor.properties
             if each.user_configurable
         )
+
+
+def _sizes(package: Package) -> tuple[str, ...]:
+    return tuple(option.id for option in package.descriptor.options)
 
 
 def _disk_bytes(package: Package) -> int:

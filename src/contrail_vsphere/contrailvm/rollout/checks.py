@@ -29,8 +29,20 @@ def upgrade_problems(desired: Desired, observed: Observed, package: PackageFacts
     """Everything that speaks against giving the cluster that package; ``desired`` is as it would be then."""
     place = desired.cluster_name
     problems = [f"{place}: network {gone} is gone" for gone in missing_networks(desired, observed)]
-    roles = [nic.role for nic in desired.nics]
-    problems += [
+    problems += misfits(desired, package)
+    by_eam = observed.agency is None or observed.agency.backend == "eam"
+    if desired.size and by_eam and not observed.features.sizes:
+        problems.append(f"{place}: this vCenter's EAM has no word for sizes, they came with 8.0 U3; leave the size out")
+    problems += _too_new(observed, package)
+    problems += space_problems(desired, observed, disk_bytes=package.disk_bytes)
+    return tuple(dict.fromkeys(problems))
+
+
+def misfits(desired: Desired, package: PackageFacts) -> list[str]:
+    """In what deployment and package do not fit together: such an upgrade cannot come true, however it is forced."""
+    # A virtual function is no NIC of the package: it is added to the ContrailVM.
+    roles = [nic.role for nic in desired.nics if not nic.sriov]
+    problems = [
         f"package {package.ref.version} has a NIC for {role}, for which the deployment names no network"
         for role in package.roles
         if role not in roles
@@ -41,14 +53,13 @@ def upgrade_problems(desired: Desired, observed: Observed, package: PackageFacts
         if role not in package.roles
     ]
     if desired.size and desired.size not in package.sizes:
-        sizes = ", ".join(package.sizes) or "none"
-        problems.append(f"package {package.ref.version} has no size {desired.size!r}; it has {sizes}")
-    by_eam = observed.agency is None or observed.agency.backend == "eam"
-    if desired.size and by_eam and not observed.features.sizes:
-        problems.append(f"{place}: this vCenter's EAM has no word for sizes, they came with 8.0 U3; leave the size out")
-    problems += _too_new(observed, package)
-    problems += space_problems(desired, observed, disk_bytes=package.disk_bytes)
-    return tuple(dict.fromkeys(problems))
+        problems.append(no_such_size(package.ref.version, desired.size, package.sizes))
+    return problems
+
+
+def no_such_size(version: str, size: str, sizes: tuple[str, ...]) -> str:
+    """That a package has others, or none."""
+    return f"package {version} has no size {size!r}; it has {', '.join(sizes) or 'none'}"
 
 
 def space_problems(desired: Desired, observed: Observed, *, disk_bytes: int) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from contrail_vsphere.contrailvm.notebook import Notebook
 from contrail_vsphere.contrailvm.observed import InventoryView
 from contrail_vsphere.contrailvm.plan.disturbance import tenants_by_host
 from contrail_vsphere.contrailvm.publish.shelf import Shelf
-from contrail_vsphere.contrailvm.rollout.checks import upgrade_problems
+from contrail_vsphere.contrailvm.rollout.checks import misfits, upgrade_problems
 from contrail_vsphere.contrailvm.rollout.desk import RolloutDesk
 from contrail_vsphere.contrailvm.rollout.turns import Rollout, build_of, way_back
 from contrail_vsphere.model.errors import DesiredStateError, InvalidState, NotFound, NotReadyYet, RefusedError
@@ -61,6 +61,9 @@ class Upgrades:
         changed = {key: each for key, each in wanted.items() if build_of(each) != build_of(present[key])}
         if not changed:
             return ()
+        unfit = dict.fromkeys(each for desired in changed.values() for each in misfits(desired, package))
+        if unfit and not dry_run:
+            raise RefusedError("the upgrade cannot come true:\n  " + "\n  ".join(unfit), hint="put that right first")
         problems = await self.problems(changed, package)
         if problems and not wish.force and not dry_run:
             raise RefusedError(

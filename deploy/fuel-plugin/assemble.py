@@ -17,6 +17,19 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 VERSIONS = ("3.0.0", "4.0.0", "5.0.0")
 NEWER_ONLY = {"components.yaml": ("4.0.0", "5.0.0")}
+NEUTRON_CONFIGURED = {
+    "3.0.0": "openstack-network",
+    "4.0.0": "openstack-network-server-config",
+    "5.0.0": "primary-openstack-network-server-config, openstack-network-server-config",
+}
+"""Fuel's own tasks that configure Neutron's server: one for all of Neutron in 7.0, one per role since 9.0."""
+MIGRATE_FIRST = "  cross-depends: [{name: contrail-vsphere-dvs-migrate, role: [primary-controller]}]\n"
+"""Since 8.0 tasks may wait for other nodes; before, the primary controller is deployed first anyway."""
+GROUP = """\
+#!/bin/sh
+# Settings and secrets of the workers belong to this group, and are written before Neutron's own packages may come.
+getent group neutron >/dev/null || groupadd --system neutron
+"""
 CONTROL = """\
 Package: contrail-vsphere-dvs
 Version: {version}
@@ -37,11 +50,14 @@ def assemble(version: str, target: Path) -> None:
         copy(source, target / source.name)
     for source in sorted((HERE / version).iterdir()):
         shutil.copy2(source, target / source.name)
+    tasks = target / "deployment_tasks.yaml"
+    text = tasks.read_text().replace("NEUTRON_CONFIGURED", NEUTRON_CONFIGURED[version])
     if version != "3.0.0":
         # Since 8.0 a task may run again on every deployment, so that controllers that come later are in the resources.
-        tasks = target / "deployment_tasks.yaml"
-        again = "  version: 2.0.0\n  reexecute_on: [deploy_changes]\n"
-        tasks.write_text(tasks.read_text().replace("  version: 2.0.0\n", again))
+        text = text.replace("  version: 2.0.0\n", "  version: 2.0.0\n  reexecute_on: [deploy_changes]\n")
+        at = text.index("- id: contrail-vsphere-dvs-apply\n")
+        text = text[:at] + text[at:].replace("  type: shell\n", "  type: shell\n" + MIGRATE_FIRST, 1)
+    tasks.write_text(text)
     repository = target / "repositories" / "ubuntu"
     repository.mkdir(parents=True)
     package(repository)
@@ -73,9 +89,13 @@ def package(directory: Path) -> Path:
         command.chmod(0o755)
         (tree / "DEBIAN").mkdir()
         (tree / "DEBIAN/control").write_text(CONTROL.format(version=version))
+        (tree / "DEBIAN/postinst").write_text(GROUP)
+        (tree / "DEBIAN/postinst").chmod(0o755)
         target = directory / f"contrail-vsphere-dvs_{version}_all.deb"
         subprocess.run(
-            ["dpkg-deb", "--root-owner-group", "--build", str(tree), str(target)], check=True, stdout=subprocess.DEVNULL
+            ["dpkg-deb", "--root-owner-group", "-Zgzip", "--build", str(tree), str(target)],
+            check=True,
+            stdout=subprocess.DEVNULL,
         )
         return target
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +15,8 @@ import pytest
 import yaml
 from real_process import needs
 
-from contrail_vsphere.ml2.fuel import DRIVER_FILE, HIERA_FILE, RESOURCES_FILE, SETTINGS_DIR, render
+from contrail_vsphere import __version__
+from contrail_vsphere.ml2.fuel import DRIVER_FILE, HIERA_FILE, RESOURCES_FILE, RUN_DIR, SETTINGS_DIR, render
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -88,6 +91,11 @@ def cib(home):
     return (home / "cib.xml").read_text()
 
 
+def primitive(text, vcenter):
+    """The resource of a vCenter, with its parameters and operations; a restart is a change of these."""
+    return re.search(rf'<primitive id="p_vmware_dvs_{vcenter}".*?</primitive>', text, re.DOTALL).group()
+
+
 def controller(tmp_path, name, document):
     home = tmp_path / name
     home.mkdir(exist_ok=True)
@@ -112,6 +120,58 @@ def test_it_is_uninstalled_from_one_controller_after_the_other(pacemaker, tmp_pa
     assert removed_from(pacemaker, other)  # the resources are gone by now
 
 
+def recorded(name):
+    return yaml.safe_load((HERE / f"astute/{name}.yaml").read_text())
+
+
+def test_fuel_is_upgraded_and_the_same_environment_keeps_its_names_files_and_resources():
+    """7.0 and 8.0 describe an environment differently; what the plugin makes of it is the same to the letter."""
+    old, new = recorded("fuel7"), recorded("fuel7_upgraded")
+    assert old.keys() != new.keys()
+    before, after = texts(old), texts(new)
+    assert before.keys() == after.keys()
+    changed = {path for path in before if before[path] != after[path]}
+    # Fuel 8.0 knows of "Bypass certificate verification", and the worker's file says that it is not taken over.
+    own = f"{SETTINGS_DIR}/172.16.0.254.ini"
+    assert changed == {own}
+    told = after[own].splitlines(keepends=True)
+    assert "".join(line for line in told if not line.startswith("#")) == before[own]
+
+
+@pytest.mark.process
+def test_an_upgrade_restarts_no_resource_by_what_it_writes(pacemaker, tmp_path):
+    command, home = controller(tmp_path, "one", recorded("fuel7"))
+    pacemaker(COMMAND, *command)
+    before = primitive(cib(tmp_path), "172.16.0.254")
+    secret = home / SETTINGS_DIR.lstrip("/") / "172.16.0.254.password"
+    written = secret.stat().st_mtime_ns
+    command, _ = controller(tmp_path, "one", recorded("fuel7_upgraded"))
+    pacemaker(COMMAND, *command)
+    assert primitive(cib(tmp_path), "172.16.0.254") == before
+    assert cib(tmp_path).count("<primitive ") == 1
+    assert secret.stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize(("runs", "told"), [("0.0.1", "restart p_vmware_dvs_vc2.example.org"), (__version__, "")])
+def test_a_worker_of_older_code_is_restarted_where_it_runs(pacemaker, tmp_path, runs, told):
+    """On this CIB nothing runs, so that crm says what it was asked for and cannot do."""
+    command, home = controller(tmp_path, "one", astute(1, 3))
+    command[2] = "render"
+    subprocess.run([COMMAND, *command], check=True, timeout=60, capture_output=True)
+    running = home / RUN_DIR.lstrip("/")
+    running.mkdir(parents=True)
+    for name, version, here in (("172.16.0.254", "0.0.1", False), ("vc2.example.org", runs, True)):
+        (running / f"{name}.heartbeat").write_text(json.dumps({"version": version}))
+        if here:
+            (running / f"{name}.pid").write_text("1")
+    done = subprocess.run(
+        [COMMAND, "neutron", "fuel", "restart", "--root", home], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == bool(told)
+    assert told in done.stderr
+    assert "172.16.0.254" not in done.stderr
+
+
 @pytest.mark.soak
 @pytest.mark.process
 def test_a_vcenter_that_the_environment_has_no_more_goes(pacemaker, tmp_path):
@@ -119,12 +179,15 @@ def test_a_vcenter_that_the_environment_has_no_more_goes(pacemaker, tmp_path):
     command, home = controller(tmp_path, "one", document)
     pacemaker(COMMAND, *command)
     computes = document["vcenter"]["computes"]
-    document["vcenter"]["computes"] = [each for each in computes if each["vc_host"] != "vc2.example.org"]
+    gone, left = "172.16.0.254", "vc2.example.org"  # the first of the environment: nothing of the other changes
+    document["vcenter"]["computes"] = [each for each in computes if each["vc_host"] != gone]
+    before = primitive(cib(tmp_path), left)
     command, _ = controller(tmp_path, "one", document)
     pacemaker(COMMAND, *command)
+    assert primitive(cib(tmp_path), left) == before
     assert cib(tmp_path).count("<primitive ") == 1
-    assert "vC2" not in cib(tmp_path)
-    assert list((home / SETTINGS_DIR.lstrip("/")).glob("vC2*")) == []
+    assert gone not in cib(tmp_path)
+    assert list((home / SETTINGS_DIR.lstrip("/")).glob(f"{gone}*")) == []
     document["contrail-vsphere-dvs"]["vmware_dvs_enabled"] = False
     assert removed_from(pacemaker, home)
     assert "p_vmware_dvs" not in cib(tmp_path)

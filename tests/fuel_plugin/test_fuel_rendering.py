@@ -9,15 +9,20 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from oslo_config import cfg
 
-from contrail_vsphere.ml2.fuel import DRIVER_FILE, RESOURCES_FILE, SETTINGS_DIR, render
+from contrail_vsphere.ml2.fuel import DRIVER_FILE, RESOURCES_FILE, SETTINGS_DIR, render, vcenter_name, worker_files
+from contrail_vsphere.ml2.options import driver_settings
 from contrail_vsphere.ml2.placement import Site, VCenterMaps, placement
 from contrail_vsphere.model.errors import SettingsError
 
 HERE = Path(__file__).parent
 COMMAND = Path(sys.prefix) / "bin/contrail-vsphere"
+FIRST, SECOND = "172.16.0.254", "vc2.example.org"
+"""The vCenters of fuel8, which have no other name."""
+HOST = r"[a-z0-9][a-z0-9.-]{0,40}"
 
 
 def astute(name):
@@ -31,33 +36,33 @@ def files(document):
 def test_one_worker_per_vcenter_with_all_its_clusters():
     rendered = render(astute("fuel8"))
     found = {file.path: file for file in rendered.files}
-    assert rendered.vcenters == ("vC1", "vC2")
+    assert rendered.vcenters == (FIRST, SECOND)
     assert rendered.nodes == ("node-1.domain.tld", "node-3.domain.tld")
     driver = found[DRIVER_FILE].text
-    assert "vcenters = vC1, vC2" in driver
+    assert f"vcenters = {FIRST}, {SECOND}" in driver
     assert "host_map = vcenter-cluster1:Cluster1, vcenter-cluster10:Cluster10" in driver
     # Cluster1 is no prefix of Cluster10 here.
     assert "switch_map = Cluster1/physnet2:dvs1, Cluster10/physnet2:dvs10" in driver
-    own = found[f"{SETTINGS_DIR}/vC2.ini"].text
+    own = found[f"{SETTINGS_DIR}/{SECOND}.ini"].text
     assert "vsphere_hostname = vc2.example.org" in own
-    assert f"ca_file = {SETTINGS_DIR}/vC2-ca.pem" in own
+    assert f"ca_file = {SETTINGS_DIR}/{SECOND}-ca.pem" in own
     resources = found[RESOURCES_FILE].text
     assert resources.count("primitive ") == 2
-    assert "location prefer_p_vmware_dvs_vC2 p_vmware_dvs_vC2 50: node-3.domain.tld" in resources
+    assert f"location prefer_p_vmware_dvs_{SECOND} p_vmware_dvs_{SECOND} 50: node-3.domain.tld" in resources
 
 
 def test_the_driver_reads_what_was_rendered():
     driver = files(astute("fuel8"))[DRIVER_FILE].text
-    section = driver.split("[vmware_dvs:vC1]")[1].split("[")[0]
+    section = driver.split(f"[vmware_dvs:{FIRST}]")[1].split("[")[0]
     values = dict(line.split(" = ") for line in section.strip().splitlines())
     hosts = dict(each.strip().split(":") for each in values["host_map"].split(","))
-    found = placement([VCenterMaps("vC1", hosts, [each.strip() for each in values["switch_map"].split(",")])])
-    assert found.switch(Site("vC1", "Cluster10"), "physnet2").name == "dvs10"
+    found = placement([VCenterMaps(FIRST, hosts, [each.strip() for each in values["switch_map"].split(",")])])
+    assert found.switch(Site(FIRST, "Cluster10"), "physnet2").name == "dvs10"
 
 
 def test_secrets_are_in_files_of_their_own_that_others_cannot_read():
     for path, file in files(astute("fuel8")).items():
-        assert ("Se:cret#1" in file.text) == (path == f"{SETTINGS_DIR}/vC1.password")
+        assert ("Se:cret#1" in file.text) == (path == f"{SETTINGS_DIR}/{FIRST}.password")
         if path.endswith((".password", ".ini")) and path.startswith(SETTINGS_DIR):
             assert file.mode == 0o640
         assert "Se:cret#1" not in repr(file)
@@ -87,6 +92,8 @@ def test_switched_off_is_nothing():
         (lambda d: d["vcenter"]["computes"][0].update(vc_password=""), "vc_password"),
         (lambda d: d.update(use_vcenter=False), "no vCenter"),
         (lambda d: d["vcenter"].update(computes=[]), "empty"),
+        (lambda d: d.pop("deployment_id"), "no deployment_id"),
+        (lambda d: d["vcenter"]["computes"][0].update(vc_host="../neutron"), "no host name"),
     ],
 )
 def test_what_does_not_fit_is_said(change, words):
@@ -108,6 +115,51 @@ def test_every_cluster_is_in_exactly_one_vcenter(order):
         assert driver.count(host) == 1
 
 
+@given(gone=st.sets(st.sampled_from([FIRST, SECOND]), max_size=1), more=st.lists(st.from_regex(HOST, fullmatch=True)))
+def test_a_vcenter_that_comes_or_goes_leaves_the_files_and_resources_of_the_others(gone, more):
+    document = astute("fuel8")
+    before = files(document)
+    computes = document["vcenter"]["computes"]
+    staying = [each for each in computes if each["vc_host"] not in gone]
+    names = {vcenter_name(each) for each in more} - {FIRST, SECOND}
+    assume(len({each for each in more if vcenter_name(each) in names}) == len(names))
+    document["vcenter"]["computes"] = [
+        computes[2] | {"vc_host": each, "service_name": f"s{number}"} for number, each in enumerate(more)
+        if vcenter_name(each) in names
+    ] + staying  # fmt: skip
+    after = files(document)
+    for name in {FIRST, SECOND} - gone:
+        for path in worker_files(name):
+            assert after.get(path) == before.get(path)
+        assert primitive(after, name) == primitive(before, name)
+        assert f"[vmware_dvs:{name}]" in after[DRIVER_FILE].text
+
+
+def primitive(found, name):
+    (line,) = (
+        each for each in found[RESOURCES_FILE].text.splitlines() if each.startswith(f"primitive p_vmware_dvs_{name} ")
+    )
+    return line
+
+
+def test_a_name_fits_into_the_drivers_tables_and_stays_one_of_its_own():
+    long = "vc." + "x" * 60 + ".example.org"
+    assert len(vcenter_name(long)) == 64
+    assert vcenter_name(long) != vcenter_name(long.replace("example", "another"))
+    assert vcenter_name("VC2.Example.org") == "vc2.example.org"
+    assert vcenter_name("fe80::1") == "fe80--1"
+
+
+def test_neutron_reads_the_sections_of_such_names(tmp_path):
+    path = tmp_path / "driver.ini"
+    path.write_text(files(astute("fuel8"))[DRIVER_FILE].text)
+    conf = cfg.ConfigOpts()
+    conf(["--config-file", str(path)])
+    found = driver_settings(conf)
+    assert found.placement.site("vcenter-other") == Site(SECOND, "Other")
+    assert found.placement.site("vcenter-cluster10") == Site(FIRST, "Cluster10")
+
+
 def test_the_command_writes_once(tmp_path):
     command = [
         COMMAND,
@@ -123,7 +175,7 @@ def test_the_command_writes_once(tmp_path):
     first = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     written = yaml.safe_load(first.stdout)["written"]
     assert sorted(written) == sorted(files(astute("fuel8")))
-    secret = tmp_path / SETTINGS_DIR.lstrip("/") / "vC1.password"
+    secret = tmp_path / SETTINGS_DIR.lstrip("/") / f"{FIRST}.password"
     assert secret.read_text() == "Se:cret#1\n"
     assert secret.stat().st_mode & 0o777 == 0o640
     again = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)

@@ -24,6 +24,8 @@ from cluster import SWITCH, Cluster  # noqa: E402
 from real_mariadb import RealMariaDb  # noqa: E402
 from real_neutron import RealNeutron  # noqa: E402
 
+from contrail_vsphere import __version__  # noqa: E402
+from contrail_vsphere.ml2.fuel import RUN_DIR, SETTINGS_DIR  # noqa: E402
 from contrail_vsphere.ml2.pacemaker import PREFIX, Workers, crmsh, pcs  # noqa: E402
 from contrail_vsphere.simulator.core.timing import Timing  # noqa: E402
 from contrail_vsphere.simulator.simulator import VCenterSimulator  # noqa: E402
@@ -31,6 +33,7 @@ from contrail_vsphere.simulator.vcenter.distributed_virtual_switch import Distri
 
 VCENTERS = ("vC1", "vC2")
 CLONE_NEWNET = 0x40000000
+NEWER = "99.0"
 MONITOR = 5
 PATIENCE = 120.0
 
@@ -97,7 +100,7 @@ class Scenario:
                 f"ca_file = {ready['ca_file']}\nlease_seconds = 6\n"
             )
         parameters = {
-            "binary": f"{sys.prefix}/bin/contrail-vsphere", "config": str(config),
+            "binary": str(self._installed()), "config": str(config),
             "settings": f"{self.home}/{{vcenter}}.ini", "user": "root", "log": f"{self.home}/worker-{{vcenter}}.log",
             "heartbeat_age": "20",
         }  # fmt: skip
@@ -180,6 +183,24 @@ class Scenario:
         await self._until(lambda: all(self._where(name) for name in VCENTERS), "both workers run", 180)
         await self._network("after-quorum")
 
+    async def chapter_upgrade(self) -> None:
+        """A newer package on every controller; each restarts the workers it has, and once is enough."""
+        before = {name: self._identity(name) for name in VCENTERS}
+        (self.home / "version").write_text(NEWER)
+        for _ in range(2):
+            for node in self.cluster.nodes:
+                await asyncio.to_thread(
+                    self.cluster.on, node, str(self.home / "contrail-vsphere"), "neutron", "fuel", "restart", "--root",
+                    str(self.home / "root"), timeout=180,
+                )  # fmt: skip
+            await self._until(lambda: all(self._where(name) for name in VCENTERS), "both workers run")
+            after = {name: self._identity(name) for name in VCENTERS}
+            self.seen.setdefault("upgrade", []).append([name for name in VCENTERS if before[name] != after[name]])
+            before = after
+        versions = {self._heartbeat(name)["version"] for name in VCENTERS}
+        self.seen["upgrade"].append(sorted(versions))
+        await self._network("after-the-upgrade")
+
     async def chapter_vcenter_away(self) -> None:
         """A vCenter that answers nothing moves no resource."""
         before = {name: self._identity(name) for name in VCENTERS}
@@ -194,6 +215,30 @@ class Scenario:
         await self._network("after-vcenter-was-away")
 
     # -- parts --------------------------------------------------------------------------------------------------
+
+    def _installed(self) -> Path:
+        """The command, as a package whose version the story can change; and a root with the files that Fuel leaves."""
+        (self.home / "version").write_text(__version__)
+        command = self.home / "contrail-vsphere"
+        command.write_text(
+            f"#!{sys.executable}\nfrom pathlib import Path\nimport contrail_vsphere\n"
+            f"contrail_vsphere.__version__ = Path({str(self.home / 'version')!r}).read_text()\n"
+            "from contrail_vsphere.cli.main import run\nrun()\n"
+        )
+        command.chmod(0o755)
+        settings, running = (self.home / "root" / path.lstrip("/") for path in (SETTINGS_DIR, RUN_DIR))
+        settings.mkdir(parents=True)
+        for name in VCENTERS:
+            (settings / f"{name}.ini").symlink_to(self.home / f"{name}.ini")
+        running.parent.mkdir(parents=True)
+        running.symlink_to(RUN_DIR)
+        return command
+
+    def _heartbeat(self, vcenter: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(
+            self.cluster.on(self._where(vcenter), "cat", f"{RUN_DIR}/{vcenter}.heartbeat")
+        )
+        return found
 
     async def _network(self, name: str) -> None:
         """Made through the API; both vCenters must have it in the end."""

@@ -40,9 +40,11 @@ def test_two_nodes_one_dies(tmp_path, pytestconfig):
 @pytest.mark.soak
 @pytest.mark.parametrize("tool", ["crmsh", "pcs"])
 def test_two_nodes_whole(tmp_path, pytestconfig, tool):
-    seen = told(tmp_path, pytestconfig, "ab", tool, "kill_worker", "vcenter_away", "kill_node", "cut")
+    seen = told(tmp_path, pytestconfig, "ab", tool, "kill_worker", "upgrade", "vcenter_away", "kill_node", "cut")
     assert seen["spread"]
     assert seen["kill_worker"] == {"new_pid": True, "other_undisturbed": True}
+    # Both are restarted by the first round, none by the second, and both run the newer code.
+    assert seen["upgrade"] == [["vC1", "vC2"], [], ["99.0"]]
     assert seen["vcenter_away"] == {"undisturbed": True}
     assert seen["kill_node"] == {"moved": True, "fenced": True, "other_undisturbed": True}
     assert seen["cut"] == {"fenced": ["b"], "started_alone": []}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from contrail_vsphere import __version__
 from contrail_vsphere.cli.output import print_json, say
 from contrail_vsphere.model.errors import ContrailVsphereError, SettingsError
 
@@ -47,7 +49,8 @@ def render(
 def apply_(astute: Astute = Path("/etc/astute.yaml"), root: Root = Path("/")) -> None:
     """Write the files, and load the resources.
 
-    Those of a vCenter that the environment has no more go. May run again at any time.
+    Those of a vCenter that the environment has no more go; a worker here that runs older code is restarted. May run
+    again at any time.
     """
     render(astute, root)
     from contrail_vsphere.ml2.fuel import RESOURCES_FILE
@@ -56,6 +59,20 @@ def apply_(astute: Astute = Path("/etc/astute.yaml"), root: Root = Path("/")) ->
     if vcenters:
         _retire(root, [name for name in _settled(root) if name not in vcenters])
         _run("crm", "configure", "load", "update", str(_below(root, RESOURCES_FILE)))
+        restart(root)
+
+
+@app.command()
+def restart(root: Root = Path("/")) -> None:
+    """Restart the workers here that run older code.
+
+    One after the other, once packages and tables are upgraded; those of other controllers are restarted there.
+    """
+    from contrail_vsphere.ml2.pacemaker import Workers
+
+    older = [name for name in _settled(root) if _runs_other_code(root, name)]
+    for name, _, _ in Workers(older).primitives():
+        _run("crm", "--force", "resource", "restart", name)
 
 
 @app.command()
@@ -94,6 +111,17 @@ def _retire(root: Path, vcenters: list[str]) -> None:
     for vcenter in vcenters:
         for path in worker_files(vcenter):
             _below(root, path).unlink(missing_ok=True)
+
+
+def _runs_other_code(root: Path, vcenter: str) -> bool:
+    """Whether the worker that runs on this controller says so by its heartbeat."""
+    from contrail_vsphere.ml2.fuel import RUN_DIR
+
+    running = _below(root, RUN_DIR)
+    heartbeat = running / f"{vcenter}.heartbeat"
+    if not ((running / f"{vcenter}.pid").exists() and heartbeat.exists()):
+        return False
+    return bool(json.loads(heartbeat.read_text(encoding="utf-8")).get("version") != __version__)
 
 
 def _below(root: Path, path: str) -> Path:

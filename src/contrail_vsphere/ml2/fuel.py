@@ -7,6 +7,8 @@ vCenter: one settings file and one worker for each, with all its clusters. The p
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,8 +19,12 @@ from contrail_vsphere.model.errors import SettingsError
 PLUGIN = "contrail-vsphere-dvs"
 SETTINGS_DIR = "/etc/neutron/vmware-dvs"
 DRIVER_FILE = "/etc/neutron/plugins/ml2/vmware_dvs.ini"
+RUN_DIR = "/run/vmware-dvs"
+"""Where the ResourceAgent keeps pid and heartbeat of the workers on its node."""
 RESOURCES_FILE = f"{SETTINGS_DIR}/pacemaker.crm"
 HIERA_FILE = f"/etc/hiera/plugins/{PLUGIN}.yaml"
+NAME_LIMIT = 64
+"""Most characters of a vCenter's name: of its column in the driver's tables."""
 SECRET, PUBLIC = 0o640, 0o644
 """Modes; what is secret belongs to root and the group ``neutron``."""
 
@@ -92,16 +98,31 @@ def worker_files(vcenter: str) -> tuple[str, str, str]:
     )
 
 
+def vcenter_name(host: str) -> str:
+    """Of the vCenter on a host, and of nothing else: one that comes or goes renames no other, nor does their order.
+
+    It becomes part of file names, of resources' ids and of sections of settings, and keeps to what all of them take.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:-]*", host):
+        raise SettingsError(f"vcenter.computes: vc_host '{host}' is no host name or address", hint="Settings > VMware")
+    name = host.lower().replace(":", "-")
+    if len(name) <= NAME_LIMIT:
+        return name
+    mark = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name[: NAME_LIMIT - 1 - len(mark)]}-{mark}"
+
+
 def _vcenters(astute: Mapping[str, Any]) -> tuple[_VCenter, ...]:
-    """``vC1``, ``vC2``, ... in the order in which their first nova-compute is listed."""
+    """Named by their hosts, in the order of their names."""
     grouped: dict[str, list[Mapping[str, Any]]] = {}
     for compute in _mapping(astute.get("vcenter")).get("computes", ()):
-        grouped.setdefault(_text(compute, "vc_host"), []).append(compute)
+        grouped.setdefault(vcenter_name(_text(compute, "vc_host")), []).append(compute)
     if not grouped:
         raise SettingsError("vcenter.computes is empty", hint="Settings > VMware")
     found = []
-    for number, (host, computes) in enumerate(grouped.items(), start=1):
+    for name, computes in sorted(grouped.items()):
         first = computes[0]
+        host = _text(first, "vc_host")
         logins = {(_text(each, "vc_user"), _text(each, "vc_password")) for each in computes}
         if len(logins) > 1:
             raise SettingsError(
@@ -109,7 +130,7 @@ def _vcenters(astute: Mapping[str, Any]) -> tuple[_VCenter, ...]:
             )
         found.append(
             _VCenter(
-                name=f"vC{number}",
+                name=name,
                 host=host,
                 user=_text(first, "vc_user"),
                 password=_text(first, "vc_password"),
@@ -170,11 +191,12 @@ def _driver(
     switches: Mapping[str, str],
     physnet: str,
 ) -> str:
-    cloud = str(options.get("vmware_dvs_cloud_id") or f"fuel-{astute.get('deployment_id', 'env')}")
+    if not astute.get("deployment_id"):
+        raise SettingsError("the astute data has no deployment_id", hint="it marks this environment's port groups")
     lines = [
         "[vmware_dvs]",
         f"vcenters = {', '.join(each.name for each in vcenters)}",
-        f"cloud_id = {cloud}",
+        f"cloud_id = fuel-{astute['deployment_id']}",
         f"firewall = {str(bool(options.get('vmware_dvs_fw_driver', True))).lower()}",
     ]
     for each in vcenters:

@@ -1,3 +1,3 @@
 #!/bin/sh
-# Files and Pacemaker resources from this node's astute data; everything is decided by the tool.
+# Files and Pacemaker resources from this node's astute data, and a restart of what runs older code; the tool decides.
 exec contrail-vsphere neutron fuel apply --astute "${ASTUTE:-/etc/astute.yaml}"

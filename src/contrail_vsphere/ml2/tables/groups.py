@@ -93,12 +93,13 @@ def book(session: Session, group: KnownGroup, port_id: str, host: str) -> str | 
 
 
 def offer(session: Session, group: KnownGroup, keys: Collection[str]) -> None:
-    """These ports are free to be booked; those that are booked stay so."""
+    """These ports are free to be booked; those that are booked stay so. The vCenter may have another name by now."""
     for key in keys:
-        if session.get(BookingRow, (group.dvs_uuid, key)) is None:
-            session.add(
-                BookingRow(dvs_uuid=group.dvs_uuid, port_key=key, vcenter=group.vcenter, group_key=group.group_key)
-            )
+        row = session.get(BookingRow, (group.dvs_uuid, key))
+        if row is None:
+            row = BookingRow(dvs_uuid=group.dvs_uuid, port_key=key, group_key=group.group_key)
+            session.add(row)
+        row.vcenter = group.vcenter
 
 
 def free(session: Session, group: KnownGroup) -> int:
@@ -146,9 +147,9 @@ def rebook(session: Session, group: KnownGroup, port_id: str, host: str, key: st
     session.flush()
     row = session.get(BookingRow, (group.dvs_uuid, key))
     if row is None:
-        row = BookingRow(dvs_uuid=group.dvs_uuid, port_key=key, vcenter=group.vcenter, group_key=group.group_key)
+        row = BookingRow(dvs_uuid=group.dvs_uuid, port_key=key, group_key=group.group_key)
         session.add(row)
-    row.port_id, row.host = port_id, host
+    row.vcenter, row.port_id, row.host = group.vcenter, port_id, host
 
 
 def release(session: Session, port_id: str, host: str) -> None:

@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from contrail_vsphere import __version__
 from contrail_vsphere.engine.backoff import QUICK, SLOW
 from contrail_vsphere.ml2.options import WorkerSettings
 from contrail_vsphere.ml2.tables import journal
@@ -64,6 +65,8 @@ class WorkerState:
     warnings: tuple[str, ...] = ()
     pending: int = 0
     """Journal rows that were due at the last look."""
+    version: str = __version__
+    """Of the code that runs, which an upgrade of the package does not change."""
 
     def took(self, report: PassReport, *, everything: bool) -> None:
         """Count a pass."""

@@ -45,7 +45,7 @@ class ScopedStand(PluginStand):
         async with AsyncExitStack() as stack:
             journal = stack.enter_context(Journal(self.directory / f"{name}.db", now=self.now))
             http = await stack.enter_async_context(aiohttp.ClientSession())
-            client = VCenter(*self._access(), now=self.now, random=random.Random(name))
+            client = VCenter(*self._access(), now=self.now, random=random.Random(name), hosts=scope.hosts)
             await stack.enter_async_context(client)
             api = ConfigApi([self.contrail.ready["url"]], random=random.Random(name), rate=100_000)
             await stack.enter_async_context(api)

@@ -13,9 +13,9 @@ from typing import Any
 import aiohttp
 
 from contrail_vsphere.app.access import TokenFile
+from contrail_vsphere.app.clock import utc_now
 from contrail_vsphere.app.connect import administrator, choose_vcenter, endpoint
 from contrail_vsphere.app.contrail_access import contrail_auth, contrail_notifications, words
-from contrail_vsphere.app.contrailvm import utc_now
 from contrail_vsphere.app.control_server import ControlServer
 from contrail_vsphere.app.data_dir import DataDirectory
 from contrail_vsphere.app.election import Electorate, alone
@@ -38,7 +38,8 @@ from contrail_vsphere.model.protocols import HostEntry
 from contrail_vsphere.pki.identity import Identity, client_context
 from contrail_vsphere.pki.secrets import Secret, read_secret
 from contrail_vsphere.vcenter_plugin.desired import Scope, Selection
-from contrail_vsphere.vcenter_plugin.plugin import EVENTS, PluginOptions, VCenterPlugin, vlans_in
+from contrail_vsphere.vcenter_plugin.plugin import EVENTS, PluginOptions, VCenterPlugin
+from contrail_vsphere.vcenter_plugin.port_watch import vlans_in
 from contrail_vsphere.vsphere.endpoint import Credentials, ExtensionLogin, TicketLogin
 from contrail_vsphere.vsphere.vcenter import VCenter
 
@@ -84,7 +85,9 @@ class PluginService:
         http = await stack.enter_async_context(aiohttp.ClientSession())
         login = self._login(http)
         stack.enter_context(data.held())
-        vcenter = VCenter(endpoint(self._table), login, now=now, random=self._random)
+        vcenter = VCenter(
+            endpoint(self._table), login, now=now, random=self._random, hosts=words(settings.plugin.hosts)
+        )
         await stack.enter_async_context(vcenter)
         tls = client_context(ca_file=settings.contrail.ca_file) if settings.contrail.ca_file else None
         api = ConfigApi(

@@ -61,7 +61,7 @@ class AgentAudit:
 
     def _doubt(self, port: PortId, host: HostId, plug: Plug) -> None:
         record = self._ledger.get(port)
-        if record is not None and record.plug(host) is plug:
+        if record is not None and record.plug(host) == plug:
             self._ledger.put(record.with_plug(replace(plug, digest="", up=False, attempted=True)))
             self._mark(port.vm)
 

@@ -207,6 +207,7 @@ class Applier:
         found = await self._machines.cards_of(action.vm)
         believed = dict(action.believed)
         if found is not None and believed.get(found[0]) != found[1]:
+            await self._machines.follow(action.vm)
             raise Conflict(f"vCenter has cards of {action.vm} that were believed gone", hint="it is looked at again")
 
     # -- what we remember -------------------------------------------------------------------------------------------

@@ -58,13 +58,14 @@ def _interfaces(observed: Observed) -> list[Finding]:
     found = []
     for vmi in observed.contrail.vmis.values():
         mine = vmi.creator == CREATOR and vmi.annotations.get("vcenter") == str(observed.identity.vcenter)
-        if mine and vmi.vm is not None and not observed.index.vms_of.get(vmi.vm):
+        if mine and vmi.vm is not None and not observed.index.vms_of(vmi.vm):
             found.append(Finding("no-card", f"interface {vmi.uuid}", f"vCenter has no VM {vmi.vm}"))
-    for (network, mac), vmis in observed.index.macs_of.items():
+    for mac, vmis in observed.index.macs_twice():
         values = [value for vmi in sorted(vmis) if (value := observed.contrail.vmis.get(vmi)) is not None]
-        if len(values) > 1 and any(value.creator == CREATOR for value in values):
-            others = ", ".join(str(value.uuid) for value in values[1:])
-            found.append(
-                Finding("mac-twice", f"interface {values[0].uuid}", f"{mac} in network {network}: {others} too")
-            )
+        for network in dict.fromkeys(value.network for value in values):
+            here = [value for value in values if value.network == network]
+            if len(here) > 1 and any(value.creator == CREATOR for value in here):
+                others = ", ".join(str(value.uuid) for value in here[1:])
+                detail = f"{mac} in network {network}: {others} too"
+                found.append(Finding("mac-twice", f"interface {here[0].uuid}", detail))
     return found

@@ -226,6 +226,7 @@ class PluginController:
             sight = self.observed.machine(machine)
             if sight is None:
                 self.states.put(machine, ())
+                self.observed.let_go(machine)
                 return Done()
             self._follow_guest(sight)
             actions = plan_machine(sight, self.port_policy)

@@ -75,6 +75,10 @@ class VSphereView(Protocol):
         """All was read and vCenter answers."""
         ...
 
+    def release(self, vm: VmId) -> None:
+        """It need not be followed where it is out of reach."""
+        ...
+
 
 class ContrailView(Protocol):
     """``contrail.inventory.ContrailInventory``."""
@@ -208,6 +212,10 @@ class MachineDoor(Protocol):
 
     async def cards_of(self, instance: UUID) -> tuple[VmId, frozenset[tuple[int, NetworkId]]] | None:
         """Read now the VM of that instance UUID and its cards on switches; None when there is none."""
+        ...
+
+    async def follow(self, instance: UUID) -> None:
+        """Have it in the view, although it may be out of reach, until it is released."""
         ...
 
 

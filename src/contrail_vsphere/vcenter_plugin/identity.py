@@ -41,6 +41,17 @@ class PortId(NamedTuple):
         vm, _, nic = text.partition("/")
         return cls(UUID(vm), int(nic))
 
+    @property
+    def number(self) -> int:
+        """Itself as one number, where there are many of them."""
+        return self.vm.int << 32 | self.nic & 0xFFFFFFFF
+
+    @classmethod
+    def numbered(cls, number: int) -> PortId:
+        """The one that has that number; device keys are xsd:int."""
+        nic = number & 0xFFFFFFFF
+        return cls(UUID(int=number >> 32), nic - ((nic & 0x80000000) << 1))
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:

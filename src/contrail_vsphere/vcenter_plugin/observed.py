@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
-from typing import TypeVar
 from uuid import UUID
 
 from contrail_vsphere.model.contrail import ContrailChange, ContrailVm, InstanceIp, VirtualNetwork, Vmi
@@ -32,10 +31,6 @@ from contrail_vsphere.vcenter_plugin.doors import ContrailView, GuestDoor, VSphe
 from contrail_vsphere.vcenter_plugin.identity import Identity, PortId, is_ours
 from contrail_vsphere.vcenter_plugin.plan.networks import NetworkSight, names_of
 from contrail_vsphere.vcenter_plugin.plan.sights import HostSight, MachineSight, PortSight
-
-_NOWHERE = VnId(UUID(int=0))
-K = TypeVar("K")
-V = TypeVar("V")
 
 
 class Observed:
@@ -68,8 +63,8 @@ class Observed:
         self._clock = clock
         self.moves = Moves(clock)
         self._missing_since: dict[PortId | UUID, float] = {}
-        self._parting: set[UUID] = set()
-        """VMs that were ours when last seen: if they are gone, it is we who clear up."""
+        self._parting: set[int] = set()
+        """Numbers of VMs that were ours when last seen: if they are gone, it is we who clear up."""
 
     def rebuild(self) -> None:
         """Index everything anew from the views."""
@@ -101,14 +96,26 @@ class Observed:
         """Whether the VM is in our scope. One that has no host at the moment stays whose it was."""
         if vm.host is None and self.scope.hosts:
             instance = instance_of(vm)
-            return self.scope.ports and instance is not None and bool(self.ledger.of_vm(instance))
+            return self.scope.ports and instance is not None and self.ledger.knows(instance)
         return self.scope.serves(self.vsphere.hosts.get(vm.host) if vm.host is not None else None)
+
+    def has_business(self, vm: VirtualMachine) -> bool:
+        """Whether there may be something of the VM that we have to hand over or clear up."""
+        instance = instance_of(vm)
+        return instance is not None and (instance.int in self._parting or self.ledger.knows(instance))
+
+    def let_go(self, instance: UUID) -> None:
+        """There is nothing to do for the VM: where it is not ours, it need not be followed any more."""
+        for each in self.index.vms_of(instance):
+            vm = self.vsphere.vms.get(each)
+            if vm is not None and not self.serves(vm):
+                self.vsphere.release(each)
 
     # -- keys -------------------------------------------------------------------------------------------------------
 
     def machines(self) -> set[UUID]:
         """Every VM that there may be something to do for."""
-        found = {record.id.vm for record in self.ledger.all()}
+        found = set(self.ledger.machines())
         for groups in self.index.groups_of.values():
             for group in groups if self.scope.ports else ():
                 found |= self.machines_on(group)
@@ -194,12 +201,12 @@ class Observed:
         ports = tuple(self._ports(instance, wanted, missing, elsewhere))
         destination, destination_for = self._destination(vm) if wanted else (None, 0.0)
         contrail_vm = self.contrail.vms.get(self.identity.vm(instance))
-        vmis = set(self.index.vmis_of.get(VirtualMachineId(instance), ()))
+        vmis = set(self.index.vmis_of(VirtualMachineId(instance)))
         if contrail_vm is not None and not self.is_mine(contrail_vm) and not ports:
             contrail_vm = None
         if not ports and contrail_vm is None:
             self._seen(instance)
-            self._parting.discard(instance)
+            self._parting.discard(instance.int)
             return None
         if wanted or missing:
             self._seen(instance)
@@ -220,12 +227,12 @@ class Observed:
 
     def _vm(self, instance: UUID) -> tuple[VirtualMachine | None, tuple[str, ...]]:
         """The VM, and the names of others that claim to be the same."""
-        found = sorted(self.index.vms_of.get(instance, ()))
+        found = sorted(self.index.vms_of(instance))
         vms = [self.vsphere.vms[vm] for vm in found if vm in self.vsphere.vms]
         return (vms[0] if vms else None), tuple(vm.name for vm in vms[1:])
 
     def _cards(self, instance: UUID) -> Iterable[tuple[VmId, frozenset[tuple[int, NetworkId]]]]:
-        for each in sorted(self.index.vms_of.get(instance, ())):
+        for each in sorted(self.index.vms_of(instance)):
             vm = self.vsphere.vms.get(each)
             if vm is not None:
                 nics = () if vm.template else vm.nics
@@ -264,12 +271,12 @@ class Observed:
         return {port.id: port for port in wanted if port.id not in here}
 
     def _concerns(self, instance: UUID, vm: VirtualMachine | None, *, here: bool, elsewhere: bool) -> bool:
-        if here or self.ledger.of_vm(instance):
-            self._parting.add(instance)
+        if here or self.ledger.knows(instance):
+            self._parting.add(instance.int)
             return True
         if vm is None:
-            return self.scope.networks or instance in self._parting
-        self._parting.discard(instance)
+            return self.scope.networks or instance.int in self._parting
+        self._parting.discard(instance.int)
         return not elsewhere and self.serves(vm)
 
     def _ports(
@@ -283,7 +290,7 @@ class Observed:
         records = {record.id: record for record in self.ledger.of_vm(instance)}
         vmis = {
             vmi.uuid: vmi
-            for uuid in self.index.vmis_of.get(VirtualMachineId(instance), ())
+            for uuid in self.index.vmis_of(VirtualMachineId(instance))
             if (vmi := self.contrail.vmis.get(uuid)) is not None
         }
         for port in sorted({*wanted, *missing, *records}):
@@ -338,7 +345,9 @@ class Observed:
         if wanted is None:
             return ()
         own = vmi.uuid if vmi is not None else None
-        return tuple(sorted(vmi for vmi in self.index.macs_of.get((wanted.network, wanted.mac), ()) if vmi != own))
+        others = [other for other in self.index.vmis_with(wanted.mac) if other != own]
+        values = [self.contrail.vmis.get(other) for other in sorted(others)]
+        return tuple(value.uuid for value in values if value is not None and value.network == wanted.network)
 
     def _iip_taken(self, vmi: Vmi | None, wanted: WantedPort) -> bool:
         network, machine = self.contrail.networks.get(wanted.network), self.vsphere.vms.get(wanted.vm)
@@ -349,7 +358,12 @@ class Observed:
         return found is not None and own not in found.vmis
 
     def _iips(self, vmi: Vmi | None) -> tuple[InstanceIp, ...]:
-        return self.index.iips_of.get(vmi.uuid, ()) if vmi is not None else ()
+        return self.addresses_of(vmi.uuid) if vmi is not None else ()
+
+    def addresses_of(self, vmi: VmiId) -> tuple[InstanceIp, ...]:
+        """Instance IPs of an interface, by uuid."""
+        found = (self.contrail.instance_ips.get(iip) for iip in self.index.iips_of(vmi))
+        return tuple(iip for iip in found if iip is not None)
 
     def _network(self, wanted: WantedPort | None) -> VirtualNetwork | None:
         return self.contrail.networks.get(wanted.network) if wanted is not None else None

@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
-from typing import Literal
 from uuid import UUID
 
 from contrail_vsphere.contrail.config_api import ConfigApi
@@ -21,74 +20,37 @@ from contrail_vsphere.engine.brake import DeletionBrake
 from contrail_vsphere.engine.health import HealthBook
 from contrail_vsphere.engine.journal import RecordStore
 from contrail_vsphere.engine.leader import Leader
-from contrail_vsphere.model.dvport import DvPort
 from contrail_vsphere.model.errors import ContrailVsphereError, InvalidState, NotReadyYet
-from contrail_vsphere.model.ids import DvsId, HostId, NetworkId, VmId
-from contrail_vsphere.model.inventory import Change, Network
+from contrail_vsphere.model.ids import HostId
 from contrail_vsphere.model.protocols import HostEntry, ReadinessState
 from contrail_vsphere.vcenter_plugin.agent_audit import AgentAudit
 from contrail_vsphere.vcenter_plugin.apply import Applier
 from contrail_vsphere.vcenter_plugin.books.ledger import Ledger
-from contrail_vsphere.vcenter_plugin.books.moves import BEGINS, FAILS
 from contrail_vsphere.vcenter_plugin.books.port_book import PortBook
 from contrail_vsphere.vcenter_plugin.contrail_objects import MachineObjects
 from contrail_vsphere.vcenter_plugin.controller import PluginController
-from contrail_vsphere.vcenter_plugin.desired import Scope, Selection, instance_of
 from contrail_vsphere.vcenter_plugin.doors import AgentDoor, IntrospectDoor
 from contrail_vsphere.vcenter_plugin.hosts import HostBook
-from contrail_vsphere.vcenter_plugin.identity import Identity, PortId, Scheme
+from contrail_vsphere.vcenter_plugin.identity import Identity
 from contrail_vsphere.vcenter_plugin.notices.herald import Herald
 from contrail_vsphere.vcenter_plugin.notices.troubles import Trouble, troubles
 from contrail_vsphere.vcenter_plugin.observed import Observed
+from contrail_vsphere.vcenter_plugin.options import DEFAULTS, PluginOptions
 from contrail_vsphere.vcenter_plugin.plan.migration import Migration, migration
 from contrail_vsphere.vcenter_plugin.plan.networks import NetworkPolicy
 from contrail_vsphere.vcenter_plugin.plan.sights import PortPolicy
-from contrail_vsphere.vcenter_plugin.vlans import QUARANTINE, Capacity, VlanTable
+from contrail_vsphere.vcenter_plugin.port_watch import EVENTS, PortWatch
+from contrail_vsphere.vcenter_plugin.vlans import Capacity, VlanTable
 from contrail_vsphere.vsphere.alarms import Alarms
 from contrail_vsphere.vsphere.dvports import DvPorts
-from contrail_vsphere.vsphere.events import Event
 from contrail_vsphere.vsphere.machine_search import MachineSearch
 from contrail_vsphere.vsphere.own_events import EventPoster
 from contrail_vsphere.vsphere.port_groups import PortGroups
 from contrail_vsphere.vsphere.vcenter import VCenter
 
-EVENTS = (
-    "DvsPortReconfiguredEvent", "DvsPortConnectedEvent", "DvsPortDisconnectedEvent", "DvsPortBlockedEvent",
-    "DvsPortUnblockedEvent", "DvsPortDeletedEvent", "DvsPortLeavePortgroupEvent", "DvsPortJoinPortgroupEvent",
-    *BEGINS, *FAILS,
-)  # fmt: skip
-"""Events after which the ports they name are read again, and those that tell of moves."""
-ROLE_BLOB = "net.juniper.contrail.role"
-"""On the ContrailVMs' own trunk, whose range is everybody's."""
-SWEEP = 300.0
-"""Seconds after which objects of a VM that is gone are cleared up whose own plugin has not done so."""
-Mode = Literal["vcenter-only", "vcenter-as-compute"]
-"""Who leads: Contrail and vCenter alone, or OpenStack, which then makes networks, port groups and interfaces."""
-WIDEST = 1000
-"""A trunk of more VLANs than that reserves nothing: it is a carrier, not a user."""
+__all__ = ["EVENTS", "PluginOptions", "VCenterPlugin"]
+
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class PluginOptions:
-    """What the operator decides; times in seconds."""
-
-    mode: Mode = "vcenter-only"
-    selection: Selection = field(default_factory=Selection)
-    scheme: Scheme = "native"
-    adopt_existing: bool = False
-    migrate: bool = False
-    rename: bool = True
-    virtual_macs: bool = False
-    linger: float = 10.0
-    reserved_vlans: frozenset[int] = field(default=frozenset())
-    quarantine: float = QUARANTINE
-    resync: float = 300.0
-    brake_absolute: int = 10
-    brake_fraction: float = 0.1
-    scope: Scope = field(default_factory=Scope)
-    extension_key: str = ""
-    """Of our extension, whose events tell vCenter what an operator must act on; empty: vCenter is told nothing."""
 
 
 class VCenterPlugin:
@@ -108,7 +70,7 @@ class VCenterPlugin:
         health: HealthBook,
         now: Callable[[], datetime],
         random: Random,
-        options: PluginOptions = PluginOptions(),
+        options: PluginOptions = DEFAULTS,
     ) -> None:
         self.options = options
         self.vcenter = vcenter
@@ -172,13 +134,16 @@ class VCenterPlugin:
             ),
             ports=PortPolicy(
                 identity=identity,
-                linger=_linger(options),
+                linger=options.patience,
                 spread=bool(options.scope.hosts),
                 writes_contrail=options.mode == "vcenter-only",
             ),
             health=health,
             random=random,
             now=now,
+        )
+        self.ports = PortWatch(
+            vsphere=inventory, controller=self.controller, vlans=self.vlans, clock=clock, foreign=options.migrate
         )
         self._herald = Herald(
             EventPoster(vcenter.call),
@@ -188,7 +153,6 @@ class VCenterPlugin:
             observed=self.observed,
             now=now,
         )
-        self._reading: set[asyncio.Task[None]] = set()
         self._capacities: tuple[float, dict[HostId, Capacity]] = (0.0, {})
         self._health = health
         self._unsubscribe: list[Callable[[], None]] = []
@@ -204,17 +168,18 @@ class VCenterPlugin:
         """
         await self.vcenter.inventory.ready()
         await self.contrail.caught_up()
+        await self._find_those_who_left()
         self._unsubscribe = [
-            self.vcenter.inventory.subscribe(self._vsphere_changed),
+            self.vcenter.inventory.subscribe(self.ports.vsphere_changed),
             self.contrail.subscribe(self.controller.contrail_changed),
-            self.vcenter.events.subscribe(self._event),
+            self.vcenter.events.subscribe(self.ports.event),
         ]
         self.observed.rebuild()
-        self.book.on_change = self._port_changed
-        self.vcenter.guests.on_change = self._guest_changed
+        self.book.on_change = self.ports.port_changed
+        self.vcenter.guests.on_change = self.ports.guest_changed
         self.hosts.on_change = self.controller.host_changed
         await self.hosts.first_answers()
-        self._reserve()
+        self.ports.reserve()
         for record in self.ledger.all():
             for plug in record.plugs:
                 self.vlans.observe(record.id, plug.host, plug.vlan)
@@ -222,7 +187,7 @@ class VCenterPlugin:
             left = (until - self._now()).total_seconds()
             # A clock that was set back must not lock VLANs up for longer than they rest.
             self.vlans.rest(host, vlan, until=self._clock() + min(left, self.options.quarantine))
-        await self._read_ports()
+        await self.ports.read()
         mark = self.controller.machines.mark
         await self.hosts.first_audits(
             AgentAudit(ledger=self.ledger, observed=self.observed, vlans=self.vlans, mark=mark)
@@ -234,6 +199,16 @@ class VCenterPlugin:
             self._herald.start()
         self._task = asyncio.create_task(self._resync(), name="plugin-resync")
 
+    async def _find_those_who_left(self) -> None:
+        """VMs that we remember and do not see are gone, or elsewhere: it must be known before anything is undone."""
+        if self.vcenter.reach is None:
+            return
+        self.vcenter.reach.unfinished = self.observed.has_business
+        seen = {vm.instance_uuid for vm in self.vcenter.inventory.vms.values()}
+        for instance in {record.id.vm for record in self.ledger.all()}:
+            if str(instance) not in seen:
+                await self.vcenter.inventory.find(instance)
+
     async def stop(self, deadline: float = 10.0) -> None:
         """Act no more; what runs gets ``deadline`` seconds."""
         for unsubscribe in self._unsubscribe:
@@ -244,9 +219,7 @@ class VCenterPlugin:
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
         await self._herald.stop()
-        for reading in self._reading:
-            reading.cancel()
-        await asyncio.gather(*self._reading, return_exceptions=True)
+        await self.ports.stop()
         await self.controller.stop(deadline)
         await self.applier.close()
         await self.hosts.stop()
@@ -264,13 +237,13 @@ class VCenterPlugin:
 
     async def resync(self) -> None:
         """Read the ports of all port groups of ours, and look at every key."""
-        self._reserve()
-        await self._read_ports()
+        self.ports.reserve()
+        await self.ports.read()
         self.controller.mark_all()
 
     async def refresh(self) -> None:
         """Read the ports of all port groups of ours, and of others whose ports may have VLANs of their own."""
-        await self._read_ports()
+        await self.ports.read()
 
     async def adopt(self, networks: Collection[str] = ()) -> Migration:
         """Take over what predecessors left for these networks (none: all selected); returns what that was.
@@ -281,7 +254,7 @@ class VCenterPlugin:
             raise InvalidState("OpenStack makes the port groups", hint="see adopt_existing in [plugin]")
         if self.observed.blind:
             raise NotReadyYet(self.observed.blind, hint="try again")
-        await self._read_ports()
+        await self.ports.read()
         found = migration(self.observed, networks=networks)
         errors = await self.applier.do(found.actions)
         for error in errors.values():
@@ -289,105 +262,12 @@ class VCenterPlugin:
         self.controller.mark_all()
         return found
 
-    async def _read_ports(self) -> None:
-        scope, inventory = self.options.scope, self.vcenter.inventory
-        hosts = {host.id for host in inventory.hosts.values() if scope.serves(host)} if not scope.whole else set()
-        if not scope.whole and not hosts:
-            return
-        switches = {dvs.id for dvs in self.observed.switches().values()}
-        groups: dict[DvsId, set[NetworkId]] = {}
-        for group in inventory.networks.values():
-            # Ports of other port groups may have VLANs of their own too, which are then not free on their hosts.
-            ours = self.observed.selection.network_of(group) is not None
-            if group.dvs in switches and (ours or (group.vlan_override and not group.uplink)):
-                groups.setdefault(group.dvs, set()).add(group.id)
-        for dvs, wanted in groups.items():
-            await self.book.fetch_groups(dvs, wanted, hosts=hosts)
-
     # -- what is heard ----------------------------------------------------------------------------------------------
-
-    def _vsphere_changed(self, change: Change) -> None:
-        if isinstance(change.before or change.after, Network):
-            self._reserve()
-        self.controller.vsphere_changed(change)
-
-    def _event(self, event: Event) -> None:
-        for key in event.ports:
-            if event.dvs is not None:
-                self.book.doubt(event.dvs, key)
-                port = self.book.get(event.dvs, key)
-                self.controller.port_changed(port, port)
-                if self.options.migrate and not self._is_ours(port):
-                    self._read_soon(event.dvs, key)
-        moving = self.observed.moves.hear(event)
-        vm = self.vcenter.inventory.vms.get(moving) if moving is not None else None
-        instance = instance_of(vm) if vm is not None else None
-        if instance is not None:
-            self.controller.machines.mark(instance)
-
-    def _is_ours(self, port: DvPort | None) -> bool:
-        group = self.vcenter.inventory.networks.get(port.group) if port is not None else None
-        return group is not None and self.observed.selection.network_of(group) is not None
-
-    def _read_soon(self, dvs: DvsId, key: str) -> None:
-        """A predecessor may have given it a VLAN, which is then not free on its host."""
-        if dvs in {each.id for each in self.observed.switches().values()}:
-            task = asyncio.create_task(self.book.refetch(dvs, key), name="plugin-foreign-port")
-            self._reading.add(task)
-            task.add_done_callback(self._has_read)
-
-    def _has_read(self, task: asyncio.Task[None]) -> None:
-        self._reading.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _LOG.info("a port that is not ours could not be read, the next resync will: %s", error)
-
-    def _guest_changed(self, vm: VmId) -> None:
-        value = self.vcenter.inventory.vms.get(vm)
-        instance = instance_of(value) if value is not None else None
-        if instance is not None:
-            self.controller.machines.mark(instance)
-
-    def _port_changed(self, before: DvPort | None, after: DvPort | None) -> None:
-        """Keep the VLAN table true to what switches show, then look at the VMs."""
-        for port in (before, after):
-            owner = self._owner(port)
-            if port is None or owner is None or self.ledger.get(owner) is not None:
-                continue
-            if port is after and port.vlan and port.blocked is not True and port.host is not None:
-                self.vlans.observe(owner, port.host, port.vlan)
-            elif port is before and port.host is not None and self._gave_up(before, after, owner):
-                self.vlans.free(owner, port.host, at=self._clock())
-        self.controller.port_changed(before, after)
-
-    def _gave_up(self, before: DvPort, after: DvPort | None, owner: PortId) -> bool:
-        """Whether what it held where it was is free: nobody of ours would have to say so."""
-        return after is None or self._owner(after) != owner or (after.host, after.vlan) != (before.host, before.vlan)
-
-    def _owner(self, port: DvPort | None) -> PortId | None:
-        vm = self.vcenter.inventory.vms.get(port.vm) if port is not None and port.vm is not None else None
-        instance = instance_of(vm) if vm is not None else None
-        if port is None or port.nic is None or instance is None:
-            return None
-        return PortId(instance, port.nic)
 
     def _rests(self, host: HostId, vlan: int) -> None:
         """A VLAN was given up: whoever acts after us must let it rest too."""
         now = self._now()
         self.ledger.rest(host, vlan, until=now + timedelta(seconds=self.options.quarantine), now=now)
-
-    def _reserve(self) -> None:
-        """VLANs of port groups that are not ours are theirs, on every host."""
-        taken: set[int] = set()
-        for group in self.vcenter.inventory.networks.values():
-            if (
-                group.dvs is not None
-                and self.observed.selection.network_of(group) is None
-                and not group.uplink
-                and not group.blob(ROLE_BLOB)
-            ):
-                taken |= vlans_in(group.vlan)
-        for host in self.vcenter.inventory.hosts:
-            self.vlans.reserve(host, taken)
 
     def _domain(self, host: HostId) -> frozenset[HostId]:
         value = self.vcenter.inventory.hosts.get(host)
@@ -428,18 +308,3 @@ class VCenterPlugin:
         """Why it does not do its work; empty when it does."""
         found = [] if self.started else ["the plugin has not started"]
         return (*found, self.observed.blind) if self.observed.blind else tuple(found)
-
-
-def _linger(options: PluginOptions) -> float:
-    """Who serves no ports clears up after those who do, once they had time enough to do it themselves."""
-    return options.linger if options.scope.ports else max(options.linger, SWEEP)
-
-
-def vlans_in(text: str) -> set[int]:
-    """The VLANs that a port group's setting names ("12", "10-20,30", "none"); none for a wide trunk."""
-    found: set[int] = set()
-    for part in text.removeprefix("pvlan ").split(","):
-        first, _, last = part.strip().partition("-")
-        if first.isdigit() and (not last or last.isdigit()):
-            found |= set(range(int(first), int(last or first) + 1))
-    return found if len(found) <= WIDEST else set()

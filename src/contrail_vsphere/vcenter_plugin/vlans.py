@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from contrail_vsphere.model.errors import OutOfResources
 from contrail_vsphere.model.ids import HostId
+from contrail_vsphere.vcenter_plugin.books.few import Few
 from contrail_vsphere.vcenter_plugin.identity import PortId
 
 LOWEST, HIGHEST = 1, 4094
@@ -28,7 +29,10 @@ _ALL = (1 << HIGHEST + 1) - (1 << LOWEST)
 class _Place:
     """VLANs of one host."""
 
-    owners: dict[int, PortId] = field(default_factory=dict)
+    owners: dict[int, int] = field(default_factory=dict)
+    """VLAN -> number of the port that holds it."""
+    vlans: dict[int, int] = field(default_factory=dict)
+    """The other way round."""
     used: int = 0
     """The keys of ``owners``, as bits."""
     resting: dict[int, float] = field(default_factory=dict)
@@ -64,7 +68,8 @@ class VlanTable:
         self._reserved = _bits(reserved)
         self._quarantine = quarantine
         self._places: dict[HostId, _Place] = {}
-        self._held: dict[PortId, dict[HostId, int]] = {}
+        self._hosts: Few[int, HostId] = Few()
+        """Number of a port -> hosts where it holds a VLAN."""
         self.on_rest: Callable[[HostId, int], None] = lambda _host, _vlan: None
         """Hears of every VLAN that begins to rest."""
 
@@ -72,16 +77,17 @@ class VlanTable:
 
     def of(self, port: PortId) -> Mapping[HostId, int]:
         """What a port holds, by host."""
-        return self._held.get(port, {})
+        return {host: self._places[host].vlans[port.number] for host in self._hosts.of(port.number)}
 
     def owner(self, host: HostId, vlan: int) -> PortId | None:
         """Who holds a VLAN on a host."""
         place = self._places.get(host)
-        return place.owners.get(vlan) if place is not None else None
+        number = place.owners.get(vlan) if place is not None else None
+        return PortId.numbered(number) if number is not None else None
 
     def ports(self) -> Iterator[PortId]:
         """Everyone who holds something."""
-        return iter(tuple(self._held))
+        return (PortId.numbered(number) for number in tuple(self._hosts))
 
     def capacity(self, host: HostId, *, at: float) -> Capacity:
         """How full a host is."""
@@ -113,8 +119,8 @@ class VlanTable:
         place = self._places.setdefault(host, _Place())
         holder = place.owners.get(vlan)
         if holder is not None:
-            return holder == port
-        if host in self._held.get(port, {}):
+            return holder == port.number
+        if port.number in place.vlans:
             return False  # it holds another VLAN there already: what was seen is drift
         self._claim(port, host, vlan)
         return True
@@ -135,12 +141,12 @@ class VlanTable:
         wherever the port holds another. ``keep``: ``prefer`` is taken although another host of the domain uses it,
         because a change would interrupt the port. OutOfResources when the host has none left.
         """
-        held = self._held.get(port, {}).get(host)
+        place = self._place(host, at)
+        held = place.vlans.get(port.number)
         if held is not None:
             return held
-        place = self._place(host, at)
         elsewhere = [self._place(each, at) for each in domain if each != host and each in self._places]
-        alone = keep or all(prefer not in each.owners or each.owners[prefer] == port for each in elsewhere)
+        alone = keep or all(prefer not in each.owners or each.owners[prefer] == port.number for each in elsewhere)
         if prefer is not None and alone and self._is_free(place, prefer):
             self._claim(port, host, prefer)
             return prefer
@@ -148,7 +154,7 @@ class VlanTable:
         widely, nearby = taken, taken
         for other in elsewhere:
             widely |= other.taken
-        for each in self._held.get(port, {}):
+        for each in self._hosts.of(port.number):
             nearby |= self._place(each, at).taken
         for forbidden in (widely, nearby, taken):
             free = _ALL & ~forbidden
@@ -170,13 +176,11 @@ class VlanTable:
 
     def free(self, port: PortId, host: HostId, *, at: float) -> int | None:
         """The port gives its VLAN on the host up, and it rests; returns it, None if it held none."""
-        held = self._held.get(port, {})
-        vlan = held.pop(host, None)
-        if vlan is None:
+        place = self._places.get(host)
+        vlan = place.vlans.pop(port.number, None) if place is not None else None
+        if place is None or vlan is None:
             return None
-        if not held:
-            del self._held[port]
-        place = self._places[host]
+        self._hosts.note(port.number, host, add=False)
         del place.owners[vlan]
         place.used &= ~(1 << vlan)
         if self._quarantine > 0:
@@ -191,9 +195,10 @@ class VlanTable:
         place = self._places.setdefault(host, _Place())
         place.resting.pop(vlan, None)
         place.tired &= ~(1 << vlan)
-        place.owners[vlan] = port
+        number = port.number
+        place.owners[vlan], place.vlans[number] = number, vlan
         place.used |= 1 << vlan
-        self._held.setdefault(port, {})[host] = vlan
+        self._hosts.note(number, host, add=True)
 
     def _is_free(self, place: _Place, vlan: int) -> bool:
         return LOWEST <= vlan <= HIGHEST and not (self._reserved | place.taken) >> vlan & 1

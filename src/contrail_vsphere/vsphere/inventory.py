@@ -1,6 +1,6 @@
 """What vCenter has, kept up to date by one long poll.
 
-One filter over one view of everything; the first answers are the whole inventory in pages, later ones only what
+One filter over all that is within reach; the first answers are the whole inventory in pages, later ones only what
 changed. After a lost session or a version that vCenter has forgotten the whole set is read again and compared with what
 we had (mark and sweep), so that nothing can be missed: subscribers hear of the difference, not of the reconnect.
 """
@@ -14,6 +14,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, cast
+from uuid import UUID
 
 from contrail_vsphere.model.errors import ContrailVsphereError
 from contrail_vsphere.model.ids import ClusterId, DatacenterId, DatastoreId, DvsId, HostId, NetworkId, VmId
@@ -32,6 +33,8 @@ from contrail_vsphere.vsphere import property_collector as pc
 from contrail_vsphere.vsphere.errors import translate
 from contrail_vsphere.vsphere.inventory_values import BASES, KINDS, PATHS, build_value
 from contrail_vsphere.vsphere.pace import Pace
+from contrail_vsphere.vsphere.reach import EverythingReach, Reach
+from contrail_vsphere.vsphere.seeker import Seeker
 from contrail_vsphere.vsphere.session import Session
 from contrail_vsphere.vsphere.stream import Page, RecoveringStream, Row
 from contrail_vsphere.vsphere.task import LOST
@@ -48,8 +51,10 @@ Subscriber = Callable[[Change], None]
 class Inventory:
     """Indexes of everything by managed object id. Start it, await ``ready``, then read or subscribe."""
 
-    def __init__(self, session: Session, *, random: random.Random) -> None:
+    def __init__(self, session: Session, *, random: random.Random, reach: Reach | None = None) -> None:
         self._session = session
+        self._reach = reach or EverythingReach()
+        self._seeker = Seeker(session, self._reach, seen=lambda: self._raw, gone=self._is_gone)
         self._pace = Pace(random=random)
         self._indexes: dict[type[Any], dict[str, Any]] = {kind: {} for kind in _ORDER}
         self._raw: Raw = {}
@@ -133,6 +138,14 @@ class Inventory:
             index[known.id] = change.after
         self._tell(before, change.after, change.paths)
 
+    async def find(self, instance: UUID) -> None:
+        """Have a VM that may be out of reach, until it is released; or know that vCenter has none. Unreachable."""
+        await self._seeker.find(instance)
+
+    def release(self, vm: VmId) -> None:
+        """Nobody has business with a VM that is out of reach any more."""
+        self._seeker.release(vm)
+
     # -- following ----------------------------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -146,6 +159,7 @@ class Inventory:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+        await self._seeker.stop()
 
     async def _run(self) -> None:
         """Follow for ever. Whatever fails is tried again; only how soon differs."""
@@ -165,14 +179,12 @@ class Inventory:
                 await self._pace.failed()
 
     async def _open(self) -> None:
-        """A collector of our own with one filter over a view of everything."""
+        """A collector of our own with one filter over all that is within reach."""
         session = self._session
         await session.ensure()
-        content = session.content
-        collector = await session.call(content.propertyCollector, "CreatePropertyCollector")
-        args = pc.container_view_args(content.rootFolder, PATHS)
-        view = await session.call(content.viewManager, "CreateContainerView", **args)
-        await session.call(collector, "CreateFilter", spec=pc.of_view(view, PATHS), partialUpdates=False)
+        collector = await session.call(session.content.propertyCollector, "CreatePropertyCollector")
+        spec = await self._reach.open(session)
+        await session.call(collector, "CreateFilter", spec=spec, partialUpdates=False)
         self._collector, self._epoch = collector, session.epoch
 
     async def _follow(self) -> None:
@@ -217,6 +229,10 @@ class Inventory:
             value = build_value(kind, moid, values, self._datacenter_of)
             if value is not None:
                 found[type(value)][moid] = value
+        for moid, vm in self._indexes[VirtualMachine].items():
+            if moid not in found[VirtualMachine] and self._reach.cares(vm):
+                found[VirtualMachine][moid] = vm
+                self._seeker.seek(vm)
         before, self._indexes = self._indexes, found
         self._ready.set()
         for model in _ORDER:
@@ -252,10 +268,17 @@ class Inventory:
                 self._tell(change.before, change.after, change.paths)
 
     def _remove(self, moid: str) -> Change | None:
+        vm = self._indexes[VirtualMachine].get(moid)
+        if vm is not None and self._reach.cares(vm):
+            self._seeker.seek(vm)
+            return None
         for index in self._indexes.values():
             if moid in index:
                 return Change(index.pop(moid), None)
         return None
+
+    def _is_gone(self, vm: VmId) -> None:
+        self._tell(self._indexes[VirtualMachine].pop(vm, None), None, frozenset())
 
     def _replace(self, moid: str, paths: set[str]) -> Change | None:
         kind, values = self._raw[moid]

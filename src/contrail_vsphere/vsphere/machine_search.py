@@ -35,6 +35,10 @@ class MachineSearch:
         devices = () if values.get("config.template") else values.get("config.hardware.device") or ()
         return VmId(found._moId), frozenset(card for device in devices if (card := _card(device)) is not None)
 
+    async def follow(self, instance: UUID) -> None:
+        """Have the inventory tell of it, although it may be out of its reach."""
+        await self._vcenter.inventory.find(instance)
+
 
 def _card(device: object) -> tuple[int, NetworkId] | None:
     if not isinstance(device, vim.vm.device.VirtualEthernetCard):

@@ -35,6 +35,11 @@ def of_view(view: Any, paths: Mapping[str, Iterable[str]]) -> Any:
     )
 
 
+def step(kind: Any, path: str, *further: Any) -> Any:
+    """A TraversalSpec: from objects of a type on to those that a property of theirs names."""
+    return build(PC.TraversalSpec, type=kind, path=path, skip=False, selectSet=list(further))
+
+
 def of_objects(refs: Iterable[Any], paths: Mapping[str, Iterable[str]]) -> Any:
     """A FilterSpec over these objects; ones that are gone are left out of the answer, not an error."""
     return build(

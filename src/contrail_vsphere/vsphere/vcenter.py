@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random as random_module
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -16,6 +16,7 @@ from contrail_vsphere.vsphere.endpoint import Credentials, Endpoint, ExtensionLo
 from contrail_vsphere.vsphere.events import EventTail
 from contrail_vsphere.vsphere.guest_addresses import GuestAddresses
 from contrail_vsphere.vsphere.inventory import Inventory
+from contrail_vsphere.vsphere.reach import HostReach
 from contrail_vsphere.vsphere.reader import PropertyReader, read_properties
 from contrail_vsphere.vsphere.session import DEADLINE, Session
 from contrail_vsphere.vsphere.task import TaskWaiter
@@ -41,13 +42,16 @@ class VCenter:
         now: Callable[[], datetime] | None = None,
         random: random_module.Random | None = None,
         concurrency: int = 32,
+        hosts: Collection[str] = (),
     ) -> None:
+        """``hosts``: names or ids of those that the inventory is about, with their VMs and switches; none: all."""
         self.endpoint = endpoint
         chance = random or random_module.Random()
         self.session = Session(SoapTransport(endpoint, breaker=CircuitBreaker(now=now)), credentials)
         self.reader = PropertyReader(self.session)
         self.tasks = TaskWaiter(self.session, random=chance)
-        self.inventory = Inventory(self.session, random=chance)
+        self.reach = HostReach(hosts) if hosts else None
+        self.inventory = Inventory(self.session, random=chance, reach=self.reach)
         self.events = EventTail(self.session, random=chance)
         self.guests = GuestAddresses(self.session, random=chance)
         self.eam = EamClient(self, solution_id=credentials.key if isinstance(credentials, ExtensionLogin) else "")

@@ -1,23 +1,23 @@
 """Who refers to whom, in the direction that the inventories do not have; kept by the changes they tell of. No I/O.
 
-At 50,000 VMs most of these relations have one end, and a set of one costs four times a tuple of one. Port groups have
-thousands of users: theirs are sets.
+There are 50,000 of most of them: UUIDs are kept as their numbers. Port groups have thousands of users: theirs are sets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 from uuid import UUID
 
 from contrail_vsphere.model.contrail import ContrailChange, InstanceIp, Vmi
-from contrail_vsphere.model.ids import NetworkId, VirtualMachineId, VmId, VmiId, VnId
+from contrail_vsphere.model.ids import IipId, NetworkId, VirtualMachineId, VmId, VmiId, VnId
 from contrail_vsphere.model.inventory import Change, Network, VirtualMachine
+from contrail_vsphere.vcenter_plugin.books.few import Few
 from contrail_vsphere.vcenter_plugin.desired import instance_of
 
-_NOWHERE = VnId(UUID(int=0))
-K = TypeVar("K")
-V = TypeVar("V")
+N = TypeVar("N")
+M = TypeVar("M")
 
 
 class Index:
@@ -25,13 +25,32 @@ class Index:
 
     def __init__(self, network_of: Callable[[Network], VnId | None]) -> None:
         self._network_of = network_of
-        self.vms_of: dict[UUID, tuple[VmId, ...]] = {}
         self.users_of: dict[NetworkId, set[VmId]] = {}
         self.groups_of: dict[VnId, set[NetworkId]] = {}
-        self.vmis_of: dict[VirtualMachineId, tuple[VmiId, ...]] = {}
-        self.iips_of: dict[VmiId, tuple[InstanceIp, ...]] = {}
-        """By uuid."""
-        self.macs_of: dict[tuple[VnId, str], tuple[VmiId, ...]] = {}
+        self._vms: Few[int, VmId] = Few()
+        self._vmis: Few[int, int] = Few()
+        self._iips: Few[int, int] = Few()
+        self._macs: Few[str, int] = Few()
+
+    def vms_of(self, instance: UUID) -> tuple[VmId, ...]:
+        """VMs of vCenter with an instance UUID."""
+        return self._vms.of(instance.int)
+
+    def vmis_of(self, vm: VirtualMachineId) -> tuple[VmiId, ...]:
+        """Interfaces of a VM."""
+        return tuple(VmiId(UUID(int=vmi)) for vmi in self._vmis.of(vm.int))
+
+    def iips_of(self, vmi: VmiId) -> tuple[IipId, ...]:
+        """Instance IPs of an interface, by uuid."""
+        return tuple(IipId(UUID(int=iip)) for iip in sorted(self._iips.of(vmi.int)))
+
+    def vmis_with(self, mac: str) -> tuple[VmiId, ...]:
+        """Interfaces with a MAC address, in whatever network."""
+        return tuple(VmiId(UUID(int=vmi)) for vmi in self._macs.of(mac))
+
+    def macs_twice(self) -> Iterator[tuple[str, tuple[VmiId, ...]]]:
+        """MAC addresses that several interfaces have, in whatever networks, and those."""
+        return ((mac, tuple(VmiId(UUID(int=vmi)) for vmi in vmis)) for mac, vmis in self._macs.shared())
 
     def vsphere(self, change: Change) -> None:
         """Take a change of the vSphere inventory in."""
@@ -39,7 +58,7 @@ class Index:
             if isinstance(value, VirtualMachine):
                 instance = instance_of(value)
                 if instance is not None:
-                    _note_few(self.vms_of, instance, value.id, add=add)
+                    self._vms.note(instance.int, value.id, add=add)
                 for nic in value.nics:
                     if nic.network is not None:
                         _note(self.users_of, nic.network, value.id, add=add)
@@ -53,30 +72,16 @@ class Index:
         for value, add in ((change.before, False), (change.after, True)):
             if isinstance(value, Vmi):
                 if value.vm is not None:
-                    _note_few(self.vmis_of, value.vm, value.uuid, add=add)
+                    self._vmis.note(value.vm.int, value.uuid.int, add=add)
                 for mac in value.macs:
-                    _note_few(self.macs_of, (value.network or _NOWHERE, mac), value.uuid, add=add)
+                    # vCenter's cards have the same text.
+                    self._macs.note(sys.intern(mac), value.uuid.int, add=add)
             elif isinstance(value, InstanceIp):
                 for vmi in value.vmis:
-                    others = (iip for iip in self.iips_of.get(vmi, ()) if iip.uuid != value.uuid)
-                    iips = (*others, value) if add else tuple(others)
-                    if iips:
-                        self.iips_of[vmi] = tuple(sorted(iips, key=lambda iip: iip.uuid))
-                    else:
-                        self.iips_of.pop(vmi, None)
+                    self._iips.note(vmi.int, value.uuid.int, add=add)
 
 
-def _note_few(table: dict[K, tuple[V, ...]], key: K, value: V, *, add: bool) -> None:
-    others = tuple(each for each in table.get(key, ()) if each != value)
-    if add:
-        table[key] = (*others, value)
-    elif others:
-        table[key] = others
-    else:
-        table.pop(key, None)
-
-
-def _note(table: dict[K, set[V]], key: K, value: V, *, add: bool) -> None:
+def _note(table: dict[N, set[M]], key: N, value: M, *, add: bool) -> None:
     if add:
         table.setdefault(key, set()).add(value)
     elif key in table:

@@ -1,24 +1,28 @@
 """The port records and resting VLANs in memory, and their way to the journal: many changes, one commit.
 
 A change counts at once for planning; whoever is about to act on it awaits ``durable`` first. All changes made in one
-turn of the loop become durable in one transaction, so that a burst of 2,000 ports costs a few writes to disk.
+turn of the loop become durable in one transaction, so that a burst of 2,000 ports costs a few writes to disk. Records
+are kept folded, those of a VM in one row.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
+from uuid import UUID
 
 from contrail_vsphere.engine.journal import RecordStore
 from contrail_vsphere.model.errors import JournalError
+from contrail_vsphere.model.folded import Folding
 from contrail_vsphere.model.ids import HostId
-from contrail_vsphere.vcenter_plugin.books.records import PortRecord, decode, encode
+from contrail_vsphere.vcenter_plugin.books.records import Plug, PortRecord, decode, encode
 from contrail_vsphere.vcenter_plugin.identity import PortId
 
 KIND = "port"
 RESTS = "rest"
 """One record for each host that has VLANs which rest: VLAN -> until when."""
+FOLDING = Folding(PortRecord, shared=("dvs",), nested={"plugs": Folding(Plug, shared=("host",))})
 
 
 class Ledger:
@@ -30,9 +34,10 @@ class Ledger:
         self._rest_kind = f"{prefix}{RESTS}"
         self._rests: dict[HostId, dict[int, datetime]] = {}
         self._dirty_rests: set[HostId] = set()
-        self._records: dict[PortId, PortRecord] = {}
-        self._of_vm: dict[object, tuple[PortId, ...]] = {}
-        self._at_host: dict[HostId, set[PortId]] = {}
+        self._records: dict[int, bytes] = {}
+        """By the number of the VM's instance UUID."""
+        self._at_host: dict[HostId, set[int]] = {}
+        """VMs with a place on a host."""
         self._dirty: set[PortId] = set()
         self._saving: asyncio.Task[None] | None = None
         self._written = self._durable = 0
@@ -52,37 +57,42 @@ class Ledger:
 
     def get(self, port: PortId) -> PortRecord | None:
         """One record."""
-        return self._records.get(port)
+        return next((record for record in self.of_vm(port.vm) if record.id == port), None)
 
-    def of_vm(self, vm: object) -> tuple[PortRecord, ...]:
+    def of_vm(self, vm: UUID) -> tuple[PortRecord, ...]:
         """All records of a VM, by its instance UUID."""
-        return tuple(self._records[port] for port in self._of_vm.get(vm, ()))
+        row = self._records.get(vm.int)
+        return FOLDING.unfold_all(row) if row is not None else ()
+
+    def knows(self, vm: UUID) -> bool:
+        """Whether a VM has a record."""
+        return vm.int in self._records
+
+    def machines(self) -> Iterator[UUID]:
+        """VMs that have records."""
+        return (UUID(int=number) for number in tuple(self._records))
 
     def all(self) -> Iterator[PortRecord]:
         """Every record."""
-        return iter(tuple(self._records.values()))
+        return (record for row in tuple(self._records.values()) for record in FOLDING.unfold_all(row))
 
     def at_host(self, host: HostId) -> Iterator[PortRecord]:
         """Records with a place on a host."""
-        return iter([self._records[port] for port in self._at_host.get(host, ())])
+        rows = [self._records[number] for number in self._at_host.get(host, ())]
+        return (record for row in rows for record in FOLDING.unfold_all(row) if record.plug(host) is not None)
 
     def put(self, record: PortRecord) -> None:
         """Remember; durable after ``durable``."""
-        if self._records.get(record.id) != record:
+        if self.get(record.id) != record:
             self._take(record)
             self._touch(record.id)
 
     def drop(self, port: PortId) -> None:
         """Forget."""
-        record = self._records.pop(port, None)
-        if record is not None:
-            others = tuple(each for each in self._of_vm[port.vm] if each != port)
-            if others:
-                self._of_vm[port.vm] = others
-            else:
-                del self._of_vm[port.vm]
-            for plug in record.plugs:
-                self._at_host[plug.host].discard(port)
+        known = self.of_vm(port.vm)
+        left = tuple(record for record in known if record.id != port)
+        if len(left) < len(known):
+            self._keep(port.vm.int, known, left)
             self._touch(port)
 
     def rest(self, host: HostId, vlan: int, *, until: datetime, now: datetime) -> None:
@@ -116,7 +126,7 @@ class Ledger:
     def _write(self) -> None:
         with self._journal.transaction():
             for port in self._dirty:
-                record = self._records.get(port)
+                record = self.get(port)
                 if record is None:
                     self._journal.delete(self._kind, str(port))
                 else:
@@ -133,14 +143,20 @@ class Ledger:
             self._write()
 
     def _take(self, record: PortRecord) -> None:
-        before = self._records.get(record.id)
-        self._records[record.id] = record
-        if before is None:
-            self._of_vm[record.id.vm] = (*self._of_vm.get(record.id.vm, ()), record.id)
-        for plug in before.plugs if before is not None else ():
-            self._at_host[plug.host].discard(record.id)
-        for plug in record.plugs:
-            self._at_host.setdefault(plug.host, set()).add(record.id)
+        known = self.of_vm(record.id.vm)
+        self._keep(record.id.vm.int, known, (*(each for each in known if each.id != record.id), record))
+
+    def _keep(self, number: int, before: Collection[PortRecord], after: Collection[PortRecord]) -> None:
+        """These are a VM's records now."""
+        if after:
+            self._records[number] = FOLDING.fold_all(after)
+        else:
+            del self._records[number]
+        here = {plug.host for record in after for plug in record.plugs}
+        for host in {plug.host for record in before for plug in record.plugs} - here:
+            self._at_host[host].discard(number)
+        for host in here:
+            self._at_host.setdefault(host, set()).add(number)
 
     def _touch(self, port: PortId) -> None:
         self._dirty.add(port)

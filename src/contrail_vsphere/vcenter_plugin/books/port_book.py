@@ -11,10 +11,12 @@ from dataclasses import replace
 
 from contrail_vsphere.engine.batcher import Batcher
 from contrail_vsphere.model.dvport import DvPort, DvPortEdit
+from contrail_vsphere.model.folded import Folding
 from contrail_vsphere.model.ids import DvsId, HostId, NetworkId
 from contrail_vsphere.vcenter_plugin.doors import PortDoor
 
 Place = tuple[DvsId, str]
+FOLDING = Folding(DvPort, key="key", shared=("dvs", "group", "host"))
 
 
 class PortBook:
@@ -22,31 +24,35 @@ class PortBook:
 
     def __init__(self, door: PortDoor) -> None:
         self._door = door
-        self._ports: dict[Place, DvPort] = {}
-        self._known: set[Place] = set()
-        """Read since the last doubt, including those that do not exist."""
+        self._ports: dict[DvsId, dict[str, bytes]] = {}
+        """Folded, by port key."""
+        self._doubted: set[Place] = set()
+        """Known ports that must be read again."""
+        self._absent: set[Place] = set()
+        """Read since the last doubt, and not there."""
         self._reads: Batcher[DvsId, str, None] = Batcher(self._read, size=1000, age=0.05, idle=0.0)
         self.on_change: Callable[[DvPort | None, DvPort | None], None] = lambda _before, _after: None
 
     def get(self, dvs: DvsId, key: str) -> DvPort | None:
         """As last read; None if it was not read or does not exist."""
-        return self._ports.get((dvs, key))
+        row = self._ports.get(dvs, {}).get(key)
+        return FOLDING.unfold(row, key) if row is not None else None
 
     def is_fresh(self, dvs: DvsId, key: str) -> bool:
         """Whether what ``get`` says holds as far as anybody has heard."""
-        return (dvs, key) in self._known
+        place = dvs, key
+        return place in self._absent or (key in self._ports.get(dvs, {}) and place not in self._doubted)
 
     def ports(self) -> Iterator[DvPort]:
         """All that were read."""
-        return iter(tuple(self._ports.values()))
+        rows = [item for ports in self._ports.values() for item in ports.items()]
+        return (FOLDING.unfold(row, key) for key, row in rows)
 
     def doubt(self, dvs: DvsId, key: str) -> None:
         """It may have changed."""
-        self._known.discard((dvs, key))
-
-    def doubt_all(self) -> None:
-        """Anything may have changed."""
-        self._known.clear()
+        self._absent.discard((dvs, key))
+        if key in self._ports.get(dvs, {}):
+            self._doubted.add((dvs, key))
 
     async def refetch(self, dvs: DvsId, key: str) -> None:
         """Read it, together with whatever else is read at this moment."""
@@ -56,16 +62,16 @@ class PortBook:
         """Read all connected ports of port groups; ports of them that were known and are not connected are in doubt."""
         wanted, chosen = frozenset(groups), frozenset(hosts)
         found = await self._door.of_groups(dvs, wanted, hosts=chosen)
-        here = {(dvs, port.key) for port in found}
-        for place, port in tuple(self._ports.items()):
-            if place not in here and port.dvs == dvs and port.group in wanted:
-                self._known.discard(place)
+        here = {port.key for port in found}
+        for key, row in self._ports.get(dvs, {}).items():
+            if key not in here and FOLDING.unfold(row, key).group in wanted:
+                self._doubted.add((dvs, key))
         for port in found:
             self._take(port)
 
     def fold(self, dvs: DvsId, edit: DvPortEdit) -> None:
         """What a write of ours made of a port; its version is only known after the next reading."""
-        before = self._ports.get((dvs, edit.key))
+        before = self.get(dvs, edit.key)
         if before is not None:
             self._take(replace(before, vlan=edit.vlan, blocked=edit.blocked, version=""))
 
@@ -81,16 +87,19 @@ class PortBook:
             if port is not None:
                 self._take(port)
                 continue
-            self._known.add((dvs, key))
-            before = self._ports.pop((dvs, key), None)
+            self._absent.add((dvs, key))
+            before = self.get(dvs, key)
             if before is not None:
+                del self._ports[dvs][key]
+                self._doubted.discard((dvs, key))
                 self.on_change(before, None)
         return [None] * len(keys)
 
     def _take(self, port: DvPort) -> None:
         place = (port.dvs, port.key)
-        before = self._ports.get(place)
-        self._ports[place] = port
-        self._known.add(place)
+        before = self.get(*place)
+        self._ports.setdefault(port.dvs, {})[port.key] = FOLDING.fold(port)
+        self._doubted.discard(place)
+        self._absent.discard(place)
         if before is None or replace(before, version="") != replace(port, version=""):
             self.on_change(before, port)

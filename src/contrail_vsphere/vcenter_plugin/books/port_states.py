@@ -1,6 +1,7 @@
 """The state of every port as its VM's last pass has left it, for people, metrics and whoever waits for a host.
 
-Which ports a host still owes is asked for each host of a thousand; so it is kept, not searched for.
+Which ports a host still owes is asked for each host of a thousand; so it is kept, not searched for. States are kept
+folded, those of a VM in one row.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from contrail_vsphere.model.folded import Folding
 from contrail_vsphere.model.ids import HostId
 from contrail_vsphere.vcenter_plugin.identity import PortId
 
@@ -28,29 +30,35 @@ class PortState:
     host: HostId | None
 
 
+FOLDING = Folding(PortState, shared=("state", "host"))
+
+
 class PortStates:
     """By VM (instance UUID)."""
 
     def __init__(self) -> None:
-        self._states: dict[UUID, tuple[PortState, ...]] = {}
+        self._states: dict[int, bytes] = {}
         self._unsettled: dict[HostId, set[UUID]] = {}
         """VMs with a port on the host that is neither active nor off."""
 
     def __iter__(self) -> Iterator[PortState]:
         """All, by VM."""
-        return (state for states in tuple(self._states.values()) for state in states)
+        return (state for row in tuple(self._states.values()) for state in FOLDING.unfold_all(row))
 
     def of(self, machine: UUID) -> tuple[PortState, ...]:
         """Those of a VM."""
-        return self._states.get(machine, ())
+        row = self._states.get(machine.int)
+        return FOLDING.unfold_all(row) if row is not None else ()
 
     def put(self, machine: UUID, states: Collection[PortState]) -> None:
         """Its states now; none: it is gone."""
-        for state in self._states.pop(machine, ()):
+        for state in self.of(machine):
             if state.host is not None and state.host in self._unsettled:
                 self._unsettled[state.host].discard(machine)
         if states:
-            self._states[machine] = tuple(states)
+            self._states[machine.int] = FOLDING.fold_all(states)
+        else:
+            self._states.pop(machine.int, None)
         for state in states:
             if state.host is not None and state.state not in SETTLED:
                 self._unsettled.setdefault(state.host, set()).add(machine)
@@ -60,6 +68,6 @@ class PortStates:
         return tuple(
             state
             for machine in self._unsettled.get(host, ())
-            for state in self._states.get(machine, ())
+            for state in self.of(machine)
             if state.host == host and state.state not in SETTLED
         )

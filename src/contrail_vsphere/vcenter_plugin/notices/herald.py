@@ -163,7 +163,7 @@ class Herald:
 
     def _place_of(self, trouble: Trouble) -> _Place:
         view = self._observed.vsphere
-        vms = self._observed.index.vms_of.get(trouble.vm, ()) if trouble.vm is not None else ()
+        vms = self._observed.index.vms_of(trouble.vm) if trouble.vm is not None else ()
         if vms:
             return _Place(vm=view.vms.get(min(vms)))
         if trouble.host is not None:

@@ -97,7 +97,7 @@ def migration(observed: Observed, *, networks: Collection[str] = ()) -> Migratio
         elif found is not None:
             interfaces.append(found)
     for vm in observed.contrail.vms.values():
-        if vm.creator in PREDECESSORS and not observed.index.vms_of.get(vm.uuid):
+        if vm.creator in PREDECESSORS and not observed.index.vms_of(vm.uuid):
             reason = "vCenter has no such VM"
             leftovers.append(Leftover("virtual machine", vm.uuid, vm.display_name, vm.creator, reason))
     return Migration(groups, tuple(interfaces), tuple(leftovers))
@@ -146,7 +146,7 @@ def _obstacle(group: Network) -> str:
 
 def _card(observed: Observed, vmi: Vmi, taken: dict[NetworkId, VnId]) -> InterfaceAdoption | str | None:
     """The card that an interface is of; why there is none; None when its port group is not to be taken over."""
-    vms = observed.index.vms_of.get(UUID(str(vmi.vm)), ()) if vmi.vm is not None else ()
+    vms = observed.index.vms_of(UUID(str(vmi.vm))) if vmi.vm is not None else ()
     machines = [observed.vsphere.vms[vm] for vm in sorted(vms) if vm in observed.vsphere.vms]
     if not machines:
         return "vCenter has no such VM"
@@ -168,7 +168,7 @@ def _matching(
         if group is None or nic.mac.lower() not in vmi.macs or group.dvs is None:
             continue
         if vmi.network in (taken.get(group.id), observed.selection.network_of(group)):
-            iips = observed.index.iips_of.get(vmi.uuid, ())
+            iips = observed.addresses_of(vmi.uuid)
             addresses = tuple(sorted(str(iip.address) for iip in iips if iip.address is not None))
             port = observed.book.get(group.dvs, nic.port_key)
             return InterfaceAdoption(vmi, machine.name, nic.key, addresses, port.vlan if port is not None else None)

@@ -319,7 +319,8 @@ def _drain(port: PortSight, sight: MachineSight, policy: PortPolicy) -> Iterator
         if not port.fresh and record.key:
             yield RefetchPort(dvs=record.dvs, key=record.key, reason="the card is gone")
             return
-        yield from _close(port)
+        if port.dv is None or port.dv.vm is None or port.dv.vm in dict(sight.cards):
+            yield from _close(port)  # else it is a VM's that somebody else knows
         yield from _unplug_all(port, sight, "the card is gone")
         if record.plugs:
             return

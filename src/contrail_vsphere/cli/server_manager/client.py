@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ from contrail_vsphere.model.errors import (
 
 TIMEOUT: Final = 60.0
 """Seconds per request."""
+KEPT: Final = 2.0
+"""Seconds that a connection is kept without a request. The server closes one after five, without a word: somebody who
+thinks about a plan would be told that nobody answers."""
 
 _ERRORS: dict[int, type[ContrailVsphereError]] = {
     401: AuthenticationFailed,
@@ -62,6 +66,7 @@ class Client:
         url, self._token, ca_file = _resolved(where)
         parts = urlsplit(url)
         self.url = url
+        self._used = time.monotonic()
         host, port = parts.hostname or "", parts.port or 9001
         if parts.scheme == "https":
             from contrail_vsphere.pki.identity import client_context
@@ -102,12 +107,15 @@ class Client:
         return str(answer["path"])
 
     def _send(self, method: str, path: str, data: Any, headers: dict[str, str]) -> Any:
+        if time.monotonic() - self._used > KEPT:
+            self._connection.close()
         try:
             self._connection.request(
                 method, path, body=data, headers={**headers, "Authorization": f"Bearer {self._token}"}
             )
             response = self._connection.getresponse()
             raw = response.read()
+            self._used = time.monotonic()
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             raise Unreachable(

@@ -115,7 +115,7 @@ def test_a_journal_of_a_newer_version(desk, tmp_path_factory):
     directory = tmp_path_factory.mktemp("manager")
     desk.settings(manager={"data_dir": str(directory)}, vcenter={"username": None})
     # The identity stands in for a registration: the journal is looked at before vCenter is.
-    from contrail_vsphere.app.contrailvm import utc_now
+    from contrail_vsphere.app.clock import utc_now
     from contrail_vsphere.app.data_dir import DataDirectory
 
     data = DataDirectory(directory, now=utc_now)
@@ -128,7 +128,7 @@ def test_a_journal_of_a_newer_version(desk, tmp_path_factory):
 
 
 def test_two_managers_on_one_directory(desk, tmp_path_factory):
-    from contrail_vsphere.app.contrailvm import utc_now
+    from contrail_vsphere.app.clock import utc_now
     from contrail_vsphere.app.data_dir import DataDirectory
 
     directory = tmp_path_factory.mktemp("manager")

@@ -7,10 +7,11 @@ answers; the manager begins to act last and ends first.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from random import Random
 from typing import Any
@@ -18,10 +19,10 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-import contrail_vsphere
 from contrail_vsphere.app.access import TokenFile
 from contrail_vsphere.app.certificate_office import CertificateOffice, peer_certificate
 from contrail_vsphere.app.certificates import CertificateWatch
+from contrail_vsphere.app.clock import utc_now
 from contrail_vsphere.app.connect import choose_vcenter, endpoint
 from contrail_vsphere.app.contrailvm_control import ContrailVmControl
 from contrail_vsphere.app.contrailvm_guests import GuestDesk, clone_ticket, guest_context
@@ -29,6 +30,7 @@ from contrail_vsphere.app.control import create_app
 from contrail_vsphere.app.control_server import ControlServer
 from contrail_vsphere.app.data_dir import DataDirectory
 from contrail_vsphere.app.election import Electorate, alone, candidate
+from contrail_vsphere.app.extension import extension_facts
 from contrail_vsphere.app.host_plugin import host_plugins
 from contrail_vsphere.app.metrics import Metrics
 from contrail_vsphere.app.reign import Reigns
@@ -77,11 +79,6 @@ EAM_EVENTS = tuple(
 """Events that say EAM has news; those of other issues come with a change of status."""
 FOLLOWED_EVENTS = (*EAM_EVENTS, *DEED_EVENTS)
 """Those, and what users do to ContrailVMs."""
-
-
-def utc_now() -> datetime:
-    """The wall clock."""
-    return datetime.now(UTC)
 
 
 class ContrailVmService:
@@ -382,6 +379,11 @@ class ContrailVmService:
         for entry in self.health.items():
             self.health.forget(entry.source, entry.key)
 
+    @property
+    def calls(self) -> Counter[str]:
+        """How often each method of vCenter, EAM and vLCM was called so far."""
+        return Counter(self.vcenter.calls) + Counter(self._vms.calls if self._vms is not None else {})
+
     # -- what is served -----------------------------------------------------------------------------------------
 
     async def _start_control(self, stack: AsyncExitStack) -> str:
@@ -391,8 +393,8 @@ class ContrailVmService:
             "leads", "1 while this process acts, 0 while it stands by.", (), lambda: {(): float(self.reigns.leads)}
         )
         self.metrics.counter(
-            "vcenter_calls", "Calls to vCenter and EAM by method.", ("method",),
-            lambda: {(method,): float(number) for method, number in self.vcenter.calls.items()},
+            "vcenter_calls", "Calls to vCenter, EAM and vLCM by method.", ("method",),
+            lambda: {(method,): float(number) for method, number in self.calls.items()},
         )  # fmt: skip
         self.metrics.gauge("hosts", "Hosts by the state of their ContrailVM.", ("state",), self._hosts_by_state)
         tls = None
@@ -431,20 +433,6 @@ class ContrailVmService:
         for entry in self.manager.hosts() if self.reigns.leads else ():
             counted[(entry.state,)] = counted.get((entry.state,), 0.0) + 1
         return counted
-
-
-def extension_facts(settings: Settings, identity: Identity) -> ExtensionFacts:
-    """What is registered with vCenter; the same at ``register`` and in every heartbeat."""
-    bootstrap_url = settings.bootstrap.advertise or f"https://{settings.bootstrap.listen}"
-    return ExtensionFacts(
-        key=settings.manager.extension_key,
-        company=settings.manager.company,
-        certificate_pem=identity.cert_pem,
-        health_url=f"{bootstrap_url}/health/health.xml",
-        manager_url=bootstrap_url,
-        version=contrail_vsphere.__version__,
-        admin_email=settings.manager.admin_email,
-    )
 
 
 def _publish_identity(

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 
+from contrail_vsphere.app.clock import utc_now
 from contrail_vsphere.app.connect import administrator, choose_vcenter, endpoint
-from contrail_vsphere.app.contrailvm import extension_facts, utc_now
 from contrail_vsphere.app.data_dir import DataDirectory
+from contrail_vsphere.app.extension import extension_facts
 from contrail_vsphere.config.settings import Settings
 from contrail_vsphere.contrailvm.notices.alarm_kinds import KINDS
 from contrail_vsphere.contrailvm.registration import Destruction, Registered, Registration

@@ -14,7 +14,7 @@ from datetime import datetime
 from random import Random
 from typing import Any, Final
 
-from contrail_vsphere.app.contrailvm import utc_now
+from contrail_vsphere.app.clock import utc_now
 from contrail_vsphere.app.plugin import PluginService
 from contrail_vsphere.config.settings import Settings
 from contrail_vsphere.engine.backoff import Backoff

@@ -90,8 +90,8 @@ def show(
 
 async def _reach(settings: Settings, name: str) -> dict[str, str]:
     """Log in with the account, else as the extension if it was registered; what vCenter says of itself."""
+    from contrail_vsphere.app.clock import utc_now
     from contrail_vsphere.app.connect import administrator, endpoint
-    from contrail_vsphere.app.contrailvm import utc_now
     from contrail_vsphere.app.data_dir import DataDirectory
     from contrail_vsphere.vsphere.endpoint import Credentials, ExtensionLogin
     from contrail_vsphere.vsphere.vcenter import VCenter

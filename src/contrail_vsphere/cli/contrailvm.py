@@ -15,6 +15,7 @@ import typer
 from contrail_vsphere.cli import adopt, certificates, packages
 from contrail_vsphere.cli.config import DEFAULT_FILE, ConfigFile
 from contrail_vsphere.cli.output import print_json, print_table, say
+from contrail_vsphere.cli.rollout_lines import rollout_lines
 from contrail_vsphere.model.errors import NotReadyYet, UsageError
 
 app = typer.Typer(help="The ContrailVM Manager: a ContrailVM on every ESXi host.", no_args_is_help=True)
@@ -191,23 +192,6 @@ def unit_rows(units: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
             unit["host_name"] or unit["host"], unit["state"], unit["colour"] or "-", unit["vm_name"] or "-",
             unit["version"] or "-", issues or "-", told or "-",
         )  # fmt: skip
-
-
-def rollout_lines(rollout: dict[str, Any]) -> Iterator[str]:
-    """A rollout under way, in a few lines however many hosts it has."""
-    places: dict[str, list[str]] = {}
-    for host in rollout["hosts"]:
-        proof = f" ({host['note']})" if host["place"] == "in turn" and host["note"] else ""
-        places.setdefault(host["place"], []).append(f"{host['name']}{proof}")
-    yield f"{rollout['deployment']}: {rollout['progress']}, {rollout['state']}, asked for by {rollout['by']}"
-    names = {"in turn": "in turn", "made": "made, waiting for its turn", "before": "not begun", "away": "away"}
-    for place, words in names.items():
-        hosts = places.get(place, [])
-        if hosts:
-            more = f" and {len(hosts) - 6} more" if len(hosts) > 6 else ""
-            yield f"  {words}: {', '.join(hosts[:6])}{more}"
-    if rollout["held_back"]:
-        yield f"  {rollout['held_back']}"
 
 
 def _host_of(action: dict[str, Any]) -> str:

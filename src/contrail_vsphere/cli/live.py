@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.text import Text
 
 from contrail_vsphere.app.control_client import ControlClient
-from contrail_vsphere.cli.contrailvm import rollout_lines
+from contrail_vsphere.cli.rollout_lines import rollout_lines
 from contrail_vsphere.config.settings import Settings
 from contrail_vsphere.demo.screen import status_view
 

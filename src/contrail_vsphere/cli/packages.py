@@ -205,7 +205,7 @@ def _read(path: Path) -> bytes:
 
 
 def _data(config: Path) -> DataDirectory:
-    from contrail_vsphere.app.contrailvm import utc_now
+    from contrail_vsphere.app.clock import utc_now
     from contrail_vsphere.app.data_dir import DataDirectory
     from contrail_vsphere.config.load import load
 

@@ -10,12 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-import shutil
 import signal
-import sys
-import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,8 +22,9 @@ from contrail_vsphere.app.control_client import ControlClient
 from contrail_vsphere.config.load import load
 from contrail_vsphere.demo.plugin_story import PluginStory
 from contrail_vsphere.demo.processes import Child, Children
-from contrail_vsphere.demo.screen import Screen, Stopwatch
-from contrail_vsphere.demo.upgrade_story import ROLLOUT, UpgradeStory
+from contrail_vsphere.demo.screen import Screen
+from contrail_vsphere.demo.tale import Tale, workshop
+from contrail_vsphere.demo.upgrade_story import UpgradeStory, rollout_policy
 from contrail_vsphere.model.errors import ContrailVsphereError, NotConverged
 
 CLUSTER = "C0"
@@ -36,109 +33,88 @@ POLL = 0.25
 """Seconds between two looks; the demo runs in real time."""
 
 
-@dataclass(slots=True)
-class Tale:
-    """What happened so far."""
-
-    watch: Stopwatch = field(default_factory=Stopwatch)
-    first_green: float = 0.0
-    healed: int = 0
-    steps: list[dict[str, Any]] = field(default_factory=list)
-    waits_for: str = ""
-    obstacle: str = ""
-
-
 async def tell(*, hosts: int, vms: int, once: bool, timeout: float, live: bool) -> dict[str, Any]:
     """Tell it and return the summary; ``NotConverged`` when it is not over within ``timeout`` seconds.
 
     With ``once`` all ends with the story, else it goes on until Ctrl-C or SIGTERM. Logs are kept when it fails.
     """
-    directory = Path(tempfile.mkdtemp(prefix="contrail-vsphere-demo-"))
-    try:
-        with Screen(live=live) as screen:
-            screen.say(f"Simulated: vCenter with EAM, {hosts} ESXi hosts, Contrail. Real: ContrailVM Manager, plugin.")
-            async with Children(directory) as children, aiohttp.ClientSession() as http:
-                teller = _Teller(directory, children, http, screen)
-                summary = await _in_time(teller, hosts=hosts, vms=vms, timeout=timeout)
-                if not once:
-                    await teller.stay()
-    except ContrailVsphereError:
-        sys.stderr.write(f"logs and settings are kept in {directory}\n")
-        raise
-    except BaseException:
-        shutil.rmtree(directory, ignore_errors=True)
-        raise
-    shutil.rmtree(directory, ignore_errors=True)
+    with workshop("demo") as directory, Screen(live=live) as screen:
+        screen.say(f"Simulated: vCenter, {hosts} ESXi hosts, Contrail. Real: ContrailVM Manager, plugin.")
+        async with Children(directory) as children, aiohttp.ClientSession() as http:
+            async with Tale(screen) as tale:
+                teller = _Teller(directory, children, http, tale)
+                summary = await tale.in_time(teller.story(hosts=hosts, vms=vms), timeout)
+            if not once:
+                await teller.stay()
     return summary
 
 
-async def _in_time(teller: _Teller, *, hosts: int, vms: int, timeout: float) -> dict[str, Any]:
-    try:
-        async with asyncio.timeout(timeout):
-            return await teller.story(hosts=hosts, vms=vms)
-    except TimeoutError:
-        tale = teller.tale
-        reason = f"{tale.waits_for}; {tale.obstacle}" if tale.obstacle else tale.waits_for
-        raise NotConverged(f"not within {timeout:g} s: {reason}", hint="a longer --timeout may help") from None
-
-
 class _Teller:
-    def __init__(self, directory: Path, children: Children, http: aiohttp.ClientSession, screen: Screen) -> None:
+    def __init__(self, directory: Path, children: Children, http: aiohttp.ClientSession, tale: Tale) -> None:
         self.directory = directory
         self.children = children
         self.http = http
-        self.screen = screen
-        self.tale = Tale()
+        self.tale = tale
+        self.step = tale.step
+        self._first_green = 0.0
+        self._healed = 0
         self.config = directory / "contrail-vsphere.toml"
         self.simulator: Child
+        self.contrail: Child
         self.manager: Child
         self.control: ControlClient
 
     # -- the story ----------------------------------------------------------------------------------------------
 
     async def story(self, *, hosts: int, vms: int) -> dict[str, Any]:
-        """All chapters."""
+        """All chapters. What needs no vCenter, or nobody's attention, is begun while others wait for guests to boot."""
         await self.set_up(hosts - 1, vms)
-        async with ControlClient(load(self.config, {}), role="operator") as self.control:
+        plugin, upgrades = PluginStory(self), UpgradeStory(self, hosts=hosts)
+        async with ControlClient(load(self.config, {}), role="operator") as self.control, plugin:
             await self.deploy(hosts - 1)
-            async with PluginStory(self) as plugin:
-                await plugin.networks()
-                await plugin.machines()
-                await self.power_off()
-                await self.delete()
-                await plugin.replugged()
-                await self.join(hosts)
-                await self.maintenance()
-                upgrades = UpgradeStory(self)
-                await upgrades.packages()
-                await upgrades.upgrade()
-                await upgrades.broken()
-                await plugin.replugged()
-                await plugin.vmotion()
-                await plugin.passing()
-                await self.until("everything has converged", lambda status: bool(status["converged"]))
-                return await self.summary(hosts, plugin, upgrades)
+            await plugin.begin()
+            await plugin.networks()
+            await plugin.machines()
+            upgrades.begin_ahead()
+            await self.power_off()
+            await self.delete()
+            await plugin.replugged()
+            await self.join(hosts)
+            await self.maintenance()
+            await upgrades.packages()
+            await upgrades.upgrade()
+            await upgrades.broken()
+            await plugin.replugged()
+            await plugin.vmotion()
+            await plugin.passing()
+            await self.until("everything has converged", lambda status: bool(status["converged"]))
+            return await self.summary(hosts, plugin, upgrades)
 
     async def set_up(self, hosts: int, vms: int) -> None:
-        """Simulator, package, registration, manager."""
-        with self.step(f"start a vCenter with EAM, {hosts} ESXi hosts and {vms} tenant VMs"):
+        """Simulators, package, registration, manager."""
+        build = ("contrailvm", "package", "build", "--demo", "--out", str(self.directory / "packages"))
+        package = self.tale.ahead(self.run(*build))
+        contrail = self.tale.ahead(self.children.start("contrail", "simulate", "contrail"))
+        with self.step(f"start a vCenter with {hosts} ESXi hosts and {vms} VMs, and a Contrail"):
             self.simulator = await self.children.start(
                 "vcenter", "simulate", "vcenter", "--pace", "demo", "--hosts", str(hosts), "--vms", str(vms),
                 "--ca-dir", str(self.directory / "vcenter-ca"),
             )  # fmt: skip
+            self.contrail = await contrail
             self.write_settings()
+        registered = self.tale.ahead(self.run("contrailvm", "register", "--config", str(self.config)))
         with self.step("build, verify and publish the ContrailVM package"):
-            made = await self.run("contrailvm", "package", "build", "--demo", "--out", str(self.directory / "packages"))
-            await self.run("contrailvm", "package", "publish", made["directory"], "--config", str(self.config))
+            directory = (await package)["directory"]
+            await self.run("contrailvm", "package", "publish", directory, "--config", str(self.config))
         with self.step("register the extension with vCenter, as an administrator, once"):
-            await self.run("contrailvm", "register", "--config", str(self.config))
+            await registered
         with self.step("start the ContrailVM Manager, which logs in by certificate"):
             self.manager = await self.children.start("manager", "run", "--config", str(self.config))
 
     async def deploy(self, hosts: int) -> None:
         """Hosts get their ContrailVM."""
         deployments = self.directory / "deployments.toml"
-        deployments.write_text(DEPLOYMENT)
+        deployments.write_text(DEPLOYMENT + rollout_policy(hosts + 1))
         with self.step(f"deploy to cluster {CLUSTER}: every host gets its ContrailVM"):
             await self.run("contrailvm", "apply", str(deployments), "--config", str(self.config))
             await self.until(f"{hosts} hosts are served", lambda status: len(_green(status)) == hosts)
@@ -168,12 +144,12 @@ class _Teller:
         """A host passes through maintenance."""
         unit = _green(await self.status())[0]
         name = unit["host_name"]
-        with self.step(f"host {name} enters maintenance: tenants leave first, ContrailVM last"):
+        with self.step(f"host {name} enters maintenance: its ContrailVM leaves last"):
             await self.do("POST", f"/v1/hosts/{unit['host']}/enter-maintenance")
             await self.until(
                 f"{name} is in maintenance", lambda status: _unit(status, unit["host"])["state"] == "maintenance"
             )
-        with self.step(f"host {name} comes back: ContrailVM first"):
+        with self.step(f"host {name} comes back: its ContrailVM comes first"):
             await self.do("POST", f"/v1/hosts/{unit['host']}/exit-maintenance")
             await self.until(f"{name} is served again", lambda status: _is_green(_unit(status, unit["host"])))
 
@@ -186,9 +162,9 @@ class _Teller:
             "hosts": len({unit["host"] for unit in units}),
             "agents_green": len(_green(status)),
             "agents_total": len(units),
-            "healed": self.tale.healed,
+            "healed": self._healed,
             "seconds": self.tale.watch.seconds(),
-            "first_green_seconds": self.tale.first_green,
+            "first_green_seconds": self._first_green,
             "vcenter_calls": sum(calls.values()) - plugin.visitor,
             **upgrades.summary(),
             **await plugin.summary(),
@@ -196,19 +172,8 @@ class _Teller:
         }
         if found["hosts"] != hosts or found["agents_green"] != hosts:
             raise NotConverged(f"{found['agents_green']} of {hosts} hosts are served in the end")
-        self.screen.say(
-            f"{found['agents_green']} of {found['agents_total']} ContrailVMs green, {found['healed']} healed, "
-            f"{found['vcenter_calls']} calls to vCenter, {found['seconds']} s"
-        )
-        self.screen.say(
-            f"upgraded to {found['upgraded_to']} and back from {found['rolled_back']}, never more than "
-            f"{found['most_dark']} hosts at a time without a forwarding vRouter"
-        )
-        self.screen.say(
-            f"{found['networks']} networks, {found['ports_active']} ports active, {found['vlan_conflicts']} VLAN "
-            f"conflicts, {found['moves']} moves; {found['contrail_calls']} calls to Contrail, "
-            f"{found['vrouter_calls']} to VRouterAgents"
-        )
+        for line in _told(found):
+            self.tale.screen.say(line)
         return found
 
     async def stay(self) -> None:
@@ -216,10 +181,10 @@ class _Teller:
         ended = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, ended.set)
-        self.screen.say("It goes on until Ctrl-C. To try things, in another terminal:")
-        self.screen.say(f"  export CONTRAIL_VSPHERE_CONFIG={self.config}")
-        self.screen.say(f"  export CONTRAIL_VSPHERE_CONTROL_URL={self.simulator.ready['control_url']}")
-        self.screen.say("  contrail-vsphere contrailvm status; contrail-vsphere simulate control --help")
+        self.tale.screen.say("It goes on until Ctrl-C. To try things, in another terminal:")
+        self.tale.screen.say(f"  export CONTRAIL_VSPHERE_CONFIG={self.config}")
+        self.tale.screen.say(f"  export CONTRAIL_VSPHERE_CONTROL_URL={self.simulator.ready['control_url']}")
+        self.tale.screen.say("  contrail-vsphere contrailvm status; contrail-vsphere simulate control --help")
         async with ControlClient(load(self.config, {}), role="operator") as self.control:
             while not ended.is_set():
                 await self.status()
@@ -227,10 +192,6 @@ class _Teller:
                     await asyncio.wait_for(ended.wait(), 1)
 
     # -- what the chapters use ----------------------------------------------------------------------------------
-
-    def step(self, words: str) -> _Step:
-        """A chapter: told when it begins and when it has come about."""
-        return _Step(self, words)
 
     async def run(self, *arguments: str) -> dict[str, Any]:
         """One of the product's commands, to its end."""
@@ -249,9 +210,9 @@ class _Teller:
         if not self.manager.alive:
             raise ContrailVsphereError(f"the manager ended: {self.manager.last_words()}")
         document: dict[str, Any] = await self.control.get("/v1/status")
-        self.screen.show(document)
-        if not self.tale.first_green and _green(document):
-            self.tale.first_green = self.tale.watch.seconds()
+        self.tale.screen.show(document)
+        if not self._first_green and _green(document):
+            self._first_green = self.tale.watch.seconds()
         return document
 
     async def glance(self, obstacle: str) -> None:
@@ -271,7 +232,7 @@ class _Teller:
         """The damage must be seen before its repair counts."""
         await self.until("the damage is noticed", lambda status: not _is_green(_unit(status, host)))
         await self.until("the host is served again", lambda status: _is_green(_unit(status, host)))
-        self.tale.healed += 1
+        self._healed += 1
 
     def write_settings(self) -> None:
         """What an operator would write."""
@@ -285,26 +246,23 @@ class _Teller:
             SETTINGS.format(
                 host=url.hostname, port=url.port, username=ready["username"], password=password.name,
                 ca=ready["ca_file"], tunnel_host=tunnel_host, tunnel_port=tunnel_port, data=self.directory / "data",
-                address=_own_address(),
+                address=_own_address(), contrail=self.contrail.ready["url"],
             )
         )  # fmt: skip
 
 
-class _Step:
-    def __init__(self, teller: _Teller, words: str) -> None:
-        self._teller = teller
-        self._words = words
-        self._watch = Stopwatch()
-
-    def __enter__(self) -> None:
-        self._teller.tale.waits_for = self._words
-        self._teller.screen.begin(self._words)
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        took = self._watch.seconds()
-        if kind is None:
-            self._teller.tale.steps.append({"step": self._words, "seconds": took})
-        self._teller.screen.end(self._words, took, good=kind is None)
+def _told(found: dict[str, Any]) -> tuple[str, ...]:
+    """The summary in lines that fit 80 columns."""
+    return (
+        f"{found['agents_green']} of {found['agents_total']} ContrailVMs green, {found['healed']} healed, "
+        f"{found['seconds']} s",
+        f"upgraded to {found['upgraded_to']}, rolled back from {found['rolled_back']}; "
+        f"vRouters down at a time: {found['most_dark']} at most",
+        f"{found['networks']} networks, {found['ports_active']} ports active, "
+        f"{found['vlan_conflicts']} VLAN conflicts, {found['moves']} moves",
+        f"{found['vcenter_calls']} calls to vCenter, {found['contrail_calls']} to Contrail, "
+        f"{found['vrouter_calls']} to VRouterAgents",
+    )
 
 
 def _units(status: dict[str, Any]) -> list[dict[str, Any]]:
@@ -359,6 +317,13 @@ listen = "{address}:8444"
 
 [control]
 listen = "{address}:8080"
+
+[contrail]
+servers = "{contrail}"
+poll = 1.0
+
+[plugin]
+listen = "{address}:8234"
 """
 
 DEPLOYMENT = f"""\
@@ -373,4 +338,4 @@ overlay = {{ switch = "dvs0" }}
 
 [deployment.demo.guest]
 controllers = ["127.0.0.1"]
-{ROLLOUT}"""
+"""

@@ -7,21 +7,18 @@ packet oracle can look at their hosts) and nova (the story plugs cards itself, f
 from __future__ import annotations
 
 import asyncio
-import shutil
 import signal
-import sys
-import tempfile
 import warnings
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 from contrail_vsphere.demo.neutron_lab import NeutronLab, check_machine, ini
 from contrail_vsphere.demo.neutron_site import NeutronSite
-from contrail_vsphere.demo.screen import Screen, Stopwatch
-from contrail_vsphere.model.errors import ContrailVsphereError, NotConverged
+from contrail_vsphere.demo.screen import Screen
+from contrail_vsphere.demo.tale import Tale, workshop
+from contrail_vsphere.model.errors import ContrailVsphereError
 
 VCENTERS: Final = ("vC1", "vC2")
 TIERS: Final = {"web": "10.1.0.0/24", "app": "10.2.0.0/24", "db": "10.3.0.0/24"}
@@ -33,46 +30,25 @@ LEASE_SECONDS: Final = 4
 async def tell(*, once: bool, timeout: float, live: bool) -> dict[str, Any]:
     """Tell it and return the summary; ``NotConverged`` when it is not over within ``timeout`` seconds."""
     check_machine()
-    directory = Path(tempfile.mkdtemp(prefix="contrail-vsphere-neutron-"))
-    try:
-        with Screen(live=live) as screen:
-            screen.say("Real: Neutron, MariaDB, driver and workers. Stand-ins: two vCenters, and nova.")
-            async with NeutronLab(directory) as lab, AsyncExitStack() as stack:
-                summary = await _in_time(_Teller(lab, stack, screen), timeout)
-                if not once:
-                    screen.say(f"Neutron goes on at {lab.url}v2.0 until Ctrl-C")
-                    await asyncio.Event().wait()
-    except ContrailVsphereError:
-        sys.stderr.write(f"logs and settings are kept in {directory}\n")
-        raise
-    except BaseException:
-        shutil.rmtree(directory, ignore_errors=True)
-        raise
-    shutil.rmtree(directory, ignore_errors=True)
+    with workshop("neutron") as directory, Screen(live=live) as screen:
+        screen.say("Real: Neutron, MariaDB, driver and workers. Stand-ins: two vCenters, and nova.")
+        async with NeutronLab(directory) as lab, AsyncExitStack() as stack:
+            tale = Tale(screen)
+            summary = await tale.in_time(_Teller(lab, stack, tale).story(), timeout)
+            if not once:
+                screen.say(f"Neutron goes on at {lab.url}v2.0 until Ctrl-C")
+                await asyncio.Event().wait()
     return summary
 
 
-async def _in_time(teller: _Teller, timeout: float) -> dict[str, Any]:
-    try:
-        async with asyncio.timeout(timeout):
-            return await teller.story()
-    except TimeoutError:
-        raise NotConverged(
-            f"not within {timeout:g} s: {teller.under_way}", hint="a longer --timeout may help"
-        ) from None
-
-
 class _Teller:
-    def __init__(self, lab: NeutronLab, stack: AsyncExitStack, screen: Screen) -> None:
-        self._lab, self._stack, self._screen = lab, stack, screen
-        self._watch = Stopwatch()
-        self._steps: list[dict[str, Any]] = []
+    def __init__(self, lab: NeutronLab, stack: AsyncExitStack, tale: Tale) -> None:
+        self._lab, self._stack, self._tale = lab, stack, tale
         self._sites: dict[str, NeutronSite] = {}
         self._groups: dict[str, Any] = {}
         self._ports: dict[str, Any] = {}
         self._api: Any = None
         self._said: list[dict[str, Any]] = []
-        self.under_way = ""
 
     async def story(self) -> dict[str, Any]:
         """All chapters."""
@@ -84,8 +60,8 @@ class _Teller:
         await self._kill_a_worker()
         return {
             "ok": True,
-            "seconds": self._watch.seconds(),
-            "steps": self._steps,
+            "seconds": self._tale.watch.seconds(),
+            "steps": self._tale.steps,
             "verdicts": self._said,
             "port_groups": {name: site.groups_of_ours() for name, site in self._sites.items()},
         }
@@ -93,21 +69,21 @@ class _Teller:
     # -- chapters -----------------------------------------------------------------------------------------------
 
     async def _set_up(self) -> None:
-        with self._step(f"two simulated vCenters: {', '.join(VCENTERS)}"):
+        with self._tale.step(f"two simulated vCenters: {', '.join(VCENTERS)}"):
             for name in VCENTERS:
                 self._sites[name] = await self._stack.enter_async_context(NeutronSite(name))
-        with self._step("MariaDB, with Neutron's tables and the driver's"):
+        with self._tale.step("MariaDB, with Neutron's tables and the driver's"):
             await self._lab.database()
             self._lab.write(_settings())
             await self._lab.migrate()
-        with self._step("Neutron's API with mechanism_drivers = openvswitch,vmware_dvs"):
+        with self._tale.step("Neutron's API with mechanism_drivers = openvswitch,vmware_dvs"):
             await self._lab.api()
             self._api = await asyncio.to_thread(connect, self._lab.url)
-        with self._step("a worker per vCenter; on controllers Pacemaker starts them"):
+        with self._tale.step("a worker per vCenter; on controllers Pacemaker starts them"):
             self._workers = {name: await self._worker(name) for name in VCENTERS}
 
     async def _tiers(self) -> None:
-        with self._step("networks web, app and db behind a router, made through Neutron's API"):
+        with self._tale.step("networks web, app and db behind a router, made through Neutron's API"):
             router = await self._ask("create_router", name="tiers", project_id="demo")
             for tier, cidr in TIERS.items():
                 network = await self._ask("create_network", name=tier, project_id="demo")
@@ -118,25 +94,27 @@ class _Teller:
                 self._groups[tier] = await self._ask("create_security_group", name=tier, project_id="demo")
                 await self._until(partial(self._everywhere, network.id), f"a port group for {tier} on both vCenters")
                 self._ports[f"net-{tier}"] = network
-        with self._step("security groups: everybody may ask web, web may ask app, app may ask db"):
+        with self._tale.step("security groups: everybody may ask web, web may ask app, app may ask db"):
             await self._allow("web", remote_ip_prefix="0.0.0.0/0")
             for tier, client in CLIENT_OF.items():
                 await self._allow(tier, remote_group_id=self._groups[client].id)
 
     async def _plug(self) -> None:
-        with self._step("a VM of each tier on each vCenter, with a fixed address, ACTIVE once its rules are there"):
+        with self._tale.step(
+            "a VM of each tier on each vCenter, with a fixed address, ACTIVE once its rules are there"
+        ):
             for number, vcenter in enumerate(VCENTERS):
                 for tier, cidr in TIERS.items():
                     address = cidr.replace("0/24", str(11 + number))
                     await self._boot(vcenter, tier, f"{tier}-{vcenter}", address)
-        with self._step("an edge VM on each vCenter routes between the tiers; its ports have no port security"):
+        with self._tale.step("an edge VM on each vCenter routes between the tiers; its ports have no port security"):
             for number, vcenter in enumerate(VCENTERS):
                 for tier, cidr in TIERS.items():
                     address = cidr.replace("0/24", str(101 + number))
                     await self._boot(vcenter, tier, f"edge-{vcenter}", address, open_=True)
 
     async def _who_reaches_whom(self) -> None:
-        with self._step("the packet oracle: web reaches app, app reaches db, web does not reach db"):
+        with self._tale.step("the packet oracle: web reaches app, app reaches db, web does not reach db"):
             for vcenter in VCENTERS:
                 self._expect(vcenter, "web", "app", SERVES["app"], arrives=True)
                 self._expect(vcenter, "app", "db", SERVES["db"], arrives=True)
@@ -144,7 +122,7 @@ class _Teller:
                 self._expect(vcenter, "web", "app", 22, arrives=False)
 
     async def _change_a_rule(self) -> None:
-        with self._step("a new rule lets web log in to app; it shows on the DVPorts"):
+        with self._tale.step("a new rule lets web log in to app; it shows on the DVPorts"):
             before = {vcenter: self._rules(vcenter) for vcenter in VCENTERS}
             await self._allow("app", port=22, remote_group_id=self._groups["web"].id)
             await self._until(
@@ -152,11 +130,11 @@ class _Teller:
             )
             for vcenter in VCENTERS:
                 had, has = before[vcenter], self._rules(vcenter)
-                self._screen.say(f"  {vcenter}: app's DVPort had {had} rules and has {has}")
+                self._tale.screen.say(f"  {vcenter}: app's DVPort had {had} rules and has {has}")
                 self._expect(vcenter, "web", "app", 22, arrives=True)
 
     async def _kill_a_worker(self) -> None:
-        with self._step("the worker of vC1 is killed, a network is made meanwhile, another worker goes on"):
+        with self._tale.step("the worker of vC1 is killed, a network is made meanwhile, another worker goes on"):
             self._workers["vC1"].send_signal(signal.SIGKILL)
             await self._workers["vC1"].wait()
             late = await self._ask("create_network", name="late", project_id="demo")
@@ -217,7 +195,7 @@ class _Teller:
             "vcenter": vcenter, "from": source, "to": target, "port": port, "delivered": verdict.delivered,
             "reason": verdict.reason,
         })  # fmt: skip
-        self._screen.say(
+        self._tale.screen.say(
             f"  {vcenter}: {source} to {target}:{port} {'arrives' if verdict.delivered else 'does not arrive'}"
             f" ({verdict.reason})"
         )
@@ -231,7 +209,7 @@ class _Teller:
         return await asyncio.to_thread(getattr(self._api, method), *arguments, **fields)
 
     async def _until(self, holds: Callable[[], Any | Awaitable[Any]], words: str) -> None:
-        self.under_way = words
+        self._tale.waits_for = words
         while True:
             found = holds()
             if asyncio.iscoroutine(found):
@@ -239,18 +217,6 @@ class _Teller:
             if found:
                 return
             await asyncio.sleep(0.2)
-
-    @contextmanager
-    def _step(self, words: str) -> Iterator[None]:
-        self.under_way, watch = words, Stopwatch()
-        self._screen.begin(words)
-        try:
-            yield
-        except BaseException:
-            self._screen.end(words, watch.seconds(), good=False)
-            raise
-        self._steps.append({"step": words, "seconds": watch.seconds()})
-        self._screen.end(words, watch.seconds(), good=True)
 
 
 def _settings() -> dict[str, dict[str, str]]:

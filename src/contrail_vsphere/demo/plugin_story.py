@@ -16,9 +16,9 @@ from typing import Any, Final, Protocol, Self
 from contrail_vsphere.app.connect import administrator, endpoint
 from contrail_vsphere.app.control_client import ControlClient
 from contrail_vsphere.config.load import load
-from contrail_vsphere.config.settings import Address
 from contrail_vsphere.demo.estate import Estate
 from contrail_vsphere.demo.processes import Child, Children
+from contrail_vsphere.demo.tale import Tale
 from contrail_vsphere.model.errors import ContrailVsphereError, NotConverged
 
 NETWORKS: Final = {"web": "10.1.0.0/16", "app": "10.2.0.0/16", "db": "10.3.0.0/16"}
@@ -32,8 +32,9 @@ POLL: Final = 0.25
 class Stage(Protocol):
     """What the story is told on; see ``contrailvm_story``."""
 
-    directory: Path
+    tale: Tale
     children: Children
+    contrail: Child
     config: Path
 
     def step(self, words: str) -> AbstractContextManager[None]:
@@ -55,35 +56,30 @@ class PluginStory:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._stack = AsyncExitStack()
-        self._contrail: Child
+        self._settings = load(stage.config, {})
+        self._starting: asyncio.Task[Child]
         self._plugin: Child
         self._control: ControlClient
         self._estate: Estate
 
     async def __aenter__(self) -> Self:
-        """Start Contrail and the plugin, and log a user in to vCenter."""
-        async with AsyncExitStack() as stack:
-            await self._start(stack)
-            self._stack = stack.pop_all()
+        """The plugin's process starts while hosts get their ContrailVM; ``begin`` waits for it."""
+        command = ("run", "--role", "plugin", "--config", str(self._stage.config))
+        self._starting = self._stage.tale.ahead(self._stage.children.start("plugin", *command))
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Log out; the processes end with the demo."""
         await self._stack.aclose()
 
-    async def _start(self, stack: AsyncExitStack) -> None:
-        stage = self._stage
-        settings = load(stage.config, {})
-        with stage.step("start a simulated Contrail and, as a process of its own, the vCenter plugin"):
-            self._contrail = await stage.children.start("contrail", "simulate", "contrail")
-            self._add_settings(settings.control.listen)
-            self._plugin = await stage.children.start(
-                "plugin", "run", "--role", "plugin", "--config", str(stage.config)
-            )
-        settings = load(stage.config, {})
+    async def begin(self) -> None:
+        """The plugin serves, and a user is logged in to vCenter."""
+        settings = self._settings
         (table,) = settings.vcenter.values()
-        self._estate = await stack.enter_async_context(Estate(endpoint(table), administrator(table)))
-        self._control = await stack.enter_async_context(
+        with self._stage.step("start the vCenter plugin, a process of its own"):
+            self._plugin = await self._starting
+            self._estate = await self._stack.enter_async_context(Estate(endpoint(table), administrator(table)))
+        self._control = await self._stack.enter_async_context(
             ControlClient(settings, role="viewer", listen=settings.plugin.listen)
         )
 
@@ -190,7 +186,7 @@ class PluginStory:
             network["name"].rpartition(":")[2]: network["uuid"] for network in (await self._status())["networks"]
         }
         path = f"/virtual-network/{networks[PASSING[0]]}?fields=virtual_machine_interface_back_refs"
-        answer = await self._stage.do("GET", path, url=self._contrail.ready["url"])
+        answer = await self._stage.do("GET", path, url=self._stage.contrail.ready["url"])
         left = len(answer["virtual-network"].get("virtual_machine_interface_back_refs", ()))
         return f"{left} interfaces are in it" if left else ""
 
@@ -201,25 +197,10 @@ class PluginStory:
         return document
 
     async def _contrail_does(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        return await self._stage.do(method, path, body, url=self._contrail.ready["control_url"])
+        return await self._stage.do(method, path, body, url=self._stage.contrail.ready["control_url"])
 
     async def _until(self, what: str, lacking: Callable[[], Awaitable[str]]) -> None:
         """Wait until nothing is lacking, and remember what is."""
         while reason := await lacking():
             await self._stage.glance(f"until {what}: {reason}")
             await asyncio.sleep(POLL)
-
-    def _add_settings(self, manager: Address) -> None:
-        """What an operator would add to the manager's."""
-        with self._stage.config.open("a") as file:
-            file.write(SETTINGS.format(contrail=self._contrail.ready["url"], address=manager.host))
-
-
-SETTINGS: Final = """
-[contrail]
-servers = "{contrail}"
-poll = 1.0
-
-[plugin]
-listen = "{address}:8234"
-"""

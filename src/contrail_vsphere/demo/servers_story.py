@@ -9,18 +9,15 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from contrail_vsphere.demo.processes import SERVER_MANAGER, Children
-from contrail_vsphere.demo.screen import Screen, Stopwatch
+from contrail_vsphere.demo.screen import Screen
 from contrail_vsphere.demo.server_lab import GATEWAY, obstacles
 from contrail_vsphere.demo.service_images import BUSYBOX, archive
-from contrail_vsphere.model.errors import ContrailVsphereError, NotConverged, SettingsError
+from contrail_vsphere.demo.tale import Tale, workshop
+from contrail_vsphere.model.errors import ContrailVsphereError, SettingsError
 from contrail_vsphere.servermanager.catalogue import catalogue
 
 LAB: Final = "contrail_vsphere.demo.server_lab"
@@ -37,22 +34,14 @@ PLACEMENT: Final = {
 async def tell(*, once: bool, timeout: float, live: bool) -> dict[str, Any]:
     """Tell it and return the summary; ``NotConverged`` when it is not over within ``timeout`` seconds."""
     _check_machine()
-    directory = Path(tempfile.mkdtemp(prefix="contrail-vsphere-servers-"))
-    try:
-        with Screen(live=live) as screen:
-            screen.say("Real: registry, Ansible, SSH, Podman. Stand-ins: servers (namespaces) and services.")
-            async with Children(directory) as children:
-                summary = await _in_time(_Teller(directory, children, screen), timeout)
-                if not once:
-                    screen.say("it goes on running until Ctrl-C")
-                    await asyncio.Event().wait()
-    except ContrailVsphereError:
-        sys.stderr.write(f"logs and settings are kept in {directory}\n")
-        raise
-    except BaseException:
-        shutil.rmtree(directory, ignore_errors=True)
-        raise
-    shutil.rmtree(directory, ignore_errors=True)
+    with workshop("servers") as directory, Screen(live=live) as screen:
+        screen.say("Real: registry, Ansible, SSH, Podman. Stand-ins: servers (namespaces) and services.")
+        async with Children(directory) as children:
+            tale = Tale(screen)
+            summary = await tale.in_time(_Teller(directory, children, tale).story(), timeout)
+            if not once:
+                screen.say("it goes on running until Ctrl-C")
+                await asyncio.Event().wait()
     return summary
 
 
@@ -66,25 +55,12 @@ def _check_machine() -> None:
         raise SettingsError("the servers cannot be set up here: " + "; ".join(found), hint="make demo needs none of it")
 
 
-async def _in_time(teller: _Teller, timeout: float) -> dict[str, Any]:
-    try:
-        async with asyncio.timeout(timeout):
-            return await teller.story()
-    except TimeoutError:
-        raise NotConverged(
-            f"not within {timeout:g} s: {teller.under_way}", hint="a longer --timeout may help"
-        ) from None
-
-
 class _Teller:
-    def __init__(self, directory: Path, children: Children, screen: Screen) -> None:
+    def __init__(self, directory: Path, children: Children, tale: Tale) -> None:
         self._directory = directory
         self._children = children
-        self._screen = screen
-        self._watch = Stopwatch()
-        self._steps: list[dict[str, Any]] = []
+        self._tale = tale
         self._config = directory / "contrail-vsphere.toml"
-        self.under_way = ""
 
     async def story(self) -> dict[str, Any]:
         """All chapters."""
@@ -96,23 +72,23 @@ class _Teller:
             raise ContrailVsphereError(f"the second provision changed {changes} things", hint="see debug.log")
         states = await self._servers()
         return {
-            "ok": True, "seconds": self._watch.seconds(), "servers": states, "roles": PLACEMENT, "steps": self._steps,
-            "changes": {"first": _changes(first), "second": _changes(second)},
+            "ok": True, "seconds": self._tale.watch.seconds(), "servers": states, "roles": PLACEMENT,
+            "steps": self._tale.steps, "changes": {"first": _changes(first), "second": _changes(second)},
         }  # fmt: skip
 
     async def _set_up(self) -> None:
-        with self._step(f"three servers: {', '.join(PLACEMENT)}, each with SSH and a Podman of its own"):
+        with self._tale.step(f"three servers: {', '.join(PLACEMENT)}, each with SSH and a Podman of its own"):
             lab = (await self._children.start("lab", *PLACEMENT, module=LAB)).ready
         self._children.inside = ("nsenter", "--target", str(lab["pid"]), "--net", "--")
         self._lab = lab
         self._config.write_text(SETTINGS.format(data=self._directory, gateway=GATEWAY))
-        with self._step("Ansible server on 9003"):
+        with self._tale.step("Ansible server on 9003"):
             await self._serve("serve-ansible")
-        with self._step("Server Manager on 9001, with its registry on 5100"):
+        with self._tale.step("Server Manager on 9001, with its registry on 5100"):
             await self._serve("serve")
 
     async def _add(self) -> None:
-        with self._step(f"add image {IMAGE}: five roles into the registry"):
+        with self._tale.step(f"add image {IMAGE}: five roles into the registry"):
             parts = []
             for name in sorted({role for roles in PLACEMENT.values() for role in roles}):
                 path = self._directory / f"contrail-{name}-{VERSION}.tar"
@@ -121,7 +97,7 @@ class _Teller:
             await self._command("add", "image", "-f", self._file("image", {"image": [{
                 "id": IMAGE, "category": "container", "type": "contrail-container-ubuntu", "version": VERSION,
                 "parameters": {"containers": parts}}]}), "--wait")  # fmt: skip
-        with self._step(f"add cluster {CLUSTER} and its servers; their host keys are pinned"):
+        with self._tale.step(f"add cluster {CLUSTER} and its servers; their host keys are pinned"):
             await self._command("add", "cluster", "-f", self._file("cluster", {"cluster": [{
                 "id": CLUSTER, "package_image_id": IMAGE, "parameters": {"provision": {"containers": {
                     "controller": {"RABBITMQ": {"password": "not-for-production"}}}}}}]}))  # fmt: skip
@@ -135,14 +111,14 @@ class _Teller:
         ]  # fmt: skip
 
     async def _provision(self, words: str) -> dict[str, Any]:
-        with self._step(words):
+        with self._tale.step(words):
             return await self._command("provision", "--cluster-id", CLUSTER, "--yes", "--wait")
 
     async def _servers(self) -> dict[str, str]:
         document = await self._command("status", "server", "--cluster-id", CLUSTER)
         states = {row["id"]: row["state"] for row in document["items"]}
         for name, state in states.items():
-            self._screen.say(f"  {name}: {state}: {', '.join(PLACEMENT[name])}")
+            self._tale.screen.say(f"  {name}: {state}: {', '.join(PLACEMENT[name])}")
         return states
 
     async def _serve(self, verb: str) -> None:
@@ -156,18 +132,6 @@ class _Teller:
         path.touch(mode=0o600)
         path.write_text(json.dumps(document))
         return str(path)
-
-    @contextmanager
-    def _step(self, words: str) -> Iterator[None]:
-        self.under_way, watch = words, Stopwatch()
-        self._screen.begin(words)
-        try:
-            yield
-        except BaseException:
-            self._screen.end(words, watch.seconds(), good=False)
-            raise
-        self._steps.append({"step": words, "seconds": watch.seconds()})
-        self._screen.end(words, watch.seconds(), good=True)
 
 
 def _count() -> int:

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from contrail_vsphere.demo.tale import Tale
 from contrail_vsphere.model.errors import NotConverged
 
 DEPLOYMENT: Final = "demo"
@@ -20,19 +21,27 @@ GOOD: Final = "1.1.0"
 BROKEN: Final = "1.2.0"
 POLL: Final = 0.25
 """Seconds between two looks; the demo runs in real time."""
-CONCURRENCY: Final = 2
-ROLLOUT: Final = f"""
-[deployment.demo.rollout]
-concurrency = {CONCURRENCY}
+
+
+def concurrency(hosts: int) -> int:
+    """Hosts that are replaced at a time: half of them, and no more than this machine boots guests for in good time."""
+    return min(max(hosts // 2, 2), 4)
+
+
+def rollout_policy(hosts: int) -> str:
+    """The deployment's table of how upgrades go; less patience than an operator should have, since somebody watches."""
+    return f"""
+[deployment.{DEPLOYMENT}.rollout]
+concurrency = {concurrency(hosts)}
 gate = 1
 deadline = 10
 """
-"""Less patience than an operator should have, for a story that somebody watches."""
 
 
 class Stage(Protocol):
     """What the story is told on; see ``contrailvm_story``."""
 
+    tale: Tale
     directory: Path
     config: Path
 
@@ -56,34 +65,38 @@ class Stage(Protocol):
 class UpgradeStory:
     """Its chapters, in the order of their telling."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, *, hosts: int) -> None:
         self._stage = stage
+        self._concurrency = concurrency(hosts)
+        self._published: list[asyncio.Task[None]] = []
         self._most_dark = 0
         self._upgraded_to = ""
         self._rolled_back = ""
 
+    def begin_ahead(self) -> None:
+        """Build and publish while the story waits for other things."""
+        self._published = [self._stage.tale.ahead(self._publish(version)) for version in (GOOD, BROKEN)]
+
     async def packages(self) -> None:
         """Two newer packages."""
-        with self._stage.step(f"publish packages {GOOD} and {BROKEN}; vRouters of {BROKEN} will find no controller"):
-            await asyncio.gather(self._publish(GOOD), self._publish(BROKEN))
+        with self._stage.step(f"publish packages {GOOD}, and {BROKEN} whose vRouters will not work"):
+            await asyncio.gather(*self._published)
             rule = {"point": "vrouter.connect", "where": {"version": BROKEN}, "drop": True}
             await self._stage.do("POST", "/v1/faults", rule)
 
     async def upgrade(self) -> None:
         """Every host gets the newer ContrailVM in its turn."""
-        with self._stage.step(
-            f"upgrade to {GOOD}: a canary first, then two at a time; until then the old one forwards"
-        ):
+        with self._stage.step(f"upgrade to {GOOD}: a canary first, then {self._concurrency} hosts at a time"):
             await self._begin(GOOD)
             async with self._watched():
                 await self._stage.until(f"every host has {GOOD}", lambda status: _over(status, "upgrade", GOOD))
-        if self._most_dark > CONCURRENCY:
+        if self._most_dark > self._concurrency:
             raise NotConverged(f"{self._most_dark} hosts had no forwarding vRouter at the same time")
         self._upgraded_to = GOOD
 
     async def broken(self) -> None:
         """A package that does not work is stopped at the canary and taken back."""
-        with self._stage.step(f"upgrade to {BROKEN}: stopped at the canary, and rolled back without anybody's doing"):
+        with self._stage.step(f"upgrade to {BROKEN}: stopped at the canary and rolled back by itself"):
             await self._begin(BROKEN)
             before, self._most_dark = self._most_dark, 0
             async with self._watched():

@@ -87,7 +87,7 @@ class Timing:
     def demo(cls) -> Timing:
         """Fast enough to watch, slow enough to see."""
         fast = cls().scaled(0.15)
-        return dataclasses.replace(fast, **{**_PERIODS, "eam_scan": 10.0}, guest_boot=2.0, host_boot=6.0, eam_start=2.0)
+        return dataclasses.replace(fast, **{**_PERIODS, "eam_scan": 10.0}, guest_boot=1.2, host_boot=6.0, eam_start=2.0)
 
     @classmethod
     def instant(cls) -> Timing:

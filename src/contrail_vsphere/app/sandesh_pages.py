@@ -96,7 +96,7 @@ def _cards(plugin: VCenterPlugin, vm: VirtualMachine) -> tuple[Fields, ...]:
 
 def _card(plugin: VCenterPlugin, vm: VirtualMachine, port: PortId, vmi: Vmi | None) -> Fields:
     nic = next(nic for nic in vm.nics if nic.key == port.nic)
-    iips = plugin.observed.index.iips_of.get(vmi.uuid, ()) if vmi is not None else ()
+    iips = plugin.observed.addresses_of(vmi.uuid) if vmi is not None else ()
     vlan = plugin.vlans.of(port).get(vm.host) if vm.host is not None else None
     return (
         ("uuid", str(vmi.uuid) if vmi is not None else ""),

@@ -145,6 +145,10 @@ class ContrailInventory:
         """All instance IPs: they have no project."""
         return cast("Mapping[IipId, InstanceIp]", self._snapshot.of("instance-ip"))
 
+    def addresses_of(self, vmi: VmiId) -> Iterable[InstanceIp]:
+        """Instance IPs that refer to an interface, and perhaps others: looks through all of them."""
+        return cast("Iterable[InstanceIp]", self._snapshot.mentioning("instance-ip", vmi))
+
     @property
     def unreadable(self) -> Mapping[UUID, str]:
         """Objects that could not be understood, and why."""

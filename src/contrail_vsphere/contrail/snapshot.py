@@ -5,23 +5,41 @@ deleted may arrive after we have seen it gone. Every reading therefore takes a n
 object is taken only from a reading that was sent after the last thing we learnt about it. What is ignored that way is
 never lost: a change after the newer reading has its own notification.
 
+Objects of which there is one for each VM are kept folded.
+
 Pure: no I/O, no clock.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
 from contrail_vsphere.contrail.values import READINGS, TYPES
-from contrail_vsphere.model.contrail import ContrailChange, ContrailObject
+from contrail_vsphere.model.contrail import ContrailChange, ContrailObject, ContrailVm, InstanceIp, Vmi
 from contrail_vsphere.model.errors import ProtocolError
+from contrail_vsphere.model.folded import Folded, Folding
 
 Subscriber = Callable[[ContrailChange], None]
+
+
+FOLDINGS: Mapping[str, Folding[Any]] = MappingProxyType(
+    {
+        "virtual-machine": Folding(ContrailVm, key="uuid", shared=("owner", "creator")),
+        "virtual-machine-interface": Folding(
+            Vmi,
+            key="uuid",
+            shared=("parent_uuid", "network", "security_groups", "address_pairs", "device_owner", "host", "creator"),
+            paths=("fq_name",),
+        ),
+        "instance-ip": Folding(InstanceIp, key="uuid", shared=("family", "network", "subnet_uuid", "creator")),
+    }
+)
+"""By dashed type."""
 
 
 class Snapshot:
@@ -30,7 +48,9 @@ class Snapshot:
     def __init__(self, kinds: Iterable[str], *, wanted: Callable[[ContrailObject], bool]) -> None:
         self.kinds = tuple(kinds)
         self._wanted = wanted
-        self._objects: dict[str, dict[UUID, ContrailObject]] = {kind: {} for kind in self.kinds}
+        self._objects: dict[str, MutableMapping[UUID, ContrailObject]] = {
+            kind: Folded(FOLDINGS[kind]) if kind in FOLDINGS else {} for kind in self.kinds
+        }
         self._unreadable: dict[UUID, str] = {}
         self._numbers = itertools.count(1)
         self._under_way: set[int] = set()
@@ -39,8 +59,13 @@ class Snapshot:
         self._subscribers: list[Subscriber] = []
 
     def of(self, kind: str) -> Mapping[UUID, Any]:
-        """A live, read-only view of one type's objects."""
+        """A live, read-only view of one type's objects; looking at the same one twice may give two equal values."""
         return MappingProxyType(self._objects[kind])
+
+    def mentioning(self, kind: str, other: UUID) -> Iterable[ContrailObject]:
+        """Objects of a type that may refer to another."""
+        objects = self._objects[kind]
+        return objects.mentioning(other) if isinstance(objects, Folded) else objects.values()
 
     @property
     def unreadable(self) -> Mapping[UUID, str]:
@@ -105,9 +130,11 @@ class Snapshot:
         return self._learnt.get(uuid, 0) < number
 
     def _set(self, kind: str, uuid: UUID, after: ContrailObject | None, *, number: int) -> None:
-        if self._under_way:
+        if min(self._under_way, default=number) < number:
             self._learnt[uuid] = number
         objects = self._objects[kind]
+        if isinstance(objects, Folded) and after is not None and objects.holds(uuid, after):
+            return
         before = objects.get(uuid)
         if after == before:
             return

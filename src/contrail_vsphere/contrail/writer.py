@@ -85,6 +85,9 @@ class Known(Protocol):
     def instance_ips(self) -> Mapping[IipId, InstanceIp]:
         """By uuid."""
 
+    def addresses_of(self, vmi: VmiId) -> Iterable[InstanceIp]:
+        """Instance IPs that refer to an interface, and perhaps others."""
+
     def fold(self, change: ContrailChange, *, request_id: str = "") -> None:
         """Take in what a reply told."""
 
@@ -205,7 +208,7 @@ class ContrailWriter:
 
     async def delete_port(self, vmi: VmiId) -> None:
         """Delete an interface and those addresses of ours that nothing else uses, the unknown ones among them."""
-        for ip in [ip for ip in self._known.instance_ips.values() if ip.vmis == (vmi,) and ip.creator in self._ours]:
+        for ip in [ip for ip in self._known.addresses_of(vmi) if ip.vmis == (vmi,) and ip.creator in self._ours]:
             await self.delete_instance_ip(ip.uuid)
         try:
             await self.delete_vmi(vmi)

@@ -1,7 +1,8 @@
 """What the ContrailVM Manager asks of vCenter: counts of calls, which do not depend on the machine.
 
-The whole service, the simulated vCenter and its guests run in one process on virtual time, over TLS sockets; so the CPU
-time shown is that of both sides together, an upper bound of ours.
+By EAM, or by vLCM's System VMs on a vCenter 9 whose clusters are managed by images. The whole service, the simulated
+vCenter and its guests run in one process on virtual time, over TLS sockets; so the CPU time shown is that of both sides
+together, an upper bound of ours.
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ import socket
 import sys
 import tempfile
 import time
-from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import looptime
 
@@ -31,11 +31,15 @@ from contrail_vsphere.contrailvm.rollout.upgrades import UpgradeWish
 from contrail_vsphere.simulator.core.timing import Timing
 from contrail_vsphere.simulator.simulator import VCenterSimulator
 
+Keeper = Literal["eam", "vlcm"]
+"""Who keeps the ContrailVMs."""
 KEY = "net.juniper.contrail.vm-manager"
 SETTLE = 300.0
 """Virtual seconds after the last host became green in which follow-up reads may still run."""
 STEADY = 600.0
 """Virtual seconds over which the steady state is counted."""
+CYCLE = 30.0
+"""Virtual seconds between two polls of EAM, or of vLCM."""
 DEADLINE = 3600.0
 """Virtual seconds in which every host must be green."""
 UPGRADE_DEADLINE = 6 * 3600.0
@@ -52,6 +56,7 @@ password_file = "vcenter.password"
 ca_file = "{ca}"
 tunnel_host = "127.0.0.1"
 tunnel_port = {tunnel}
+{rest}
 [manager]
 data_dir = "data"
 extension_key = "{key}"
@@ -63,6 +68,11 @@ listen = "127.0.0.1:{bootstrap}"
 listen = "127.0.0.1:{control}"
 [log]
 level = "error"
+"""
+
+REST = """\
+rest_username = "{username}"
+rest_password_file = "vcenter.password"
 """
 
 DEPLOYMENT = """\
@@ -80,7 +90,7 @@ concurrency = 4
 """
 
 
-def _settings(directory: Path, ready: dict[str, Any]) -> Settings:
+def _settings(directory: Path, ready: dict[str, Any], keeper: Keeper) -> Settings:
     held = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
     publish, bootstrap, control = (each.getsockname()[1] for each in held)
     for each in held:
@@ -95,6 +105,7 @@ def _settings(directory: Path, ready: dict[str, Any]) -> Settings:
             username=ready["username"],
             ca=ready["ca_file"],
             tunnel=ready["tunnel"].rpartition(":")[2],
+            rest=REST.format(username=ready["username"]) if keeper == "vlcm" else "",
             key=KEY,
             publish=publish,
             bootstrap=bootstrap,
@@ -109,10 +120,22 @@ async def _package(settings: Settings, directory: Path, version: str) -> None:
     await data.packages().add(make_demo_package(directory / f"build-{version}", version=version))
 
 
-async def _counted(vcenter: VCenterSimulator, seconds: float) -> dict[str, Any]:
-    before, used = Counter(vcenter.calls), time.process_time()
-    await asyncio.sleep(seconds)
-    return {"calls": dict(Counter(vcenter.calls) - before), "cpu": time.process_time() - used, "seconds": seconds}
+class Meter:
+    """Calls of the service, CPU and virtual time since it was made."""
+
+    def __init__(self, service: ContrailVmService) -> None:
+        self._service = service
+        self._calls, self._used, self.begun = service.calls, time.process_time(), asyncio.get_running_loop().time()
+
+    @property
+    def seconds(self) -> float:
+        """Virtual ones."""
+        return asyncio.get_running_loop().time() - self.begun
+
+    def read(self) -> dict[str, Any]:
+        """What was used so far."""
+        calls = dict(self._service.calls - self._calls)
+        return {"calls": calls, "cpu": time.process_time() - self._used, "seconds": self.seconds}
 
 
 async def vcenter_in_view(manager: ContrailVmManager) -> None:
@@ -121,20 +144,37 @@ async def vcenter_in_view(manager: ContrailVmManager) -> None:
         await asyncio.sleep(1.0)
 
 
-async def _upgraded(vcenter: VCenterSimulator, manager: ContrailVmManager) -> dict[str, Any]:
+async def _deployed(service: ContrailVmService, clusters: int) -> dict[str, Any]:
+    """Every host is given its ContrailVM."""
+    meter, manager = Meter(service), service.manager
+    await vcenter_in_view(manager)
+    names = json.dumps([f"C{number}" for number in range(clusters)])
+    manager.operator.apply_deployments(DEPLOYMENT.format(clusters=names, version="1.0.0"))
+    while not (manager.converged() and manager.status().deployments):
+        if meter.seconds > DEADLINE:
+            raise SystemExit(f"not all green after {DEADLINE:g} virtual seconds")
+        await asyncio.sleep(5.0)
+    return meter.read()
+
+
+async def _counted(service: ContrailVmService, seconds: float) -> dict[str, Any]:
+    meter = Meter(service)
+    await asyncio.sleep(seconds)
+    return meter.read()
+
+
+async def _upgraded(service: ContrailVmService) -> dict[str, Any]:
     """Every host is given another ContrailVM, with the rollout as most would leave it."""
-    loop = asyncio.get_running_loop()
-    before, used, begun = Counter(vcenter.calls), time.process_time(), loop.time()
+    meter, manager = Meter(service), service.manager
     await manager.operator.upgrades.upgrade(UpgradeWish("bench", to="1.1.0"), by="bench")
     while manager.notebook.rollouts["bench"].active:
-        if loop.time() - begun > UPGRADE_DEADLINE:
+        if meter.seconds > UPGRADE_DEADLINE:
             raise SystemExit(f"not all upgraded after {UPGRADE_DEADLINE:g} virtual seconds")
         await asyncio.sleep(5.0)
     built = {each.version for each in manager.hosts()}
     if built != {"1.1.0"}:
         raise SystemExit(f"after the upgrade hosts run {built}")
-    calls = dict(Counter(vcenter.calls) - before)
-    return {"calls": calls, "cpu": time.process_time() - used, "seconds": loop.time() - begun}
+    return meter.read()
 
 
 def missed(found: dict[str, Any]) -> list[str]:
@@ -143,44 +183,56 @@ def missed(found: dict[str, Any]) -> list[str]:
     return [f"{share:.2f} s CPU for each host of an upgrade; the aim is {UPGRADE_AIM:g}"] * (share > UPGRADE_AIM)
 
 
-async def _measure(hosts: int, clusters: int, directory: Path) -> dict[str, Any]:
-    loop = asyncio.get_running_loop()
-    vcenter = VCenterSimulator(hosts=hosts, clusters=clusters, timing=Timing.real())
+def shown(found: dict[str, Any]) -> list[str]:
+    """What was measured, for people."""
+    hosts, clusters = found["hosts"], found["clusters"]
+    keeper = {"eam": "EAM", "vlcm": "System VMs (vLCM)"}[found["keeper"]]
+    lines = []
+    for name in ("deploy", "steady", "upgrade"):
+        part = found[name]
+        calls = sum(part["calls"].values())
+        share = f"{calls / hosts:.1f} a host"
+        if name == "steady":
+            share = f"{calls / part['seconds'] * CYCLE:.1f} in {CYCLE:g} s"
+        lines.append(
+            f"\nContrailVM Manager by {keeper}, {hosts} hosts in {clusters} clusters, {name}: {part['seconds']:.0f}"
+            f" virtual s, {calls} calls of vCenter ({share}), {part['cpu']:.1f} s CPU of both sides and all guests"
+        )
+        most = sorted(part["calls"].items(), key=lambda each: -each[1])[:8]
+        lines.append("  " + ", ".join(f"{call} {number}" for call, number in most))
+    lines.append(f"  an upgrade costs {found['upgrade']['cpu'] / hosts:.2f} s CPU a host")
+    return lines
+
+
+async def _measure(hosts: int, clusters: int, keeper: Keeper, directory: Path) -> dict[str, Any]:
+    profile = "vc90" if keeper == "vlcm" else "vc80u3"
+    vcenter = VCenterSimulator(hosts=hosts, clusters=clusters, profile=profile, timing=Timing.real())
     await vcenter.start()
     try:
-        settings = _settings(directory, vcenter.ready)
+        for number in range(clusters if keeper == "vlcm" else 0):
+            vcenter.scenario.set_image_managed(f"C{number}")
+        settings = _settings(directory, vcenter.ready, keeper)
         for version in ("1.0.0", "1.1.0"):
             await _package(settings, directory, version)
         await register(settings)
         async with ContrailVmService(settings, now=vcenter.world.clock.now, seed=1) as service:
-            manager = service.manager
-            before, used, begun = Counter(vcenter.calls), time.process_time(), loop.time()
-            await vcenter_in_view(manager)
-            names = json.dumps([f"C{number}" for number in range(clusters)])
-            manager.operator.apply_deployments(DEPLOYMENT.format(clusters=names, version="1.0.0"))
-            while not (manager.converged() and manager.status().deployments):
-                if loop.time() - begun > DEADLINE:
-                    raise SystemExit(f"{hosts} hosts: not all green after {DEADLINE:g} virtual seconds")
-                await asyncio.sleep(5.0)
-            deployed = {
-                "calls": dict(Counter(vcenter.calls) - before),
-                "cpu": time.process_time() - used,
-                "seconds": loop.time() - begun,
-            }
+            deploy = await _deployed(service, clusters)
             await asyncio.sleep(SETTLE)
-            steady = await _counted(vcenter, STEADY)
-            upgrade = await _upgraded(vcenter, manager)
-            return {"hosts": hosts, "clusters": clusters, "deploy": deployed, "steady": steady, "upgrade": upgrade}
+            steady = await _counted(service, STEADY)
+            upgrade = await _upgraded(service)
+            found = {"keeper": keeper, "hosts": hosts, "clusters": clusters}
+            return {**found, "deploy": deploy, "steady": steady, "upgrade": upgrade}
     finally:
         await vcenter.stop()
 
 
 def main() -> int:
-    """``python -m benchmarks.manager HOSTS CLUSTERS`` prints one JSON object."""
+    """``python -m benchmarks.manager HOSTS CLUSTERS [eam|vlcm]`` prints one JSON object."""
     hosts, clusters = int(sys.argv[1]), int(sys.argv[2])
+    keeper: Keeper = "vlcm" if sys.argv[3:] == ["vlcm"] else "eam"
     loop = looptime.new_event_loop(start=0.0)
     with tempfile.TemporaryDirectory() as directory, contextlib.closing(loop):
-        found = loop.run_until_complete(_measure(hosts, clusters, Path(directory)))
+        found = loop.run_until_complete(_measure(hosts, clusters, keeper, Path(directory)))
     print(json.dumps(found))
     return 0
 

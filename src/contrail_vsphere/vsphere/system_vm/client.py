@@ -81,6 +81,11 @@ class SystemVmClient:
         """What was read last; it begins to read when it is started."""
         return self._cache
 
+    @property
+    def calls(self) -> Mapping[str, int]:
+        """How often each call was made, by its name."""
+        return self._rest.calls
+
     async def close(self) -> None:
         """Stop reading, log out."""
         await self._cache.stop()

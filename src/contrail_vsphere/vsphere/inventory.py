@@ -8,10 +8,9 @@ we had (mark and sweep), so that nothing can be missed: subscribers hear of the 
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, cast
 from uuid import UUID
@@ -31,13 +30,14 @@ from contrail_vsphere.model.inventory import (
 )
 from contrail_vsphere.vsphere import property_collector as pc
 from contrail_vsphere.vsphere.errors import translate
-from contrail_vsphere.vsphere.inventory_values import BASES, KINDS, PATHS, build_value
+from contrail_vsphere.vsphere.inventory_values import KINDS, build_value
 from contrail_vsphere.vsphere.pace import Pace
 from contrail_vsphere.vsphere.reach import EverythingReach, Reach
 from contrail_vsphere.vsphere.seeker import Seeker
 from contrail_vsphere.vsphere.session import Session
 from contrail_vsphere.vsphere.stream import Page, RecoveringStream, Row
 from contrail_vsphere.vsphere.task import LOST
+from contrail_vsphere.vsphere.told import Raw, Told, merge
 from contrail_vsphere.wire.soap.fault import SoapFault
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class Inventory:
         self._pace = Pace(random=random)
         self._indexes: dict[type[Any], dict[str, Any]] = {kind: {} for kind in _ORDER}
         self._raw: Raw = {}
-        """Id -> (type, values by path) of everything, folders included."""
+        """Of everything, folders included."""
         self._subscribers: list[Subscriber] = []
         self._ready = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -203,7 +203,7 @@ class Inventory:
                 self._apply(page.rows)
                 continue
             for row in page.rows:
-                _merge(fresh, row)
+                merge(fresh, row)
             if not page.truncated:
                 self._sweep(fresh)
                 fresh = None
@@ -225,8 +225,8 @@ class Inventory:
         self._raw = fresh
         self.resyncs += 1
         found: dict[type[Any], dict[str, Any]] = {kind: {} for kind in _ORDER}
-        for moid, (kind, values) in fresh.items():
-            value = build_value(kind, moid, values, self._datacenter_of)
+        for moid, told in fresh.items():
+            value = self._value_of(moid, told)
             if value is not None:
                 found[type(value)][moid] = value
         for moid, vm in self._indexes[VirtualMachine].items():
@@ -245,21 +245,21 @@ class Inventory:
     def _apply(self, rows: list[Row]) -> None:
         """Take in a page of changes, then tell of them: subscribers see all of a page at once."""
         touched: dict[str, set[str]] = {}
-        gone: dict[str, str] = {}
+        gone: dict[str, None] = {}
         again = False
         for row in rows:
             if row.kind == "leave":
-                kind, _ = self._raw.pop(row.id, (row.type, _Packed(row.type, {})))
-                gone[row.id] = kind
+                self._raw.pop(row.id, None)
+                gone[row.id] = None
                 touched.pop(row.id, None)
             else:
                 gone.pop(row.id, None)
-                _merge(self._raw, row)
+                merge(self._raw, row)
                 touched.setdefault(row.id, set()).update(row.values)
             again = again or row.type in ("Folder", "StoragePod", "Datacenter")
         if again:  # a folder came or moved: what is below it may now know its datacenter
-            for moid, (kind, _) in self._raw.items():
-                if kind in _BELOW_FOLDERS:
+            for moid, told in self._raw.items():
+                if isinstance(told, Told) and told.kind in _BELOW_FOLDERS:
                     touched.setdefault(moid, set()).add("parent")
         changes = [self._remove(moid) for moid in gone]
         changes += [self._replace(moid, paths) for moid, paths in touched.items()]
@@ -281,8 +281,7 @@ class Inventory:
         self._tell(self._indexes[VirtualMachine].pop(vm, None), None, frozenset())
 
     def _replace(self, moid: str, paths: set[str]) -> Change | None:
-        kind, values = self._raw[moid]
-        value = build_value(kind, moid, values, self._datacenter_of)
+        value = self._value_of(moid, self._raw[moid])
         if value is None:
             return None
         index = self._indexes[type(value)]
@@ -290,14 +289,17 @@ class Inventory:
         index[moid] = value
         return Change(before, value, frozenset(paths))
 
+    def _value_of(self, moid: str, told: Told | VirtualMachine) -> Object | None:
+        return told if isinstance(told, VirtualMachine) else build_value(told.kind, moid, told, self._datacenter_of)
+
     def _datacenter_of(self, folder: str | None) -> DatacenterId | None:
         for _ in range(64):
-            if folder is None or folder not in self._raw:
+            told = self._raw.get(folder) if folder is not None else None
+            if folder is None or not isinstance(told, Told):
                 return None
-            kind, values = self._raw[folder]
-            if kind == "Datacenter":
+            if told.kind == "Datacenter":
                 return DatacenterId(folder)
-            folder = values.get("parent")
+            folder = told.get("parent")
         return None
 
     def _tell(self, before: Object | None, after: Object | None, paths: frozenset[str]) -> None:
@@ -316,43 +318,3 @@ _BELOW_FOLDERS = (
     "DistributedVirtualSwitch",
     "VmwareDistributedVirtualSwitch",
 )
-
-
-class _Packed(Mapping[str, Any]):
-    """Values by path, in half of a dict's memory: there is one for each VM, and the paths are those of its type."""
-
-    __slots__ = ("_places", "_values")
-
-    def __init__(self, kind: str, values: Mapping[str, Any]) -> None:
-        self._places = _places(kind)
-        self._values = tuple(map(values.get, self._places))
-
-    def __getitem__(self, path: str) -> Any:
-        return self._values[self._places[path]]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-
-Raw = dict[str, tuple[str, _Packed]]
-"""Managed object id -> type, and values by path; what is not known or not set is None."""
-
-
-@functools.cache
-def _places(kind: str) -> dict[str, int]:
-    """Path -> its place among the values of a type."""
-    return {path: place for place, path in enumerate(PATHS.get(kind) or PATHS.get(BASES.get(kind, ""), {}))}
-
-
-def _merge(raw: Raw, row: Row) -> None:
-    if row.kind == "leave":
-        raw.pop(row.id, None)
-        return
-    known = raw.get(row.id)
-    if known is None or row.kind == "enter":
-        raw[row.id] = (row.type, _Packed(row.type, row.values))
-    else:
-        raw[row.id] = (known[0], _Packed(known[0], {**known[1], **row.values}))

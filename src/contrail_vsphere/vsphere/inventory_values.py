@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from contrail_vsphere.model.ids import (
@@ -19,7 +20,6 @@ from contrail_vsphere.model.ids import (
     HostId,
     NetworkId,
     ResourcePoolId,
-    VmId,
 )
 from contrail_vsphere.model.inventory import (
     Cluster,
@@ -153,26 +153,26 @@ def _host(_kind: str, moid: str, values: Values, _of: DatacenterOf) -> Object:
     )
 
 
-def _vm(_kind: str, moid: str, values: Values, _of: DatacenterOf) -> Object:
-    get = values.get
-    return VirtualMachine(
-        id=VmId(moid),
-        name=_name(values),
-        host=get("runtime.host"),
-        power=get("runtime.powerState"),
-        connection=get("runtime.connectionState"),
-        instance_uuid=get("config.instanceUuid") or "",
-        template=bool(get("config.template")),
-        heartbeat=get("guestHeartbeatStatus"),
-        ip_address=get("guest.ipAddress") or "",
-        nics=get("config.hardware.device") or (),
-        managed_by=get("config.managedBy.extensionKey") or "",
-        resource_pool=get("resourcePool"),
-        cpu_mhz_reserved=get("config.cpuAllocation.reservation") or 0,
-        memory_mb=get("config.hardware.memoryMB") or 0,
-        memory_mb_reserved=get("config.memoryAllocation.reservation") or 0,
-        snapshots=get("rootSnapshot") or (),
-    )
+def with_values(vm: VirtualMachine, values: Values) -> VirtualMachine:
+    """A VM as it is after some of its properties were told; None is a property that became unset."""
+    told = ((_OF_VM[path], value) for path, value in values.items() if path in _OF_VM)
+    return replace(vm, **{name: read(value) for (name, read), value in told})
+
+
+def _text(value: Any) -> str:
+    return value or ""
+
+
+def _number(value: Any) -> int:
+    return value or 0
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    return value or ()
+
+
+def _as_told(value: Any) -> Any:
+    return value
 
 
 def _datastore(_kind: str, moid: str, values: Values, _of: DatacenterOf) -> Object:
@@ -234,7 +234,6 @@ _MAKERS: dict[str, Callable[[str, str, Values, DatacenterOf], Object]] = {
     "Datacenter": _datacenter,
     "ComputeResource": _cluster,
     "HostSystem": _host,
-    "VirtualMachine": _vm,
     "Datastore": _datastore,
     "Network": _network,
     "DistributedVirtualPortgroup": _port_group,
@@ -245,9 +244,33 @@ _ESCAPED = re.compile("%(2f|5c|25)", re.IGNORECASE)
 
 
 def _name(values: Values) -> str:
+    return _decoded(values.get("name"))
+
+
+def _decoded(text: str | None) -> str:
     """VCenter shows slash, backslash and percent sign in names percent-encoded, and decodes them once."""
-    name = str(values.get("name") or "")
+    name = text or ""
     return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), name) if "%" in name else name
+
+
+_OF_VM: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "name": ("name", _decoded),
+    "runtime.host": ("host", _as_told),
+    "runtime.powerState": ("power", _as_told),
+    "runtime.connectionState": ("connection", _as_told),
+    "config.instanceUuid": ("instance_uuid", _text),
+    "config.template": ("template", bool),
+    "config.managedBy.extensionKey": ("managed_by", _text),
+    "config.hardware.memoryMB": ("memory_mb", _number),
+    "config.cpuAllocation.reservation": ("cpu_mhz_reserved", _number),
+    "config.memoryAllocation.reservation": ("memory_mb_reserved", _number),
+    "config.hardware.device": ("nics", _several),
+    "guestHeartbeatStatus": ("heartbeat", _as_told),
+    "guest.ipAddress": ("ip_address", _text),
+    "resourcePool": ("resource_pool", _as_told),
+    "rootSnapshot": ("snapshots", _several),
+}
+"""Path -> field of a VirtualMachine, and how the one is read as the other."""
 
 
 def _policy(security: Any, name: str) -> bool | None:

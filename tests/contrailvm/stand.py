@@ -21,6 +21,7 @@ from contrail_vsphere.contrailvm.package import make_demo_package
 from contrail_vsphere.contrailvm.publish import Publisher
 from contrail_vsphere.contrailvm.publish.shelf import Shelf
 from contrail_vsphere.contrailvm.registration import ExtensionFacts, Registration
+from contrail_vsphere.contrailvm.watch import nobody_owes
 from contrail_vsphere.engine.health import HealthBook
 from contrail_vsphere.engine.journal import Journal
 from contrail_vsphere.pki.ca import CertificateAuthority
@@ -57,6 +58,8 @@ class Stand:
         self._origin = 0.0
         self.failures: list[str] = []
         self.plain_http = False
+        self.synced = nobody_owes
+        self.report = None
 
     def now(self) -> datetime:
         """Wall-clock time that runs with the loop's."""
@@ -89,6 +92,7 @@ class Stand:
             health=self._health,
             listen="127.0.0.1:0",
             renew=lambda certificate, wanted: self.manager.office.renew(certificate, wanted),
+            report=self.report,
         )
         await self.bootstrap.start()
         await self._register()
@@ -139,6 +143,7 @@ class Stand:
             events=self.client.events,
             registration=self.registration(self.client),
             system_vms=self.system_vms,
+            synced=self.synced,
         )
         self.client.events.start(FOLLOWED_EVENTS)
         self.client.inventory.start()

@@ -15,7 +15,7 @@ from plugin_stand import PluginStand
 from contrail_vsphere.app.plugin import PluginService
 from contrail_vsphere.config.load import load
 from contrail_vsphere.contrailvm.bootstrap.host_configuration import HostConfiguration
-from contrail_vsphere.contrailvm.bootstrap.request import ClientCertificate, EnrolmentRefused
+from contrail_vsphere.contrailvm.bootstrap.request import ClientCertificate, EnrolmentRefused, SyncedReport
 from contrail_vsphere.contrailvm.bootstrap.server import BootstrapServer
 from contrail_vsphere.contrailvm.notices.health_document import HealthNode
 from contrail_vsphere.pki.ca import CertificateAuthority
@@ -54,6 +54,7 @@ class Estate(PluginStand):
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
         self.tickets = 0
+        self.reports: list[tuple[str, SyncedReport]] = []
         self.wanted = {"vm-esx-00"}
         self._services = AsyncExitStack()
         self.services: dict[str, PluginService] = {}
@@ -72,6 +73,7 @@ class Estate(PluginStand):
             health=lambda: HealthNode("net.example.manager", "Manager"),
             listen="127.0.0.1:0",
             vouch=self._vouch,
+            report=lambda certificate, report: self.reports.append((certificate.common_name, report)),
         )
         await self.manager.start()
         self._services.push_async_callback(self.manager.stop)
@@ -140,6 +142,8 @@ async def test_it_serves_its_host_and_holds_nothing_of_vcenters(tmp_path):
         here, there = await estate.vm("here", "red", host=0), await estate.vm("there", "red", host=1)
         await estate.until(lambda: estate.served(here))
         await asyncio.sleep(30)
+        assert {name for name, _ in estate.reports} == {"vm-esx-00"}
+        assert estate.reports[-1][1] == SyncedReport(synced=True), "it owes only its own host"
         assert not estate.plugged(there.host)
         assert not estate.is_open(estate.port(there))
         assert len(estate.objects("virtual-machine")) == 1
@@ -179,9 +183,18 @@ async def test_who_shows_no_certificate_gets_no_ticket(tmp_path):
         async with http.post(url, ssl=trusting) as reply:
             assert reply.status == 200
         nobody = aiohttp.TCPConnector(ssl=_without_certificate(estate.directory / "guest" / "ca.pem"))
-        async with aiohttp.ClientSession(connector=nobody) as stranger, stranger.post(url) as reply:
-            assert reply.status == 403
-            assert "ticket" not in await reply.text()
+        async with aiohttp.ClientSession(connector=nobody) as stranger:
+            async with stranger.post(url) as reply:
+                assert reply.status == 403
+                assert "ticket" not in await reply.text()
+            said = len(estate.reports)
+            lie = {"version": 1, "synced": True}
+            async with stranger.post(url.replace("vcenter-ticket", "synced"), json=lie) as reply:
+                assert reply.status == 403
+            assert len(estate.reports) == said
+        for wrong in ({}, {"version": 1}, {"version": 1, "synced": "yes"}, {"version": 1, "synced": True, "reason": 3}):
+            async with http.post(url.replace("vcenter-ticket", "synced"), ssl=trusting, json=wrong) as reply:
+                assert reply.status == 400
 
 
 def _without_certificate(ca: Path) -> Any:

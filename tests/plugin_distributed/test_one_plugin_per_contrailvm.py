@@ -20,6 +20,8 @@ async def test_each_contrailvm_serves_its_host_by_what_its_first_boot_left(tmp_p
         await estate.until(lambda: all(estate.served(vm) for vm in vms))
         await asyncio.sleep(60)
         estate.check()
+        for host in estate.vcenter.scenario.hosts():
+            assert host.available_agents >= host.required_agents == 1, "open to tenants: its own plugin said so"
         assert len(estate.objects("virtual-machine-interface")) == len(estate.objects("virtual-machine")) == 4
 
 

@@ -36,7 +36,7 @@ from contrail_vsphere.app.metrics import Metrics
 from contrail_vsphere.app.reign import Reigns
 from contrail_vsphere.app.standby import Face, StandbyWatch, hand_over, own_journal
 from contrail_vsphere.app.standby_reader import StandbyReader
-from contrail_vsphere.app.synced import PluginProbe
+from contrail_vsphere.app.synced import HostReports, PluginProbe
 from contrail_vsphere.app.system_vms import system_vms
 from contrail_vsphere.app.virtual_routers import vrouter_roll
 from contrail_vsphere.app.webhooks import Webhooks
@@ -141,15 +141,18 @@ class ContrailVmService:
         self._authority = self._data.authority()
         identity = await self._publish(stack)
         await self._connect(stack)
+        inside = settings.bootstrap.host_plugins
         desk = GuestDesk(
             solution_id=key,
             reigns=lambda: self.reigns,
             lacks=lambda: self.standby.problems if self.standby is not None else (),
             now=now,
         )
-        vouch = partial(clone_ticket, self.vcenter) if settings.bootstrap.host_plugins else None
+        self._reports = HostReports(desk.host_of)
+        report = self._reports.take if inside else None
+        vouch = partial(clone_ticket, self.vcenter) if inside else None
         listen = settings.bootstrap.listen
-        self._bootstrap = desk.server(str(listen), identity, self._authority, vouch=vouch)
+        self._bootstrap = desk.server(str(listen), identity, self._authority, vouch=vouch, report=report)
         self.reigns = await self._elected(stack) if journal is None else self._alone(journal)
         await _start_listener(self._bootstrap.start, "bootstrap.listen", listen)
         stack.push_async_callback(self._bootstrap.stop)
@@ -332,6 +335,13 @@ class ContrailVmService:
     def _synced(self) -> SyncedProbe:
         """Who says whether a host has all its ports."""
         manager = self.settings.manager
+        if self.settings.bootstrap.host_plugins:
+            if manager.plugin_urls:
+                raise SettingsError(
+                    "plugin_urls names a central plugin, and host_plugins puts one into each ContrailVM",
+                    hint="set plugin_urls in [manager] or host_plugins in [bootstrap], not both",
+                )
+            return self._reports
         urls = [part.strip() for part in manager.plugin_urls.split(",") if part.strip()]
         if not urls or manager.plugin_token_file is None:
             return nobody_owes

@@ -13,10 +13,11 @@ from datetime import datetime
 from contrail_vsphere.app.reign import Reigns
 from contrail_vsphere.contrailvm.bootstrap.host_configuration import HostConfiguration
 from contrail_vsphere.contrailvm.bootstrap.request import ClientCertificate, GuestIdentity, RenewalRequest
-from contrail_vsphere.contrailvm.bootstrap.server import BootstrapServer, Vouch
+from contrail_vsphere.contrailvm.bootstrap.server import BootstrapServer, Report, Vouch
 from contrail_vsphere.contrailvm.manager import ContrailVmManager
 from contrail_vsphere.contrailvm.notices.health_document import HealthMessage, HealthNode
 from contrail_vsphere.model.eam import Status
+from contrail_vsphere.model.ids import HostId
 from contrail_vsphere.pki.ca import CertificateAuthority
 from contrail_vsphere.pki.identity import Identity
 from contrail_vsphere.vsphere.vcenter import VCenter
@@ -39,7 +40,13 @@ class GuestDesk:
         self._now = now
 
     def server(
-        self, listen: str, identity: Identity, authority: CertificateAuthority, *, vouch: Vouch | None
+        self,
+        listen: str,
+        identity: Identity,
+        authority: CertificateAuthority,
+        *,
+        vouch: Vouch | None,
+        report: Report | None,
     ) -> BootstrapServer:
         """The listener, not started."""
         return BootstrapServer(
@@ -51,6 +58,7 @@ class GuestDesk:
             health=self.health,
             listen=listen,
             vouch=vouch,
+            report=report,
             renew=self.renew,
         )
 
@@ -61,6 +69,10 @@ class GuestDesk:
     async def configuration(self, certificate: ClientCertificate) -> HostConfiguration:
         """For the holder of a certificate."""
         return await self._reigns().acting.office.configuration(certificate)
+
+    def host_of(self, certificate: ClientCertificate) -> HostId:
+        """Whose ContrailVM holds a certificate."""
+        return self._reigns().acting.office.host_of(certificate)
 
     def sign(self, request: bytes, guest: GuestIdentity) -> bytes:
         """A client certificate."""

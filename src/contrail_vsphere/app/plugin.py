@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -24,6 +25,7 @@ from contrail_vsphere.app.metrics import Metrics
 from contrail_vsphere.app.plugin_control import create_app
 from contrail_vsphere.app.reign import Reigns
 from contrail_vsphere.app.sandesh_pages import Ends
+from contrail_vsphere.app.synced_report import SyncedReporter
 from contrail_vsphere.app.vcenter_ticket import TicketOffice
 from contrail_vsphere.config.settings import PluginSettings, Settings
 from contrail_vsphere.contrail.config_api import ConfigApi
@@ -153,6 +155,7 @@ class PluginService:
             lambda: vcenter.inventory.healthy,
         )
         control = await self._start_control(api, vcenter, ends, stack)
+        self._report(http, vcenter, stack)
         self.reigns.start()
         stack.push_async_callback(self.reigns.stop)
         if not settings.zookeeper.servers:
@@ -180,16 +183,37 @@ class PluginService:
         table, manager = self._table, self.settings.manager
         if table.username:
             return administrator(table)
-        key_file, cert_file = table.manager_key_file, table.manager_cert_file
-        if table.manager_url and key_file is not None and cert_file is not None:
-            office = TicketOffice(
-                table.manager_url,
-                http,
-                lambda: Identity(key_file, cert_file).client_context(ca_file=table.manager_ca_file),
-            )
-            return TicketLogin(table.manager_url, office.ticket)
+        tls = self._manager_tls()
+        if tls is not None:
+            return TicketLogin(table.manager_url, TicketOffice(table.manager_url, http, tls).ticket)
         data = DataDirectory(manager.data_dir, now=self._now)
         return ExtensionLogin(key=manager.extension_key, identity=data.extension_identity(manager.extension_key))
+
+    def _manager_tls(self) -> Callable[[], ssl.SSLContext] | None:
+        """How a ContrailVM shows itself to its manager; None where that was not set up."""
+        table = self._table
+        key_file, cert_file = table.manager_key_file, table.manager_cert_file
+        if not table.manager_url or key_file is None or cert_file is None:
+            return None
+        return lambda: Identity(key_file, cert_file).client_context(ca_file=table.manager_ca_file)
+
+    def _report(self, http: aiohttp.ClientSession, vcenter: VCenter, stack: AsyncExitStack) -> None:
+        """In a ContrailVM: tell the manager, whose gate waits for it, whether the host has all its ports."""
+        tls = self._manager_tls()
+        if tls is None or not self.settings.plugin.hosts:
+            return
+
+        def state() -> tuple[bool, str]:
+            scope = options(self.settings.plugin).scope
+            hosts = [host.id for host in vcenter.inventory.hosts.values() if scope.serves(host)]
+            if not self.reigns.leads or not hosts:
+                return False, "the plugin has not started"
+            unready = [each for each in map(self.plugin.readiness, hosts) if not each.synced]
+            return not unready, unready[0].reason if unready else ""
+
+        reporter = SyncedReporter(self._table.manager_url, http, tls, state=state)
+        reporter.start()
+        stack.push_async_callback(reporter.stop)
 
     async def _directory(
         self, plugin: PluginSettings, vcenter: VCenter, http: aiohttp.ClientSession, stack: AsyncExitStack

@@ -1,21 +1,29 @@
-"""Asks the vCenter plugin whether it has plugged all ports of a host, for the ContrailVM Manager's gate.
+"""Whether the vCenter plugin has plugged all ports of a host, for the ContrailVM Manager's gate.
 
-Of several plugins one acts, and only that one knows: the others answer 503, and the next is asked.
+A central plugin is asked: of several one acts, and only that one knows; the others answer 503, and the next is asked.
+The plugin in a ContrailVM cannot be asked without an address and a token of its own; it reports, by the certificate
+that its ContrailVM was enrolled with, and what one ContrailVM has said never counts for the one in its place.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import aiohttp
 
+from contrail_vsphere.app.synced_report import EVERY
+from contrail_vsphere.contrailvm.bootstrap.request import ClientCertificate, EnrolmentRefused, SyncedReport
 from contrail_vsphere.model.errors import AuthenticationFailed, ProtocolError, Unreachable
 from contrail_vsphere.model.ids import HostId
 from contrail_vsphere.pki.secrets import Secret
 
 DEADLINE = 5.0
 """Seconds one plugin may take."""
+SILENT = 2.5 * EVERY
+"""Seconds after which a report counts no more: two were missed."""
 
 
 class PluginProbe:
@@ -62,3 +70,39 @@ class PluginProbe:
             return bool(document["synced"]), "" if document["synced"] else str(document["reason"])
         except (KeyError, TypeError) as error:
             raise ProtocolError(f"{url} does not say whether {host} is synced") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    certificate: ClientCertificate
+    report: SyncedReport
+    at: float
+
+
+class HostReports:
+    """What the plugins of hosts have said; call it with a host. ``host_of``: whose a certificate is at this moment."""
+
+    def __init__(self, host_of: Callable[[ClientCertificate], HostId]) -> None:
+        self._host_of = host_of
+        self._said: dict[HostId, _Said] = {}
+
+    def take(self, certificate: ClientCertificate, report: SyncedReport) -> None:
+        """The holder of a certificate reports. EnrolmentRefused for one that was replaced."""
+        now = asyncio.get_running_loop().time()
+        self._said[self._host_of(certificate)] = _Said(certificate, report, now)
+
+    async def __call__(self, host: HostId) -> tuple[bool, str]:
+        """Whether nothing is owed, and what is."""
+        said = self._said.get(host)
+        if said is None or not self._is_its(host, said.certificate):
+            return False, "the plugin of the host has not reported yet"
+        silent = asyncio.get_running_loop().time() - said.at
+        if silent > SILENT:
+            return False, f"the plugin of the host has not reported for {silent:.0f} s"
+        return said.report.synced, said.report.reason
+
+    def _is_its(self, host: HostId, certificate: ClientCertificate) -> bool:
+        try:
+            return self._host_of(certificate) == host
+        except EnrolmentRefused:
+            return False

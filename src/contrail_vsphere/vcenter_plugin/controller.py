@@ -72,6 +72,8 @@ class PluginController:
         self._pending: dict[VnId, str] = {}
         self._tried: dict[VnId, Counter[tuple[str, str]]] = {}
         """What was done for a network since there was last nothing to do for it."""
+        self._unseen: set[UUID] = set()
+        """VMs that were not looked at yet since the start."""
         self._wanted_since: dict[PortId, float] = {}
         self.networks: Controller[VnId] = Controller(
             "network", self.reconcile_network, health=health, random=random, deadline=600.0
@@ -227,10 +229,12 @@ class PluginController:
             if sight is None:
                 self.states.put(machine, ())
                 self.observed.let_go(machine)
+                self._unseen.discard(machine)
                 return Done()
             self._follow_guest(sight)
             actions = plan_machine(sight, self.port_policy)
             self._note(sight, actions)
+            self._unseen.discard(machine)
             work = [each for each in actions if not isinstance(each, Wait) and each.track not in failed]
             if not work:
                 _raise_first(failed)
@@ -325,12 +329,18 @@ class PluginController:
         """Begin; everything known is looked at once."""
         self.networks.start()
         self.machines.start()
+        self._unseen = self.observed.machines()
         self.mark_all()
 
     async def stop(self, deadline: float = 10.0) -> None:
         """Start nothing more; passes that run get ``deadline`` seconds."""
         await self.networks.stop(deadline)
         await self.machines.stop(deadline)
+
+    @property
+    def has_looked(self) -> bool:
+        """Every VM that was there at the start was looked at: what is owed is known."""
+        return not self._unseen
 
     @property
     def idle(self) -> bool:

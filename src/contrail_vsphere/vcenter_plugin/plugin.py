@@ -283,7 +283,10 @@ class VCenterPlugin:
             return ReadinessState(forwards=False, synced=False, reason="no VRouterAgent is known for the host")
         owed = self.controller.owes(host)
         reason = sight.reason or (f"{len(owed)} ports are not plugged yet" if owed else "")
-        return ReadinessState(forwards=sight.forwards, synced=self.started and not owed, reason=reason)
+        known = self.started and self.controller.has_looked
+        if not known:
+            reason = "the plugin has not looked at every VM yet"
+        return ReadinessState(forwards=sight.forwards, synced=known and not owed, reason=reason)
 
     def capacity(self, host: HostId) -> Capacity:
         """VLANs of a host."""

@@ -152,6 +152,10 @@ class EnrolmentOffice:
             )
         return self._configuration(key, host, vm)
 
+    def host_of(self, certificate: ClientCertificate) -> HostId:
+        """Whose ContrailVM holds the certificate. EnrolmentRefused when none does, or it was replaced."""
+        return self._holder(certificate)[1]
+
     def sign(self, csr_pem: bytes, identity: GuestIdentity) -> bytes:
         """The client certificate (PEM)."""
         issued = self._authority.sign_csr(csr_pem, common_name=identity.common_name)

@@ -22,6 +22,7 @@ from contrail_vsphere.model.errors import ContrailVsphereError, InvalidArgument
 
 MAX_BODY = 16 * 1024
 MAX_MACS = 16
+MAX_REASON = 300
 
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _ID = re.compile(r"[A-Za-z0-9._:-]{0,80}")
@@ -160,6 +161,30 @@ def either_order(uuid: str) -> str:
     except ValueError:
         return ""
     return min(str(plain), str(UUID(bytes_le=plain.bytes)))
+
+
+@dataclass(frozen=True, slots=True)
+class SyncedReport:
+    """What the plugin of a host says of itself."""
+
+    synced: bool
+    """Every port that it owes its host is plugged."""
+    reason: str = ""
+    """What is missing."""
+
+
+def parse_synced(body: bytes) -> SyncedReport:
+    """Read the body of ``POST /v1/synced``; InvalidArgument says which field is wrong."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        raise InvalidArgument("the body is not JSON") from None
+    if not isinstance(document, dict) or document.get("version") != 1:
+        raise InvalidArgument("version must be 1", hint="the plugin is of another generation")
+    synced, reason = document.get("synced"), document.get("reason", "")
+    if not isinstance(synced, bool) or not isinstance(reason, str):
+        raise InvalidArgument("synced must be true or false, and reason a text")
+    return SyncedReport(synced, "".join(each if each.isprintable() else " " for each in reason[:MAX_REASON]))
 
 
 def _csr(value: Any) -> tuple[bytes, str, list[str]]:

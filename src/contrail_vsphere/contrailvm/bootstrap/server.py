@@ -5,6 +5,7 @@
     GET  /v1/configuration      host configuration, for the holder of a client certificate
     POST /v1/renewal            the next client certificate, for the holder of one that is not revoked
     POST /v1/vcenter-ticket     one login to vCenter, for the plugin of the host with that certificate
+    POST /v1/synced             whether that plugin has plugged all ports of its host
     GET  /health/health.xml     vimhealth document
 
 The rules are here and in ``request``; the judgement is the caller's: ``redeem`` decides whether a token
@@ -34,8 +35,10 @@ from contrail_vsphere.contrailvm.bootstrap.request import (
     EnrolmentRefused,
     GuestIdentity,
     RenewalRequest,
+    SyncedReport,
     parse_enrolment,
     parse_renewal,
+    parse_synced,
     read_client_certificate,
 )
 from contrail_vsphere.contrailvm.notices.health_document import HealthNode, render_health
@@ -59,6 +62,8 @@ Renew = Callable[[ClientCertificate, RenewalRequest], Awaitable[bytes]]
 """A certificate (PEM) for the requested key. Raises EnrolmentRefused for a certificate that is no longer wanted."""
 Vouch = Callable[[], Awaitable[str]]
 """A clone ticket of our own vCenter session, good for one login."""
+Report = Callable[[ClientCertificate, SyncedReport], None]
+"""The plugin of a host says how it stands."""
 Sign = Callable[[bytes, GuestIdentity], bytes]
 """CSR (PEM, already checked) to client certificate (PEM) for ``identity.common_name``."""
 
@@ -79,7 +84,8 @@ class RateLimit:
 class BootstrapServer:
     """Serves the routes over TLS. ``tls`` asks for client certificates but serves those who have none yet.
 
-    Without ``vouch`` nobody gets into vCenter through us, without ``renew`` a certificate ends when it expires.
+    Without ``vouch`` nobody gets into vCenter through us, without ``report`` no plugin says how it stands, without
+    ``renew`` a certificate ends when it expires.
     """
 
     def __init__(
@@ -94,11 +100,13 @@ class BootstrapServer:
         listen: str = "127.0.0.1:8444",
         limit: RateLimit | None = None,
         vouch: Vouch | None = None,
+        report: Report | None = None,
         renew: Renew | None = None,
     ) -> None:
         self._tls = tls
         self._renew = renew
         self._vouch = vouch
+        self._report = report
         self._ca_pem = ca_pem
         self._redeem = redeem
         self._configuration = configuration
@@ -131,6 +139,7 @@ class BootstrapServer:
         app.router.add_get("/v1/configuration", self._get_configuration)
         app.router.add_post("/v1/renewal", self._post_renewal)
         app.router.add_post("/v1/vcenter-ticket", self._post_ticket)
+        app.router.add_post("/v1/synced", self._post_synced)
         app.router.add_get("/health/health.xml", self._get_health)
         runner = web.AppRunner(app, access_log=None, keepalive_timeout=15)
         await runner.setup()
@@ -235,6 +244,13 @@ class BootstrapServer:
         ticket = await self._vouch()
         audit.info("let into vCenter: the plugin of %s (%s)", configuration.host_name, certificate.common_name)
         return _json({"version": 1, "ticket": ticket, "host": configuration.host})
+
+    async def _post_synced(self, request: web.Request) -> web.Response:
+        certificate, _ = await self._certified(request)
+        if self._report is None:
+            raise EnrolmentRefused("this manager asks a central plugin")
+        self._report(certificate, parse_synced(await request.read()))
+        return _json({"version": 1})
 
     async def _certified(self, request: web.Request) -> tuple[ClientCertificate, HostConfiguration]:
         """Who asks, and what its host's configuration is. EnrolmentRefused for whoever is not wanted."""

@@ -185,10 +185,12 @@ def _powered_on(
     if observed.now < deadline:
         return (Wait(host=host, reason=f"tenants wait until the vRouter forwards: {missing}", until=deadline),)
     waited = int(observed.now - view.hook_since)
+    forwards = vrouter is not None and vrouter.forwards
+    what = "the plugin has not plugged the host's ports" if forwards else "the vRouter does not forward"
     alarm = Alarm(
         host=host,
         cause="vrouter.deadline",
-        reason=f"the vRouter does not forward {waited} s after power-on: {missing}; the host stays closed for tenants",
+        reason=f"{what} {waited} s after power-on: {missing}; the host stays closed for tenants",
     )
     restart = plan_restart(desired, observed, view, hook.vm, why="it never came up")
     return (alarm, *(each for each in restart if not isinstance(each, Hold)))

@@ -35,6 +35,7 @@ def test_records_come_back_with_their_versions(tmp_path):
         record = journal.get("agency", "b")
         assert (record.version, record.value, record.written) == (2, {"n": [2, {"x": None}]}, now())
         assert [each.key for each in journal.items("agency")] == ["a", "b"]
+        assert tuple(journal.each("agency")) == journal.items("agency")
         assert journal.get("agency", "c") is None
         assert journal.delete("agency", "b")
         assert not journal.delete("agency", "b")

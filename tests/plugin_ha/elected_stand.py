@@ -107,6 +107,9 @@ class SharedJournal:
     def items(self, kind: str) -> tuple[Record, ...]:
         return tuple(self._records[name] for name in sorted(self._records) if name[0] == kind)
 
+    def each(self, kind: str) -> Iterator[Record]:
+        return iter(self.items(kind))
+
     def put(self, kind: str, key: str, value: Any, *, expect: int | None = None) -> int:
         before = self.get(kind, key)
         version = 1 if before is None else before.version + 1

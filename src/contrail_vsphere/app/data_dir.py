@@ -1,4 +1,7 @@
-"""What a manager keeps on disk, and where: journal, CA, identities, packages; private, and one manager's at a time."""
+"""What a manager keeps on disk, and where: journal, CA, identities, packages; private, and one manager's at a time.
+
+The plugin has such a directory too, and no packages: what only the ContrailVM Manager needs is imported where used.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from contrail_vsphere.contrailvm.notebook import Notebook
-from contrail_vsphere.contrailvm.publish import PackageStore
-from contrail_vsphere.contrailvm.publish.bundles import BundleStore
 from contrail_vsphere.engine.journal import Journal
 from contrail_vsphere.model.errors import InvalidState, SettingsError
 from contrail_vsphere.pki.ca import CertificateAuthority, Issued
 from contrail_vsphere.pki.identity import Identity
 from contrail_vsphere.pki.secrets import private_directory, write_private
+
+if TYPE_CHECKING:
+    from contrail_vsphere.contrailvm.publish import PackageStore
+    from contrail_vsphere.contrailvm.publish.bundles import BundleStore
 
 MOVED = "moved"
 """Kind of the record that marks a journal as left behind: the present one is in ZooKeeper."""
@@ -71,12 +76,16 @@ class DataDirectory:
 
     def bundles(self) -> BundleStore:
         """The published offline bundles."""
+        from contrail_vsphere.contrailvm.publish.bundles import BundleStore
+
         store = BundleStore(self.path / "packages-vib")
         store.load()
         return store
 
     def packages(self) -> PackageStore:
         """The published packages as they lie on disk now."""
+        from contrail_vsphere.contrailvm.publish import PackageStore
+
         store = PackageStore(self.path / "packages")
         if store.data_dir.exists():
             store.load()
@@ -84,6 +93,8 @@ class DataDirectory:
 
     def users_of(self, digest: str) -> tuple[str, ...]:
         """Deployments on clusters that want a package, in words; read from the journal, a manager may run beside."""
+        from contrail_vsphere.contrailvm.notebook import Notebook
+
         if not (self.path / "journal.sqlite").exists():
             return ()
         with self.journal() as journal:

@@ -63,6 +63,10 @@ class RecordStore(Protocol):
         """All records of a kind, by key."""
         ...
 
+    def each(self, kind: str) -> Iterator[Record]:
+        """The same one by one, for kinds with thousands; nothing may be written before it has ended."""
+        ...
+
     def put(self, kind: str, key: str, value: Mapping[str, Any], *, expect: int | None = None) -> int:
         """Write a record and return its new version."""
         ...
@@ -114,8 +118,17 @@ class Journal:
 
     def items(self, kind: str) -> tuple[Record, ...]:
         """All records of a kind, by key."""
-        rows = self._execute(f"{_SELECT} WHERE kind = ? ORDER BY key", kind).fetchall()
-        return tuple(self._record(row) for row in rows)
+        return tuple(self.each(kind))
+
+    def each(self, kind: str) -> Iterator[Record]:
+        """The same one by one, for kinds with thousands; nothing may be written before it has ended."""
+        rows = self._execute(f"{_SELECT} WHERE kind = ? ORDER BY key", kind)
+        while True:
+            with self._door():
+                row = rows.fetchone()
+            if row is None:
+                return
+            yield self._record(row)
 
     def everything(self) -> tuple[Record, ...]:
         """All records, by kind and key."""
@@ -221,9 +234,14 @@ class Journal:
             raise JournalError(f"{self.path}: {kind} {key} cannot be read: {error}", hint=_RESTORE) from error
 
     def _execute(self, statement: str, *parameters: str | int) -> sqlite3.Cursor:
+        with self._door():
+            return self._db.execute(statement, parameters)
+
+    @contextmanager
+    def _door(self) -> Iterator[None]:
         """The one door to SQLite, where its errors become ours."""
         try:
-            return self._db.execute(statement, parameters)
+            yield
         except sqlite3.ProgrammingError as error:
             raise JournalError(f"{self.path}: {error}") from error
         except sqlite3.OperationalError as error:

@@ -71,6 +71,10 @@ class ZooKeeperJournal:
         """All records of a kind, by key."""
         return tuple(self._records[name] for name in sorted(self._records) if name[0] == kind)
 
+    def each(self, kind: str) -> Iterator[Record]:
+        """The same one by one; all of them are in memory here."""
+        return iter(self.items(kind))
+
     def put(self, kind: str, key: str, value: Mapping[str, Any], *, expect: int | None = None) -> int:
         """Write a record and return its new version; ``expect``: the version it must have (0: none), else Conflict."""
         version = self._checked(kind, key, expect)

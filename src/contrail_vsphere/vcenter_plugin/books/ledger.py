@@ -43,7 +43,7 @@ class Ledger:
         self._written = self._durable = 0
         """Transactions given to the journal, and the last one of them that would survive the process."""
         self.on_change: Callable[[PortId], None] = lambda _port: None
-        for record in journal.items(self._kind):
+        for record in journal.each(self._kind):
             try:
                 self._take(decode(record.key, record.value))
             except (KeyError, ValueError, TypeError) as error:

@@ -34,11 +34,12 @@ tools: $(VENV)/.dev  ## govc, vcsim and Ansible's collections for the conformanc
 	@tests/conformance/ansible/fetch.sh .tools/collections $(BIN)/python
 	@tests/fuel_plugin/builder.sh .tools/fpb $(BIN)/python
 	@tests/neutron_dvs/nova_vif.sh .tools/nova $(BIN)/python
+	@tests/neutron_dvs/neutron_suites.sh .tools/neutron-suites $(BIN)/python
 
 parts:  ## RabbitMQ, ZooKeeper and others for the tests, as root on Debian; tests of what is missing skip
 	@tests/real_parts/install.sh
 
-soak: $(VENV)/.dev parts  ## the long form of walks and kills
+soak: $(VENV)/.dev tools parts  ## the long form of walks and kills
 	@CONTRAIL_VSPHERE_SOAK=1 $(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "soak" $(ARGS)
 
 check: $(VENV)/.dev  ## ruff, mypy --strict, import-linter

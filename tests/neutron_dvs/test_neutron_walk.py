@@ -13,7 +13,7 @@ from neutron_stand import NeutronStand
 from walk_steps import KINDS, Walk
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("neutron"), pytest.mark.usefixtures("alone")]
-ROUNDS, STEPS = 5, 50
+ROUNDS, STEPS = 4, 50
 PATIENCE = 120.0
 
 

@@ -60,15 +60,18 @@ class Cluster:
             self._prepare(node, conf, key)
             self.boot(node)
         self._power.start()
-        self.until(lambda: self.online(self.nodes[0]) == set(self.nodes), "all nodes are online", 90)
         return self
+
+    def gather(self) -> None:
+        """Wait until all nodes see each other; they take a while, in which others can start, too."""
+        self.until(lambda: self.online(self.nodes[0]) == set(self.nodes), "all nodes are online", 90)
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
+        if self._power.is_alive():
+            self._power.join(20)  # before nodes are switched off: it might just be switching one on
         for node in self.nodes:
             self.kill(node)
-        if self._power.is_alive():
-            self._power.join(10)
         for shell in self._shells:
             shell.wait(20)
         for space in (*(self.namespace(node) for node in self.nodes), self.switch):

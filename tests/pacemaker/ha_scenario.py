@@ -61,7 +61,7 @@ class Scenario:
 
     async def run(self, chapters: list[str]) -> dict[str, Any]:
         (self.home / "mariadb").mkdir()
-        neutron = None
+        neutron, gathering = None, asyncio.create_task(asyncio.to_thread(self.cluster.gather))
         try:
             for site in self.sites.values():
                 await site.start()
@@ -72,6 +72,7 @@ class Scenario:
             self.api = openstack.connection.Connection(
                 auth_type="none", auth={"endpoint": neutron.url}, network_endpoint_override=neutron.url
             ).network
+            await gathering
             await asyncio.to_thread(self._load, neutron.config)
             for chapter in ("start", *chapters):
                 sys.stderr.write(f"chapter {chapter}\n")
@@ -148,7 +149,11 @@ class Scenario:
         moved = self._where("vC1", survivor)
         self.seen["kill_node"] = {"moved": moved not in ("", node), "fenced": node in self.cluster.fenced,
                                   "other_undisturbed": self._identity("vC2", survivor) == other}  # fmt: skip
-        await self._until(lambda: self.cluster.online(survivor) == set(self.cluster.nodes), "the node is back")
+
+    async def chapter_rejoin(self) -> None:
+        """Fencing has switched the node on again."""
+        cluster = self.cluster
+        await self._until(lambda: cluster.online(next(iter(cluster._init))) == set(cluster.nodes), "the node is back")
 
     async def chapter_cut(self) -> None:
         """The last node's cable; with two nodes the first one, which waits longer, stays."""

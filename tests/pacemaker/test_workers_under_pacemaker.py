@@ -40,7 +40,9 @@ def test_two_nodes_one_dies(tmp_path, pytestconfig):
 @pytest.mark.soak
 @pytest.mark.parametrize("tool", ["crmsh", "pcs"])
 def test_two_nodes_whole(tmp_path, pytestconfig, tool):
-    seen = told(tmp_path, pytestconfig, "ab", tool, "kill_worker", "upgrade", "vcenter_away", "kill_node", "cut")
+    seen = told(
+        tmp_path, pytestconfig, "ab", tool, "kill_worker", "upgrade", "vcenter_away", "kill_node", "rejoin", "cut"
+    )
     assert seen["spread"]
     assert seen["kill_worker"] == {"new_pid": True, "other_undisturbed": True}
     # Both are restarted by the first round, none by the second, and both run the newer code.
@@ -52,7 +54,7 @@ def test_two_nodes_whole(tmp_path, pytestconfig, tool):
 
 @pytest.mark.soak
 def test_three_nodes_and_the_loss_of_quorum(tmp_path, pytestconfig):
-    seen = told(tmp_path, pytestconfig, "abc", "crmsh", "kill_worker", "kill_node", "cut", "quorum")
+    seen = told(tmp_path, pytestconfig, "abc", "crmsh", "kill_worker", "kill_node", "rejoin", "cut", "quorum")
     assert seen["kill_node"]["moved"]
     assert seen["cut"]["started_alone"] == []
     assert seen["quorum"] == {"stopped": True}

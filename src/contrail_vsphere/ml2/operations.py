@@ -16,6 +16,7 @@ from neutron_lib.db import api as db_api
 from contrail_vsphere.ml2.options import DriverSettings
 from contrail_vsphere.ml2.tables import groups, journal, leases
 from contrail_vsphere.ml2.worker.database import ask
+from contrail_vsphere.ml2.worker.glance import looked
 from contrail_vsphere.ml2.worker.neutron_store import NeutronStore
 from contrail_vsphere.ml2.worker.passes import Pass
 from contrail_vsphere.ml2.worker.plan import (
@@ -103,7 +104,7 @@ async def difference(
 ) -> PassReport:
     """What a worker would do now: about these, or about everything. Nothing is written."""
     async with vcenter:
-        await _looked(vcenter)
+        await looked(vcenter)
         entries = [journal.Entry(0, journal.NETWORK, each) for each in networks]
         entries += [journal.Entry(0, journal.PORT, each) for each in ports]
         work = Pass(store, vcenter, allowed=_never)
@@ -149,7 +150,7 @@ async def adopt(store: NeutronStore, vcenter: VCenter, *, network: str = "", dry
     ours on that switch keeps it.
     """
     async with vcenter:
-        await _looked(vcenter)
+        await looked(vcenter)
         wanted = await ask(store.wanted.everything)
         ports = FilteredPorts(vcenter)
         settings = store.settings
@@ -185,11 +186,6 @@ def _candidates(store: NeutronStore, vcenter: VCenter, network_id: str, physnet:
         if group.dvs in switches and network_id in group.name and not group.blob(BLOB) and not group.uplink
     ]
     return sorted(found, key=lambda group: group.name)
-
-
-async def _looked(vcenter: VCenter) -> None:
-    vcenter.inventory.start()
-    await vcenter.inventory.ready()
 
 
 def _never() -> None:

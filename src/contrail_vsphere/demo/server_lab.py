@@ -83,6 +83,8 @@ cd "$R"
 mkdir -p .outside
 pivot_root . .outside
 umount -l /.outside
+# The directory that TMPDIR names for whoever started the lab is outside.
+unset TMPDIR
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root CONTAINERS_CONF=/root/containers.conf
 ip link set lo up
 while ! ip link show eth0 >/dev/null 2>&1; do sleep 0.02; done

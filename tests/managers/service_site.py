@@ -38,6 +38,7 @@ tunnel_port = {tunnel}
 data_dir = "data"
 [publish]
 listen = "{address}:{publish}"
+{publishing}
 [bootstrap]
 listen = "{address}:{bootstrap}"
 [control]
@@ -48,11 +49,22 @@ listen = "{address}:{control}"
 
 
 class ServiceSite(Scene):
-    """``more`` is put at the end of the settings file; ``control`` is the control API's token file."""
+    """``more`` is put at the end of the settings file; ``control`` is the control API's token file, ``publishing`` are
+    lines of ``[publish]``."""
 
-    def __init__(self, directory: Path, *, more: str = "", control: str = "", trust: str = "", **options: Any):
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        more: str = "",
+        control: str = "",
+        trust: str = "",
+        publishing: str = "",
+        **options: Any,
+    ):
         super().__init__(directory, **options)
-        self._settings_parts = {"more": more, "tokens": f'token_file = "{control}"' if control else ""}
+        tokens = f'token_file = "{control}"' if control else ""
+        self._settings_parts = {"more": more, "tokens": tokens, "publishing": publishing}
         self._trust = trust
         self.service: ContrailVmService
 

@@ -2,8 +2,9 @@
 
 import pytest
 from service_site import LongSite, ServiceSite
-from stand import KEY
+from stand import DEPLOYMENT, KEY
 
+from contrail_vsphere.app.contrailvm_register import destruction, unregister
 from contrail_vsphere.contrailvm.notices import vcenter_alarms
 from contrail_vsphere.contrailvm.notices.alarm_kinds import (
     BRAKE,
@@ -13,8 +14,9 @@ from contrail_vsphere.contrailvm.notices.alarm_kinds import (
     KINDS,
     ROLLOUT,
 )
-from contrail_vsphere.contrailvm.notices.vcenter_alarms import standing
-from contrail_vsphere.contrailvm.records import HoldRecord, ToldAlarm
+from contrail_vsphere.contrailvm.package import make_demo_package
+from contrail_vsphere.contrailvm.records import HoldRecord
+from contrail_vsphere.contrailvm.rollout.upgrades import UpgradeWish
 from contrail_vsphere.model.errors import BrakeEngaged
 from contrail_vsphere.simulator.vcenter.alarm import Alarm
 from contrail_vsphere.simulator.vcenter.alarm_manager import AlarmManager
@@ -95,13 +97,50 @@ async def test_an_expiring_certificate_is_red_on_the_vcenter_itself(tmp_path):
         await lab.until(lambda: not red(lab), seconds=200)
 
 
-async def test_the_brake_and_a_stopped_rollout_are_red_where_they_belong(tmp_path):
+STOPPING = (
+    DEPLOYMENT
+    + """[deployment.dc1.rollout]
+gate = 10
+deadline = 120
+on_failure = "stop"
+"""
+)
+
+
+async def test_a_stopped_rollout_is_red_on_its_cluster_until_somebody_decides(tmp_path):
+    async with ServiceSite(tmp_path, hosts=1, text=STOPPING) as lab:
+        await lab.data.packages().add(make_demo_package(tmp_path / "next", version="1.1.0"))
+        lab.publisher.reload()
+        upgrades, stopped = lab.manager.operator.upgrades, (ROLLOUT.name, "C0")
+        with lab.while_faulty(point="vrouter.connect", where={"version": "1.1.0"}, drop=True):
+            await upgrades.upgrade(UpgradeWish("dc1", to="1.1.0"), by="tester")
+            await lab.until(lambda: stopped in red(lab), seconds=1800)
+            await lab.pass_time(120)
+            assert stopped in red(lab)
+            assert upgrades.resume("dc1")
+            await lab.until(lambda: stopped not in red(lab), seconds=60)
+            await lab.until(lambda: stopped in red(lab), seconds=600)  # it is as bad as before
+        upgrades.rollback("dc1", by="tester")
+        await lab.until(lambda: not red(lab), seconds=1800)
+        await lab.until(lambda: not lab.manager.notebook.rollouts["dc1"].active and lab.healed(), seconds=1800)
+        assert {vm.product_version for vm in lab.contrailvms()} == {"1.0.0"} and not red(lab)
+
+
+async def test_unregistering_takes_our_alarms_along_and_nobody_elses(tmp_path):
     async with ServiceSite(tmp_path, hosts=1) as lab:
-        (key,) = lab.manager.notebook.desired
-        stopped = ToldAlarm(host=None, cause="rollout.stopped", reason="a canary does not forward")
-        lab.manager.notebook.put_alarms(key, (stopped,))
-        assert standing(lab.manager) == {(ROLLOUT.name, key.cluster): "a canary does not forward"}
-        lab.manager.notebook.put_alarms(key, ())
+        await lab.until(lambda: {each.name for each in lab.world.of_type(Alarm)} >= OURS, seconds=60)
+        others = {each.name for each in lab.world.of_type(Alarm)} - OURS
+        await lab.vcenter.guests.hang(lab.on("esx-00"))
+        await lab.until(lambda: red(lab), seconds=300)
+        await lab.crash()
+        await unregister(lab.settings, accepted=await destruction(lab.settings))
+        assert {each.name for each in lab.world.of_type(Alarm)} == others and others
+        assert not any(alarm not in lab.world.objects for alarm, _on in AlarmManager.of(lab.world).states)
+        await lab.until(lambda: not lab.contrailvms(), seconds=600)
+
+
+async def test_the_brake_is_red_on_the_vcenter_itself(tmp_path):
+    async with ServiceSite(tmp_path, hosts=1) as lab:
         with pytest.raises(BrakeEngaged):
             lab.manager.brake.permit([f"vm-{n}" for n in range(99)], population=100)
         await lab.until(lambda: {name for name, _root in red(lab)} == {BRAKE.name}, seconds=60)

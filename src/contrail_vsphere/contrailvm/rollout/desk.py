@@ -6,7 +6,7 @@ write; a decision about a rollout that meanwhile gave way to another is dropped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from contrail_vsphere.contrailvm.desired import Desired, Key, RolloutPolicy
 from contrail_vsphere.contrailvm.notebook import Notebook
 from contrail_vsphere.contrailvm.plan.actions import EndTurn, FinishRollout, StopRollout, TakeTurn
 from contrail_vsphere.contrailvm.rollout.turns import Rollout, begin, way_back
+from contrail_vsphere.model.ids import HostId
 
 MANAGER = "manager"
 """Who asked for an automatic rollback."""
@@ -79,6 +80,10 @@ class RolloutDesk:
                 self._stop(rollout, action)
             case FinishRollout():
                 self._put(rollout.finished(at=self._now()))
+
+    def resume(self, rollout: Rollout, *, begun: Iterable[tuple[Key, HostId]]) -> None:
+        """Have a stopped one tried again; ``begun`` are hosts that were replaced and are not well."""
+        self._notebook.put_rollout(rollout.resumed(begun, at=self._now()))
 
     def _stop(self, rollout: Rollout, action: StopRollout) -> None:
         if action.roll_back and self.roll_back(rollout, by=MANAGER, reason=action.reason):

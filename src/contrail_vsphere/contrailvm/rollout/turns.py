@@ -128,6 +128,11 @@ class Rollout:
         """A host failed: no more turns until a person decides."""
         return replace(self, state="stopped", reason=reason, turns=())
 
+    def resumed(self, begun: Iterable[tuple[Key, HostId]], *, at: float) -> Rollout:
+        """A person has it tried again; hosts that have left their old ContrailVM behind are given their time anew."""
+        turns = tuple(Turn(str(key), host, at) for key, host in begun)
+        return replace(self, state="running", reason="", turns=turns)
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from contrail_vsphere.contrailvm.controller import ContrailVmController
@@ -14,7 +14,9 @@ from contrail_vsphere.contrailvm.publish.shelf import Shelf
 from contrail_vsphere.contrailvm.rollout.checks import misfits, upgrade_problems
 from contrail_vsphere.contrailvm.rollout.desk import RolloutDesk
 from contrail_vsphere.contrailvm.rollout.turns import Rollout, build_of, way_back
+from contrail_vsphere.contrailvm.rollout.view import is_unproved
 from contrail_vsphere.model.errors import DesiredStateError, InvalidState, NotFound, NotReadyYet, RefusedError
+from contrail_vsphere.model.ids import HostId
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ class Upgrades:
         told = self._set_paused(deployment, "")
         rollout = self._notebook.rollouts.get(deployment)
         if rollout is not None and rollout.state == "stopped":
-            self._notebook.put_rollout(replace(rollout, state="running", reason=""))
+            self._desk.resume(rollout, begun=self._unproved(rollout))
             told = (*told, f"{deployment}: the {rollout.kind} to {rollout.goal} is tried again")
         return told
 
@@ -149,6 +151,14 @@ class Upgrades:
             return ()
         self._notebook.put_rollout(replace(rollout, paused=by))
         return (f"{deployment}: the {rollout.kind} to {rollout.goal} is {'paused' if by else 'resumed'}",)
+
+    def _unproved(self, rollout: Rollout) -> Iterator[tuple[Key, HostId]]:
+        """Hosts that were replaced already, and not for the better."""
+        for key, desired in self._keys(rollout.deployment).items():
+            observed = self._controller.observe(key)
+            for view in observed.hosts:
+                if is_unproved(rollout, desired, observed, view):
+                    yield key, view.host.id
 
     def _keys(self, deployment: str) -> dict[Key, Desired]:
         found = {

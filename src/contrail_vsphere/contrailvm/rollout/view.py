@@ -114,6 +114,16 @@ def needs_restart(rollout: Rollout, desired: Desired, observed: Observed, view: 
     return _is_made_from(built, rollout, before)
 
 
+def is_unproved(rollout: Rollout, desired: Desired, observed: Observed, view: HostView) -> bool:
+    """The ContrailVM that is to forward there is the target's, as far as is known, and is not well."""
+    before, vm = rollout.build_before(observed.key), runs_now(view)
+    if before is None or vm is None or waits_for_turn(view) or is_current(rollout, desired, observed, view):
+        return False
+    built = view.record.build_of(vm.id)
+    told = built is not None and (not rollout.resettles(observed.key) or built.settings == rollout.target.settings)
+    return built is not None and told and _is_made_from(built, rollout, before)
+
+
 def why_in_turn(rollout: Rollout, desired: Desired, observed: Observed, view: HostView) -> str:
     """What the host has yet to prove before its turn is over, in words; empty where it has no turn, or proved all."""
     turn = rollout.turn_of(observed.key, view.host.id)

@@ -27,7 +27,7 @@ from contrail_vsphere.wire.soap.values import build
 RELOCATE = 2.0
 """Seconds a live move takes: what the plugin may use to prepare."""
 LOOK = 0.05
-"""Seconds between two looks at what is still missing."""
+"""Seconds between two looks at what is still missing, and ten times as long as a look takes."""
 Do = Callable[..., Awaitable[dict[str, Any]]]
 
 
@@ -110,11 +110,12 @@ class VCenterWorld:
         begun = loop.time()
         by_id = {vm.instance_uuid: vm for vm in self._vms}
         while self._since and loop.time() - begun < patience:
+            looked = loop.time()
             for instance in tuple(self._since):
                 up = self._up_since(by_id[instance])
                 if up is not None:
                     took.append(max(0.0, up - self._since.pop(instance)) * 1000)
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(max(LOOK, 10 * (loop.time() - looked)))
         missing, self._since = len(self._since), {}
         return {"ms": sorted(took), "missing": missing, "seconds": loop.time() - begun, "doubled": self._doubled()}
 

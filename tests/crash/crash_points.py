@@ -22,12 +22,15 @@ from contrail_vsphere.engine.journal import Journal
 from contrail_vsphere.model.errors import Unreachable
 from contrail_vsphere.pki.tokens import TokenStore
 from contrail_vsphere.vsphere import tunnel
+from contrail_vsphere.vsphere.system_vm.rest import RestSession
 from contrail_vsphere.vsphere.transport import SoapTransport, safe
 
 READING = ("CreateFilter", "CreateContainerView", "DestroyView", "DestroyPropertyFilter", "CreatePropertyCollector",
            "DestroyPropertyCollector", "WaitForUpdatesEx", "CreateCollectorForEvents", "DestroyCollector", "Logout",
            "ReadNextEvents", "CancelWaitForUpdates", "SetCollectorPageSize", "RewindCollector")  # fmt: skip
 """Calls that change nothing but what the session itself looks at; besides those that are ``safe``."""
+REST_READING = ("Solutions.list", "Solutions.check-compliance", "task", "log")
+"""Of vLCM; the last is logging in and out."""
 
 CURRENT: ContextVar[Process | None] = ContextVar("process", default=None)
 
@@ -47,7 +50,8 @@ class Point:
     def acts(self) -> bool:
         """Something is written here, or changed in vCenter; the rest only looks."""
         method = self.door.split()[1]
-        return method in ("journal", "mint", "redeem") or not (safe(method) or method in READING)
+        reads = safe(method) or method in READING or method in REST_READING
+        return method in ("journal", "mint", "redeem") or not reads
 
     def __str__(self) -> str:
         return f"{self.door}#{self.nth}"
@@ -110,6 +114,7 @@ class Points:
 def watched(points: Points) -> Iterator[None]:
     """All doors lead past ``points`` inside the block."""
     post, exchange, transaction = SoapTransport.post, tunnel.exchange, Journal.transaction
+    send = RestSession._send
     mint, redeem = TokenStore.mint, TokenStore.redeem
 
     async def watched_post(self: SoapTransport, path: str, body: bytes, **options: Any) -> Any:
@@ -117,6 +122,12 @@ def watched(points: Points) -> Iterator[None]:
         points.reach(f"before {name}")
         answer = await post(self, path, body, **options)
         points.reach(f"after {name}")
+        return answer
+
+    async def watched_send(self: RestSession, *arguments: Any, what: str, **options: Any) -> Any:
+        points.reach(f"before {what}")
+        answer = await send(self, *arguments, what=what, **options)
+        points.reach(f"after {what}")
         return answer
 
     async def watched_exchange(*arguments: Any, **options: Any) -> Any:
@@ -136,6 +147,7 @@ def watched(points: Points) -> Iterator[None]:
             points.reach("after journal")
 
     SoapTransport.post = watched_post  # type: ignore[method-assign]
+    RestSession._send = watched_send  # type: ignore[method-assign]
     tunnel.exchange = watched_exchange
     Journal.transaction = watched_transaction  # type: ignore[method-assign]
     TokenStore.mint = _watched(points, "mint", mint)  # type: ignore[method-assign]
@@ -144,7 +156,7 @@ def watched(points: Points) -> Iterator[None]:
         yield
     finally:
         SoapTransport.post, Journal.transaction = post, transaction  # type: ignore[method-assign]
-        tunnel.exchange = exchange
+        tunnel.exchange, RestSession._send = exchange, send  # type: ignore[method-assign]
         TokenStore.mint, TokenStore.redeem = mint, redeem  # type: ignore[method-assign]
 
 

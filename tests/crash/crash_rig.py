@@ -44,6 +44,7 @@ password_file = "vcenter.password"
 ca_file = "{ca}"
 tunnel_host = "127.0.0.1"
 tunnel_port = {tunnel}
+{rest}
 [manager]
 data_dir = "{data}"
 extension_key = "{key}"
@@ -53,6 +54,11 @@ listen = "{address}:{publish}"
 listen = "{address}:{bootstrap}"
 [control]
 listen = "{address}:{control}"
+"""
+
+REST = """\
+rest_username = "{username}"
+rest_password_file = "vcenter.password"
 """
 
 DEPLOYMENT = """\
@@ -110,8 +116,11 @@ def _free_ports(address: str, number: int) -> list[int]:
     return ports
 
 
-def write_settings(directory: Path, ready: Mapping[str, Any]) -> Path:
-    """The settings file for the vCenter of that ready line; the data directory lies beside it."""
+def write_settings(directory: Path, ready: Mapping[str, Any], *, rest: bool = False) -> Path:
+    """The settings file for the vCenter of that ready line; the data directory lies beside it.
+
+    ``rest``: with an account for vLCM.
+    """
     address = _own_address()
     publish, bootstrap, control = _free_ports(address, 3)
     password = directory / "vcenter.password"
@@ -123,6 +132,7 @@ def write_settings(directory: Path, ready: Mapping[str, Any]) -> Path:
             port=ready["url"].removesuffix("/sdk").rpartition(":")[2], username=ready["username"],
             ca=ready["ca_file"], tunnel=ready["tunnel"].rpartition(":")[2], data=directory / "data", key=KEY,
             address=address, publish=publish, bootstrap=bootstrap, control=control,
+            rest=REST.format(username=ready["username"]) if rest else "",
         )
     )  # fmt: skip
     return file
@@ -131,8 +141,9 @@ def write_settings(directory: Path, ready: Mapping[str, Any]) -> Path:
 class Rig:
     """``async with Rig(...)``: everything runs, nothing is deployed. ``kill`` and ``start`` are the manager's lives."""
 
-    def __init__(self, directory: Path, prepared: Path, **options: Any) -> None:
+    def __init__(self, directory: Path, prepared: Path, *, rest: bool = False, **options: Any) -> None:
         self.directory = directory
+        self._rest = rest
         self._prepared = prepared
         self.vcenter = VCenterSimulator(**{"timing": Timing.real(), "hosts": 2, "vms": 2, **options})
         self.points = Points()
@@ -149,7 +160,7 @@ class Rig:
         loop.set_task_factory(own_tasks)
         loop.set_exception_handler(_all_but_deaths)
         await self.vcenter.start()
-        self.settings = load(write_settings(self.directory, self.vcenter.ready), {})
+        self.settings = load(write_settings(self.directory, self.vcenter.ready, rest=self._rest), {})
         await register(self.settings)
         self.truth.begin()
         self._stack.enter_context(watched(self.points))

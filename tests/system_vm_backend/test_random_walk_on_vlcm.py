@@ -1,7 +1,10 @@
 """Random days of a cluster whose ContrailVMs vLCM keeps: mischief, upgrades, dead managers; left alone, all is well.
 
 The scene itself watches every commit: never two ContrailVMs running on a host, no maintenance by us, nothing foreign
-touched.
+touched. At the end of a day every host in service has one healthy ContrailVM of the version that is in force. Days on
+vCenter 9.0 and 9.1; the walk across the simulator's switches, with faults of the REST API, a foreign solution as
+neighbour, hosts in every trouble and deaths of the manager at any act, also between an apply and its answer, is that of
+``tests/walk``, on clusters of both keepers.
 """
 
 from contextlib import suppress

@@ -2,7 +2,7 @@
 
 A walk is one site with switches turned at random, some chapters of mischief, and rest after each. At rest every host
 in a deployment's scope has exactly one healthy ContrailVM, nothing is doubled or orphaned, no host was put into
-maintenance or rebooted by us, and what is not ours is as it was.
+maintenance or rebooted by us, and what is not ours is as it was. Clusters are kept by EAM, or by vLCM as System VMs.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from contrail_vsphere.simulator.vcenter.switches import Switches as DvsSwitches
 
 pytestmark = pytest.mark.looptime
 
-SHORT, CHAPTERS, STEPS = 6, 4, 12
-"""``make test``: so many sites, chapters on each, and steps in each chapter."""
+SHORT, CHAPTERS, STEPS = 5, 4, 12
+"""``make test``: so many sites of EAM's, chapters on each, and steps in each chapter."""
 
 
 def eam_switches(chance: Random) -> EamSwitches:
@@ -51,10 +51,12 @@ def dvs_switches(chance: Random) -> DvsSwitches:
     )
 
 
-async def walk(directory: Path, prepared: Path, *, seed: int, chapters: int, steps: int) -> None:
+async def walk(
+    directory: Path, prepared: Path, *, seed: int, chapters: int, steps: int, images: tuple[str, ...] = ()
+) -> None:
     chance = Random(seed)
     eam, dvs = eam_switches(chance), dvs_switches(chance)
-    async with WalkSite(directory, prepared, eam=eam, dvs=dvs) as site:
+    async with WalkSite(directory, prepared, eam=eam, dvs=dvs, images=images) as site:
         for chapter in range(chapters):
             site.told = [f"  seed {seed}, chapter {chapter}, {eam}", f"  {dvs}", f"  in force: {site.wanted}"]
             await Mischief(site, chance).walk(steps)
@@ -71,3 +73,16 @@ async def test_whatever_happens_all_becomes_well(seed: int, tmp_path: Path, prep
 @pytest.mark.parametrize("seed", range(1000, 1100))
 async def test_long_walks(seed: int, tmp_path: Path, prepared: Path) -> None:
     await walk(tmp_path, prepared, seed=seed, chapters=10, steps=25)
+
+
+@pytest.mark.parametrize("seed", range(1))
+async def test_whatever_happens_to_two_keepers_all_becomes_well(seed: int, tmp_path: Path, prepared: Path) -> None:
+    """vLCM keeps the ContrailVMs of one cluster, EAM those of the other, and both are disturbed alike."""
+    await walk(tmp_path, prepared, seed=seed, chapters=CHAPTERS, steps=STEPS, images=("C0",))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(2000, 2050))
+async def test_long_walks_with_vlcm(seed: int, tmp_path: Path, prepared: Path) -> None:
+    images = (("C0",), ("C1",), ("C0", "C1"))[seed % 3]
+    await walk(tmp_path, prepared, seed=seed, chapters=10, steps=25, images=images)

@@ -24,6 +24,17 @@ PAUSES = (0.0, 0.3, 2.0, 10.0, 40.0, 200.0)
 MOST_HOSTS = 6
 USER = "administrator@vsphere.local"
 
+OF_VLCM = (
+    FaultRule(method="Solutions.list", http_status=503, times=4),
+    FaultRule(method="Solutions.set", http_status=503, times=2),
+    FaultRule(method="SystemVms.apply", http_status=503, times=3),
+    FaultRule(method="SystemVms.apply", drop=True, times=2),
+    FaultRule(method="SystemVms.check-compliance", delay=20.0, times=3),
+    FaultRule(method="SystemVms.mark-as-processed", drop=True, times=3),
+    FaultRule(method="Tasks.get", http_status=503, times=3),
+)
+"""What may happen to the calls of vLCM."""
+
 Step = Callable[["Mischief"], Awaitable[str]]
 STEPS: list[Step] = []
 
@@ -274,6 +285,7 @@ class Mischief:
             FaultRule(point="eam.deploy", fault="HostCommunication", times=1),
             FaultRule(point="eam.power_on", fault="InsufficientMemoryResourcesFault", times=1),
             FaultRule(point="eam.delete", fault="HostCommunication", times=1),
+            *(OF_VLCM if self.site.images else ()),
         )
         rule = self.chance.choice(faults)
         self.site.vcenter.faults.add(rule)

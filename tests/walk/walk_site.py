@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +44,17 @@ REST = 5400.0
 
 
 class WalkSite:
-    """``async with``: simulators and manager run, dc1 is deployed on both clusters."""
+    """``async with``: simulators and manager run, dc1 is deployed on both clusters.
 
-    def __init__(self, directory: Path, prepared: Path, *, eam: EamSwitches, dvs: DvsSwitches) -> None:
-        self.rig = Rig(directory, prepared, hosts=4, clusters=2, vms=4)
+    ``images``: clusters of a vCenter 9 that are managed by an image, where vLCM keeps the ContrailVMs; EAM the others'.
+    """
+
+    def __init__(
+        self, directory: Path, prepared: Path, *, eam: EamSwitches, dvs: DvsSwitches, images: Collection[str] = ()
+    ) -> None:
+        profile = "vc90" if images else "vc80u3"
+        self.images = images
+        self.rig = Rig(directory, prepared, rest=bool(images), hosts=4, clusters=2, vms=4, profile=profile)
         self.vcenter = self.rig.vcenter
         self.wanted: dict[str, tuple[str, str]] = {}
         """Cluster -> deployment and version that the operator was told is in force."""
@@ -78,6 +85,8 @@ class WalkSite:
             eam, dvs = self._switches
             self.vcenter.eam.switches = eam
             dvs.install(self.vcenter.world)
+            for name in self.images:
+                self.vcenter.scenario.set_image_managed(name)
             await self.neighbours.settle_in(depot.url, cluster="C1")
             self.truth.begin()
             await self.apply(dict.fromkeys(CLUSTERS, ("dc1", VERSIONS[0])))

@@ -12,6 +12,7 @@ from contrail_vsphere.simulator.core.world import Committed
 from contrail_vsphere.simulator.eam.agency import Agency
 from contrail_vsphere.simulator.eam.esx_agent import EsxAgent
 from contrail_vsphere.simulator.simulator import VCenterSimulator
+from contrail_vsphere.simulator.system_vm.solution import SystemVmSolution
 from contrail_vsphere.simulator.vcenter.compute_resource import ClusterComputeResource
 from contrail_vsphere.simulator.vcenter.distributed_virtual_switch import DistributedVirtualPortgroup
 from contrail_vsphere.simulator.vcenter.host_system import HostSystem
@@ -46,7 +47,8 @@ class WalkTruth:
 
     @property
     def agencies(self) -> list[Agency]:
-        return [each for each in self._all(Agency) if each.solution_id == KEY]
+        """With EAM, and solutions of vLCM, where nobody else has any."""
+        return [each for each in self._all(Agency) if each.solution_id == KEY or isinstance(each, SystemVmSolution)]
 
     @property
     def contrailvms(self) -> list[VirtualMachine]:

@@ -9,17 +9,16 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from benchmarks.servers import Side, in_a_lab, serving
+from benchmarks import servers_lab
+from benchmarks.servers_lab import Side
 from contrail_vsphere.servermanager.ansible_server.run_directory import processes_of
 
 ROLES = ("lb",)
@@ -30,27 +29,46 @@ DEAD_AIM = 5.0
 WATCH_AIM = 1.0
 """Seconds that what is shown may be behind what happened."""
 KILLS = 5
+RUNS = 4
+ANSWER_AIM = 0.05
+"""Seconds that 99 of 100 answers may take at most while that many runs are under way."""
 
 
 def main(hosts: int) -> dict[str, Any]:
     """Set up a lab and measure inside it."""
-    return in_a_lab("benchmarks.servers_goals", hosts)
+    return servers_lab.in_a_lab("benchmarks.servers_goals", hosts)
 
 
 async def measure(lab: dict[str, Any], directory: Path) -> dict[str, Any]:
     """Everything, in the lab's network."""
-    async with serving(directory) as config:
+    async with servers_lab.serving(directory) as config:
         side = Side(config, directory, ROLES)
         await asyncio.to_thread(side.fill, lab)
         first = await asyncio.to_thread(side.provision)
         again = await asyncio.to_thread(side.provision)
+        watched = await asyncio.to_thread(_watched, side, directory, list(lab["hosts"]))
         dead = await asyncio.to_thread(_with_one_dead, side, list(lab["hosts"]))
         kills = await asyncio.to_thread(_killed, side, directory)
         last = await asyncio.to_thread(side.provision)
     return {
         "hosts": len(lab["hosts"]), "first": first["seconds"], "again": again["seconds"], "changed": again["changed"],
-        "behind": max(first["behind"], again["behind"]), **dead, **kills, "changed_after_kills": last["changed"],
+        "behind": max(first["behind"], again["behind"]), "changed_after_kills": last["changed"],
+        **watched, **dead, **kills,
     }  # fmt: skip
+
+
+def _watched(side: Side, directory: Path, names: list[str]) -> dict[str, Any]:
+    """As many runs as there are slots, and a hundred who watch one of them: how long their answers take."""
+    shares = [names[number::RUNS] for number in range(RUNS)]
+    runs = [side.client.ask("POST", "/v1/provision", {"servers": share})["id"] for share in shares if share]
+    data = directory / "manager"
+    given = [side.client.url, str(data / "ca.pem"), str(data / "admin.token"), f"/v1/runs/{runs[0]}", "4"]
+    command = [sys.executable, "-m", "benchmarks.watchers", *given]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    active = [run for run in runs if side.client.get(f"/v1/runs/{run}")["state"] == "running"]
+    for run in runs:
+        side.follow(run)
+    return {"runs": len(runs), "still_running": len(active), "watchers": json.loads(done.stdout)}
 
 
 def _with_one_dead(side: Side, names: list[str]) -> dict[str, Any]:
@@ -98,9 +116,10 @@ def missed(found: dict[str, Any]) -> list[str]:
         (found["again"], AGAIN_AIM, "a second provision"),
         (found["others_done"] - found["again"], DEAD_AIM, "what a dead server adds for the others"),
         (found["behind"], WATCH_AIM, "how far what is shown is behind"),
+        (found["watchers"]["p99"], ANSWER_AIM, "99 of 100 answers to watchers"),
     ):
         if found["hosts"] <= 20 and name > aim:
-            faults.append(f"{words}: {name:.1f} s; the aim is {aim:g} s")
+            faults.append(f"{words}: {name:.2f} s; the aim is {aim:g} s")
     return faults
 
 
@@ -111,6 +130,9 @@ def shown(found: dict[str, Any]) -> list[str]:
     return [
         f"Server Manager, {found['hosts']} servers with a role each: first {found['first']:.1f} s, again"
         f" {found['again']:.1f} s with {found['changed']} changes; shown at most {found['behind']:.2f} s late",
+        f"  {found['runs']} runs under way, 100 who watch: half of the answers within"
+        f" {found['watchers']['median'] * 1e3:.0f} ms, 99 of 100 within {found['watchers']['p99'] * 1e3:.0f} ms;"
+        f" the last of 100 at once after {found['watchers']['at_once'] * 1e3:.0f} ms",
         f"  one dead: {found['others']} others done after {found['others_done']:.1f} s, it is {found['dead_state']};"
         f" the retry touched {found['retry_touched']} server",
         f"  {found['kills']} runs killed: over {found['longest_after_kill']:.1f} s later at most; provisioned"
@@ -118,16 +140,5 @@ def shown(found: dict[str, Any]) -> list[str]:
     ]
 
 
-def _inside() -> None:
-    directory = Path(tempfile.mkdtemp(prefix="bench-servers-"))
-    try:
-        print(json.dumps(asyncio.run(measure(json.loads(sys.stdin.readline()), directory))))
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
 if __name__ == "__main__":
-    if sys.argv[1] == "inside":
-        _inside()
-    else:
-        print(json.dumps(main(int(sys.argv[1]))))
+    servers_lab.run(measure, main)

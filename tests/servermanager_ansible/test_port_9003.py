@@ -16,11 +16,12 @@ from hypothesis import HealthCheck, given, seed, settings
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
 
 from contrail_vsphere.pki.secrets import Secret
+from contrail_vsphere.servermanager.ansible_client import AnsibleClient
 from contrail_vsphere.servermanager.ansible_server.app import create_app
 from contrail_vsphere.servermanager.ansible_server.run_directory import processes_of
 from contrail_vsphere.servermanager.ansible_server.supervisor import Supervisor
 from contrail_vsphere.servermanager.catalogue import catalogue
-from contrail_vsphere.servermanager.runs import AnsibleClient, RegistryToPull
+from contrail_vsphere.servermanager.runs import RegistryToPull
 
 pytestmark = pytest.mark.process
 

@@ -16,11 +16,12 @@ from contrail_vsphere.config.settings import Address, ServerManagerSettings
 from contrail_vsphere.pki.ca import CertificateAuthority
 from contrail_vsphere.pki.identity import Identity, client_context
 from contrail_vsphere.pki.secrets import Secret, private_directory, read_secret, write_private
+from contrail_vsphere.servermanager.ansible_client import AnsibleClient
 from contrail_vsphere.servermanager.api.app import create_app
 from contrail_vsphere.servermanager.embedded_registry import EmbeddedRegistry
 from contrail_vsphere.servermanager.mail import Relay
 from contrail_vsphere.servermanager.registry import Registry
-from contrail_vsphere.servermanager.runs import AnsibleClient, RegistryToPull
+from contrail_vsphere.servermanager.runs import RegistryToPull
 from contrail_vsphere.servermanager.service import Parts, ServerManager
 from contrail_vsphere.servermanager.store import Store
 

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 
 from contrail_vsphere.engine.journal import Journal
 from contrail_vsphere.model.errors import InvalidState, SettingsError
-from contrail_vsphere.pki.ca import CertificateAuthority, Issued
 from contrail_vsphere.pki.identity import Identity
 from contrail_vsphere.pki.secrets import private_directory, write_private
 
 if TYPE_CHECKING:
     from contrail_vsphere.contrailvm.publish import PackageStore
     from contrail_vsphere.contrailvm.publish.bundles import BundleStore
+    from contrail_vsphere.pki.ca import CertificateAuthority, Issued
 
 MOVED = "moved"
 """Kind of the record that marks a journal as left behind: the present one is in ZooKeeper."""
@@ -70,6 +70,8 @@ class DataDirectory:
 
     def authority(self) -> CertificateAuthority:
         """Our CA, made on first use."""
+        from contrail_vsphere.pki.ca import CertificateAuthority
+
         return CertificateAuthority.load_or_create(
             self.make() / "ca", name="contrail-vsphere ContrailVM Manager", now=self._now
         )

@@ -7,14 +7,14 @@ import ssl
 import tempfile
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
-
-from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
+from typing import TYPE_CHECKING, Literal
 
 from contrail_vsphere.model.errors import ContrailVsphereError, SettingsError
 from contrail_vsphere.pki.pins import pinned_context, thumbprint
 from contrail_vsphere.pki.secrets import read_private, write_private
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 _CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -62,11 +62,15 @@ class Identity:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the certificate, in hexadecimal."""
+        from cryptography.hazmat.primitives.hashes import SHA256
+
         return self.certificate.fingerprint(SHA256()).hex()
 
     @property
     def certificate(self) -> x509.Certificate:
         """The certificate, as loaded."""
+        from cryptography import x509  # 8 MiB that who only connects can do without
+
         return x509.load_pem_x509_certificate(self._pem.encode())
 
     @property

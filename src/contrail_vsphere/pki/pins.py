@@ -14,9 +14,6 @@ import ssl
 from collections.abc import Iterable
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from contrail_vsphere.model.errors import SettingsError
 
 _BYTES = {20: "sha1", 32: "sha256"}
@@ -99,6 +96,9 @@ def _der(certificate: bytes | str) -> bytes:
     data = certificate.encode() if isinstance(certificate, str) else certificate
     if not data.lstrip().startswith(b"-----BEGIN"):
         return data
+    from cryptography import x509  # 8 MiB that who pins no file can do without
+    from cryptography.hazmat.primitives.serialization import Encoding
+
     return x509.load_pem_x509_certificate(data).public_bytes(Encoding.DER)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from contrail_vsphere.engine.health import HealthBook
 from contrail_vsphere.engine.journal import Journal
 from contrail_vsphere.engine.leader import AlwaysLeader
 from contrail_vsphere.vcenter_plugin.desired import Scope
-from contrail_vsphere.vcenter_plugin.plugin import EVENTS, PluginOptions, VCenterPlugin
+from contrail_vsphere.vcenter_plugin.plugin import EVENTS, VCenterPlugin
 from contrail_vsphere.vsphere.vcenter import VCenter
 
 
@@ -68,13 +69,18 @@ class ScopedStand(PluginStand):
                 health=HealthBook(self.now),
                 now=self.now,
                 random=random.Random(name),
-                options=PluginOptions(scope=scope, linger=self.options.linger),
+                options=replace(self.options, scope=scope),
             )
             await plugin.start()
             stack.push_async_callback(plugin.stop, 0.01)
             self.plugins[name] = plugin
             self._stacks[name] = stack.pop_all()
         return plugin
+
+    def more_vlans(self, name: str, vlan: int) -> None:
+        """One that the settings reserved may be given out by a plugin after all."""
+        table = self.plugins[name].vlans
+        table._reserved &= ~(1 << vlan)
 
     async def stop(self, name: str) -> None:
         del self.plugins[name]

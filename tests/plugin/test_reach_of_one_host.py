@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from scoped_stand import ScopedStand
 
+from contrail_vsphere.simulator.core.timing import Timing
 from contrail_vsphere.simulator.vcenter import vm_life
 from contrail_vsphere.simulator.vcenter.property_filter import PropertyFilter
 from contrail_vsphere.simulator.vcenter.session_manager import SessionManager
@@ -146,3 +148,84 @@ async def test_a_vm_that_is_registered_on_another_host_under_another_id_keeps_it
         now = {each.uuid for kind in ("virtual-machine-interface", "instance-ip") for each in stand.objects(kind)}
         assert now == objects
         assert not list(stand.plugins["host-0"].ledger.all())
+
+
+async def crowded(stand):
+    """``mover`` on the first host has the VLAN of ``twin`` on the second: their plugins know nothing of each other."""
+    (mover,) = await placed(stand, 0)
+    (twin,) = await placed(stand, 1, network="blue")
+    here = stand.vlan(stand.port(mover))
+    assert stand.vlan(stand.port(twin)) == here, "there is but one VLAN to begin with"
+    await stand.carry()
+    return mover, twin
+
+
+def shared(stand):
+    """VLANs that two open ports of running VMs have on one host."""
+    used, found = set(), []
+    for port in stand.dvs.ports.ports.values():
+        if port.vm is not None and stand.is_open(port) and port.vm.power_state == "poweredOn" and stand.vlan(port):
+            place = (port.vm.host, stand.vlan(port))
+            found += [place] if place in used else []
+            used.add(place)
+    return found
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_port_whose_vlan_is_another_s_at_the_next_plugin_travels_closed(tmp_path, fails):
+    async with ScopedStand(tmp_path, per_host(), reserved_vlans=frozenset(range(2, 4095)), quarantine=1.0) as stand:
+        mover, twin = await crowded(stand)
+        stand.more_vlans("host-1", 3)
+        here, there = stand.vcenter.scenario.hosts()
+        stand.vcenter.world.services[Timing] = replace(Timing.instant(), relocate=6.0)
+        leaks = []
+
+        def look(_commit):
+            leaks.extend(shared(stand))
+            if mover.host is there and (stand.frame_arrives(mover, twin) or stand.frame_arrives(twin, mover)):
+                leaks.append("a frame crossed from red to blue")
+
+        stand.vcenter.world.observe(look)
+        move = asyncio.create_task(stand.vcenter.scenario.move_vm(mover, there))
+        await stand.until(lambda: not stand.is_open(stand.port(mover)), seconds=4)
+        assert mover.host is here, "closed before it leaves"
+        if fails:
+            await stand.vcenter.scenario.disconnect_host(there)
+        await asyncio.gather(move, return_exceptions=True)
+        if fails:
+            await stand.vcenter.scenario.reconnect_host(there)
+        await stand.until(lambda: stand.served(mover) and stand.served(twin), seconds=60)
+        assert mover.host is (here if fails else there)
+        assert stand.vlan(stand.port(mover)) == (1 if fails else 3)
+        assert leaks == []
+
+
+async def test_a_vlan_that_is_on_its_way_is_given_to_nobody(tmp_path):
+    async with ScopedStand(tmp_path, per_host(), reserved_vlans=frozenset(range(3, 4095)), quarantine=1.0) as stand:
+        (mover,) = await placed(stand, 0)
+        there = stand.vcenter.scenario.hosts()[1]
+        own = stand.vlan(stand.port(mover))
+        stand.vcenter.world.services[Timing] = replace(Timing.instant(), relocate=6.0)
+        move = asyncio.create_task(stand.vcenter.scenario.move_vm(mover, there))
+        await asyncio.sleep(1)
+        leaks = []
+        stand.vcenter.world.observe(lambda _commit: leaks.extend(shared(stand)))
+        new = await stand.vm("new", "red", host=1)
+        await move
+        await stand.until(lambda: stand.served(mover) and stand.served(new))
+        assert stand.vlan(stand.port(mover)) == own
+        assert stand.vlan(stand.port(new)) not in (None, own)
+        assert leaks == []
+
+
+async def test_an_unannounced_arrival_in_another_s_vlan_is_put_right_at_once(tmp_path):
+    """Nobody can prevent it, as a port takes its settings along; how long it may last can be bounded."""
+    async with ScopedStand(tmp_path, per_host(), reserved_vlans=frozenset(range(2, 4095)), quarantine=1.0) as stand:
+        mover, twin = await crowded(stand)
+        stand.more_vlans("host-1", 3)
+        for plugin in stand.plugins.values():
+            await plugin.vcenter.events.stop()
+        await stand.vcenter.scenario.move_vm(mover, stand.vcenter.scenario.hosts()[1])
+        assert await stand.until(lambda: not shared(stand), seconds=10) < 1
+        await stand.until(lambda: stand.served(mover) and stand.served(twin), seconds=60)
+        assert not stand.frame_arrives(mover, twin)

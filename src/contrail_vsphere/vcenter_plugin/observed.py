@@ -222,6 +222,7 @@ class Observed:
             twins=twins,
             destination=destination,
             destination_for=destination_for,
+            abroad=self.moves.taken(vm.id, vm.host) if vm is not None and wanted else None,
             cards=tuple(self._cards(instance)),
         )
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
+from uuid import UUID
 
 from contrail_vsphere.model.dvport import DvPort
 from contrail_vsphere.model.ids import DvsId, NetworkId, VmId
@@ -29,6 +31,8 @@ EVENTS = (
 """Events after which the ports they name are read again, and those that tell of moves."""
 ROLE_BLOB = "net.juniper.contrail.role"
 """On the ContrailVMs' own trunk, whose range is everybody's."""
+EXPECTED = 120.0
+"""Seconds for which the VLAN of a VM that was announced is given to nobody else."""
 WIDEST = 1000
 """A trunk of more VLANs than that reserves nothing: it is a carrier, not a user."""
 _LOG = logging.getLogger(__name__)
@@ -67,15 +71,18 @@ class PortWatch:
         hosts = {host.id for host in inventory.hosts.values() if scope.serves(host)} if not scope.whole else set()
         if not scope.whole and not hosts:
             return
+        for dvs, wanted in self._groups().items():
+            await self._book.fetch_groups(dvs, wanted, hosts=hosts)
+
+    def _groups(self) -> dict[DvsId, set[NetworkId]]:
+        """Port groups whose ports may have VLANs of their own: ours, and others, where those are not free then."""
         switches = {dvs.id for dvs in self._observed.switches().values()}
         groups: dict[DvsId, set[NetworkId]] = {}
-        for group in inventory.networks.values():
-            # Ports of other port groups may have VLANs of their own too, which are then not free on their hosts.
+        for group in self._vsphere.networks.values():
             ours = self._observed.selection.network_of(group) is not None
             if group.dvs in switches and (ours or (group.vlan_override and not group.uplink)):
                 groups.setdefault(group.dvs, set()).add(group.id)
-        for dvs, wanted in groups.items():
-            await self._book.fetch_groups(dvs, wanted, hosts=hosts)
+        return groups
 
     def vsphere_changed(self, change: Change) -> None:
         """Subscriber of the inventory."""
@@ -97,6 +104,34 @@ class PortWatch:
         instance = instance_of(vm) if vm is not None else None
         if instance is not None:
             self._controller.machines.mark(instance)
+        if event.type in BEGINS and self._observed.scope.hosts:
+            self._soon(self._look_ahead(event, instance))
+
+    async def _look_ahead(self, event: Event, instance: UUID | None) -> None:
+        """A VM moves from or to a host of ours, where another plugin gives out VLANs at the other end.
+
+        One that leaves must not arrive in a VLAN that somebody has there; that of one that comes is given to nobody.
+        """
+        scope, hosts, vm = self._observed.scope, self._vsphere.hosts, event.vm
+        away, here = event.destination, event.host
+        if vm is None or away is None or here is None:
+            return
+        leaves, comes = scope.serves(hosts.get(here)), scope.serves(hosts.get(away))
+        if leaves == comes:
+            return
+        other = away if leaves else here
+        found = [
+            port
+            for dvs, groups in self._groups().items()
+            for port in await self._book.at_other_host(dvs, groups, other)
+            if port.vlan and (port.vm == vm) == comes
+        ]
+        if comes:
+            for port in found:
+                self._vlans.rest(away, port.vlan or 0, until=self._clock() + EXPECTED)
+        elif instance is not None:
+            self._observed.moves.found(vm, away, frozenset(port.vlan for port in found if port.vlan))
+            self._controller.machines.mark(instance)
 
     def _is_ours(self, port: DvPort | None) -> bool:
         group = self._vsphere.networks.get(port.group) if port is not None else None
@@ -105,14 +140,17 @@ class PortWatch:
     def _read_soon(self, dvs: DvsId, key: str) -> None:
         """A predecessor may have given it a VLAN, which is then not free on its host."""
         if dvs in {each.id for each in self._observed.switches().values()}:
-            task = asyncio.create_task(self._book.refetch(dvs, key), name="plugin-foreign-port")
-            self._reading.add(task)
-            task.add_done_callback(self._has_read)
+            self._soon(self._book.refetch(dvs, key))
+
+    def _soon(self, reading: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(reading, name="plugin-other-ports")
+        self._reading.add(task)
+        task.add_done_callback(self._has_read)
 
     def _has_read(self, task: asyncio.Task[None]) -> None:
         self._reading.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            _LOG.info("a port that is not ours could not be read, the next resync will: %s", error)
+            _LOG.info("ports that are not ours could not be read: %s", error)
 
     def guest_changed(self, vm: VmId) -> None:
         """A guest has other addresses."""

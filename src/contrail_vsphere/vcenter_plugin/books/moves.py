@@ -24,6 +24,7 @@ class Moves:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._going: dict[VmId, tuple[HostId, float]] = {}
+        self._abroad: dict[VmId, tuple[HostId, frozenset[int]]] = {}
 
     def hear(self, event: Event) -> VmId | None:
         """Take an event in; the VM that it concerns, None if it tells of no move."""
@@ -34,6 +35,18 @@ class Moves:
         elif event.type not in FAILS or self._going.pop(event.vm, None) is None:
             return None
         return event.vm
+
+    def found(self, vm: VmId, there: HostId, vlans: frozenset[int]) -> None:
+        """Others have these VLANs on a host that another plugin serves, where the VM goes to."""
+        self._abroad[vm] = (there, vlans)
+
+    def taken(self, vm: VmId, host: HostId | None) -> tuple[HostId, frozenset[int]] | None:
+        """What was ``found`` where a VM that is on ``host`` now goes to."""
+        going, found = self.destination(vm, host), self._abroad.get(vm)
+        if going is None or found is None or going[0] != found[0]:
+            self._abroad.pop(vm, None)
+            return None
+        return found
 
     def destination(self, vm: VmId, host: HostId | None) -> tuple[HostId, float] | None:
         """Where a VM that is on ``host`` now goes to, and for how many seconds more that is believed.

@@ -69,6 +69,10 @@ class PortBook:
         for port in found:
             self._take(port)
 
+    async def at_other_host(self, dvs: DvsId, groups: Iterable[NetworkId], host: HostId) -> tuple[DvPort, ...]:
+        """Connected ports of port groups on a host that another plugin serves, as they are now; not kept."""
+        return tuple(await self._door.of_groups(dvs, frozenset(groups), hosts=(host,)))
+
     def fold(self, dvs: DvsId, edit: DvPortEdit) -> None:
         """What a write of ours made of a port; its version is only known after the next reading."""
         before = self.get(dvs, edit.key)

@@ -118,7 +118,7 @@ def _keep(port: PortSight, wanted: WantedPort, sight: MachineSight, policy: Port
         yield from _leave_others(port, wanted, sight)
         return
     there = _other_vlan_ahead(port, wanted, sight, plug=plug)
-    if there is not None:
+    if there:
         yield from _shut_for_the_journey(port.dv, port, there)
     else:
         yield from _serve(port, wanted, host, sight=sight, plug=plug)
@@ -161,19 +161,21 @@ def _serve(
     yield from _plug(port, wanted, host, name=sight.name, plug=plug)
 
 
-def _other_vlan_ahead(port: PortSight, wanted: WantedPort, sight: MachineSight, *, plug: Plug) -> HostSight | None:
-    """The host that a running VM is on its way to, if its port must have another VLAN there than here."""
+def _other_vlan_ahead(port: PortSight, wanted: WantedPort, sight: MachineSight, *, plug: Plug) -> str:
+    """The host that a running VM is on its way to, if its port must have another VLAN there than here; else empty."""
+    if sight.abroad is not None and wanted.on and plug.vlan in sight.abroad[1]:
+        return sight.abroad[0]
     there = sight.hosts.get(sight.destination) if sight.destination is not None and wanted.on else None
     ahead = port.record.plug(there.id) if port.record is not None and there is not None else None
-    return there if ahead is not None and ahead.vlan and ahead.vlan != plug.vlan else None
+    return there.name if there is not None and ahead is not None and ahead.vlan not in (0, plug.vlan) else ""
 
 
-def _shut_for_the_journey(dv: DvPort, port: PortSight, there: HostSight) -> Iterator[Action]:
+def _shut_for_the_journey(dv: DvPort, port: PortSight, there: str) -> Iterator[Action]:
     """No VLAN is free on both hosts, and a port takes its settings along: closed, it shows nobody's frames on arrival.
 
     There it is opened in the write that gives it its new VLAN; if the VM does not leave, it is opened here again.
     """
-    reason = f"on {there.name}, where the VM goes, its VLAN is another port's"
+    reason = f"on {there}, where the VM goes, its VLAN is another port's"
     if dv.blocked is not True:
         yield WritePort(
             dvs=dv.dvs, key=dv.key, version=dv.version, host=dv.host, vlan=dv.vlan, blocked=True, reason=reason

@@ -76,6 +76,8 @@ class MachineSight:
     """Where it is on its way to."""
     destination_for: float = 0.0
     """Seconds for which that is believed."""
+    abroad: tuple[HostId, frozenset[int]] | None = None
+    """Where it is on its way to, if another plugin serves that host, and the VLANs that others have there."""
     cards: tuple[tuple[VmId, frozenset[tuple[int, NetworkId]]], ...] = ()
     """Every VM that vCenter shows with this instance UUID, with its cards on switches (device key, port group)."""
     twins: tuple[str, ...] = ()

@@ -6,4 +6,4 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "plugin")]
+sys.path[:0] = [str(HERE), str(HERE.parent / "plugin"), str(HERE.parent / "plugin_ha")]

@@ -7,8 +7,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from random import Random
 
+from elected_site import ElectedSite
 from plugin_site import PluginSite
 
+from contrail_vsphere.model.errors import ContrailVsphereError
 from contrail_vsphere.simulator.contrail.answers import RefusedError
 from contrail_vsphere.simulator.core.faults import FaultRule
 from contrail_vsphere.simulator.core.timing import Timing
@@ -276,8 +278,9 @@ class PluginMischief:
         if not ports:
             return ""
         port = self.chance.choice(ports)
+        vlan = 3000 + self.next() % 1000  # not one that was set by hand before: nobody may be there to mend it
         settings = {
-            "VLAN 3000": {"vlan": _DVS.VlanIdSpec(inherited=False, vlanId=3000)},
+            f"VLAN {vlan}": {"vlan": _DVS.VlanIdSpec(inherited=False, vlanId=vlan)},
             "blocked": {"blocked": vim.BoolPolicy(inherited=False, value=True)},
             "inherited": {
                 "vlan": _DVS.VlanIdSpec(inherited=True, vlanId=0),
@@ -430,3 +433,47 @@ class PluginMischief:
             return ""
         await self.site.revive()
         return "the plugin runs again"
+
+    # -- elections --------------------------------------------------------------------------------------------------
+
+    @step(5)
+    async def election(self) -> str:
+        site = self.site
+        if not isinstance(site, ElectedSite) or not site.alive:
+            return ""
+        return site.thaw() or site.freeze()
+
+    @step(3)
+    async def one_process(self) -> str:
+        """One of the two ends, or comes back; the other goes on."""
+        site = self.site
+        if not isinstance(site, ElectedSite) or not site.alive:
+            return ""
+        name = self.chance.choice(site.names)
+        if name not in site.members:
+            try:
+                await site.begin_process(name)
+            except ContrailVsphereError as refused:
+                return f"process {name} does not start: {refused}"
+            return f"process {name} begins"
+        if len(site.members) == 1:
+            return ""
+        leads = site.reigning == name
+        await site.stop(name)
+        return f"process {name} ends" + (", which led" if leads else "")
+
+    # -- guests -----------------------------------------------------------------------------------------------------
+
+    @step(4)
+    async def guest_addresses(self) -> str:
+        """What VMware Tools tell: an address, another one, none, or they do not run."""
+        vm = self.a_vm()
+        if vm is None or not vm.nics:
+            return ""
+        nic, number = self.chance.choice(vm.nics), self.next() % 240 + 10
+        four, six = f"10.9.0.{number}", f"fd00:9::{number}"
+        told = self.chance.choice(((four,), (four, six), ("192.0.2.7",), ()))
+        tools = self.chance.random() < 0.8
+        with self.site.vcenter.world.commit("guest") as tx:
+            tx.set(vm, tools_running=tools, guest_addresses={**vm.guest_addresses, nic.key: told})
+        return f"{vm.name!r} card {nic.key}: the guest tells {told}, tools run: {tools}"

@@ -22,7 +22,7 @@ SCARCE = frozenset(range(13, 4095))
 
 
 class PluginSite(PluginStand):
-    """``async with``: three hosts, two networks, the plugin runs."""
+    """``async with``: three hosts, two networks and one whose guests bring their addresses; the plugin runs."""
 
     def __init__(self, directory: Path, *, switches: Mapping[str, Any], events: bool, scarce: bool) -> None:
         reserved = SCARCE if scarce else frozenset[int]()
@@ -41,9 +41,10 @@ class PluginSite(PluginStand):
         await self.carry()
         for name, prefix in (("blue", "10.1.0.0/24"), ("red", "10.2.0.0/24")):
             self.network(name, prefix)
+        self.network("lab", "10.9.0.0/24,fd00:9::/64", external_ipam=True)
         network = self.contrail.scenario.find("virtual-network", "red")
         self.contrail.scenario.create_port(network, mac="02:00:00:00:00:01", creator="somebody")
-        await self.until(lambda: len(self.groups()) == 2)
+        await self.until(lambda: len(self.groups()) == 3)
         self.truth.begin()
         return self
 

@@ -249,12 +249,24 @@ class PluginTruth:
         ]
         if (plug.mac, plug.vm, plug.network, plug.link_up) != (
             card.nic.mac, card.vm.instance_uuid, card.network, True,
-        ) or [plug.ip] != addresses:  # fmt: skip
+        ) or not self._addressed(card, plug, addresses):  # fmt: skip
             yield f"{card} is plugged as {plug}; its addresses are {addresses}"
         for other in self.stand.dvs.ports.ports.values():
             same = other is not port and other.vm is not None and other.vm.host is host
             if same and self.stand.vlan(other) == vlan and other.vm not in self.stand.carrier_vms:
                 yield f"{card} and {other.vm.name!r} have VLAN {vlan} on {host.name}"
+
+    def _addressed(self, card: Card, plug: Any, addresses: list[str]) -> bool:
+        """Whether the VRouterAgent has what Contrail has; of guests that bring their own, what they tell now is in it.
+
+        One that tells nothing keeps what it told before.
+        """
+        if not self.networks()[card.network].properties.get("external_ipam"):
+            return [plug.ip] == addresses
+        if {plug.ip, plug.ip6} - {"0.0.0.0", "::"} != set(addresses):
+            return False
+        told = card.vm.guest_addresses.get(card.nic.key, ()) if card.vm.tools_running else ()
+        return {each for each in told if each.startswith(("10.9.0.", "fd00:9::"))} <= set(addresses)
 
     def _frames_wrong(self) -> Iterator[str]:
         for one, other, seen in self._frames():

@@ -1,9 +1,9 @@
 """Everything that can happen to a site with the plugin happens at random; once it is left alone, one truth is left.
 
-A walk is one site with vCenter's switches turned at random, in half of the walks without any event, some chapters of
-mischief, and rest after each. At every moment no two open ports of a host share a VLAN and no frame passes from one
-network to another; at rest Contrail, switches and VRouterAgents agree about every card, and the packet oracle delivers
-exactly what Contrail would.
+A walk is one site, a fifth of them with two processes that are elected, frozen and ended, vCenter's switches turned
+at random, in half of the walks without any event, some chapters of mischief, and rest after each. At every moment no
+two open ports of a host share a VLAN and no frame passes from one network to another; at rest Contrail, switches and
+VRouterAgents agree about every card, and the packet oracle delivers exactly what Contrail would.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from elected_site import ElectedSite
 from plugin_mischief import PluginMischief
 from plugin_site import PluginSite
 
@@ -41,7 +42,8 @@ def switches(chance: Random) -> dict[str, Any]:
 async def walk(directory: Path, *, seed: int, chapters: int, steps: int) -> None:
     chance = Random(seed)
     chosen, scarce = switches(chance), chance.random() < 0.25
-    async with PluginSite(directory, switches=chosen, events=bool(seed % 2), scarce=scarce) as site:
+    kind = ElectedSite if seed % 5 == 3 else PluginSite
+    async with kind(directory, switches=chosen, events=bool(seed % 2), scarce=scarce) as site:
         mischief = PluginMischief(site, chance)
         for chapter in range(chapters):
             site.told.append(f"  seed {seed}, chapter {chapter}, scarce {scarce}, {chosen}")

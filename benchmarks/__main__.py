@@ -5,17 +5,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 import time
 from typing import Any
 
 from benchmarks import manager, neutron, plugin, plugin_scale, servers, servers_goals, simulator
+from contrail_vsphere.demo.processes import leash
 
 CPU_AIM = 8.0
 """Times less client CPU than pyVmomi, reading every VM with its devices."""
 MEMORY_AIM = 0.25
 """Part of pyVmomi's peak memory."""
+GRACE = 40.0
+"""Seconds that a benchmark gets to end what it started."""
 
 
 class Server:
@@ -80,29 +84,30 @@ def small(calls: int) -> dict[str, Any]:
         server.stop()
 
 
-def measured(module: str, *sizes: int, deadline: float = 1800) -> dict[str, Any]:
-    """What a benchmark in a process and a virtual time of its own found."""
+def measured(module: str, *sizes: int | str, deadline: float = 1800, tells: bool = False) -> dict[str, Any]:
+    """What a benchmark in a process and a virtual time of its own found; it does not outlive this one.
+
+    ``tells``: it takes long, and says on stderr what goes on.
+    """
     command = [sys.executable, "-m", module, *(str(size) for size in sizes)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=deadline, check=False)
-    if done.returncode:
-        raise SystemExit(f"{module} {sizes}: {done.stderr[-2000:]}")
-    result: dict[str, Any] = json.loads(done.stdout)
+    errors_to = None if tells else subprocess.PIPE
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors_to, text=True, preexec_fn=leash()
+    ) as process:
+        try:
+            out, errors = process.communicate(timeout=deadline)
+        except BaseException:
+            process.terminate()
+            try:
+                process.communicate(timeout=GRACE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            print(f"{module} {sizes} was not over", file=sys.stderr)
+            raise
+    if process.returncode:
+        raise SystemExit(f"{module} {sizes}: {(errors or '')[-2000:]}")
+    result: dict[str, Any] = json.loads(out)
     return result
-
-
-def show_manager(found: dict[str, Any]) -> None:
-    hosts, clusters = found["hosts"], found["clusters"]
-    for name in ("deploy", "steady", "upgrade"):
-        part = found[name]
-        calls = sum(part["calls"].values())
-        share = f"{calls / part['seconds'] * 30:.1f} in 30 s" if name == "steady" else f"{calls / hosts:.1f} a host"
-        print(
-            f"\nContrailVM Manager, {hosts} hosts in {clusters} clusters, {name}: {part['seconds']:.0f} virtual s,"
-            f" {calls} calls of vCenter ({share}), {part['cpu']:.1f} s CPU of both sides and all guests"
-        )
-        most = sorted(part["calls"].items(), key=lambda each: -each[1])[:8]
-        print("  " + ", ".join(f"{call} {number}" for call, number in most))
-    print(f"  an upgrade costs {found['upgrade']['cpu'] / hosts:.2f} s CPU a host")
 
 
 def served(vms: int, ports: int, calls: int) -> dict[str, Any]:
@@ -196,7 +201,7 @@ def show(found: dict[str, Any]) -> None:
         show_bulk(found["read"], found["vms"])
         show_small(found["calls"])
     if "manager" in found:
-        show_manager(found["manager"])
+        print("\n".join([*manager.shown(found["manager"]), *manager.shown(found["manager-vlcm"])]))
     if "neutron" in found:
         print("\n".join(neutron.shown(found["neutron"])))
     if "plugin" in found:
@@ -243,14 +248,16 @@ def main() -> int:
         help="one part; plugin-scale is in none but its own run (whole: --vms 50000 --hosts 1000)",
     )
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends what runs, as Ctrl-C does
     found: dict[str, Any] = {"vms": options.vms}
     faults = []
     if options.only in (None, "clients"):
         found |= {"read": bulk(options.vms, options.repeat), "calls": small(options.calls)}
         faults += missed(found["read"])
     if options.only in (None, "manager"):
-        found["manager"] = measured("benchmarks.manager", options.hosts or 64, options.clusters)
-        faults += manager.missed(found["manager"])
+        for name, keeper in (("manager", "eam"), ("manager-vlcm", "vlcm")):
+            found[name] = measured("benchmarks.manager", options.hosts or 64, options.clusters, keeper)
+            faults += manager.missed(found[name])
     if options.only in (None, "neutron"):
         found["neutron"] = measured("benchmarks.neutron", options.neutron_ports)
         faults += neutron.missed(found["neutron"])
@@ -261,7 +268,7 @@ def main() -> int:
     if options.only == "plugin-scale":
         hosts, storm, moves = options.hosts or max(4, options.vms // 50), options.vms // 5, options.vms // 10
         sizes = (hosts, options.vms, min(2_000, storm), min(1_000, moves))
-        found["plugin-scale"] = measured("benchmarks.plugin_scale", *sizes, deadline=4 * 3600)
+        found["plugin-scale"] = measured("benchmarks.plugin_scale", *sizes, deadline=4 * 3600, tells=True)
         faults += plugin_scale.missed(found["plugin-scale"])
     if options.only in (None, "servers"):
         found["servers"] = measured("benchmarks.servers", options.servers)

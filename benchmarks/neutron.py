@@ -8,9 +8,11 @@ count, for the machine is the same.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -19,60 +21,87 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from contrail_vsphere.demo.neutron_lab import NeutronLab, ini, obstacles
+from contrail_vsphere.demo.neutron_lab import NeutronLab, end, ini, obstacles
 from contrail_vsphere.demo.neutron_site import NeutronSite
 from contrail_vsphere.demo.neutron_story import connect
-from contrail_vsphere.vsphere.filtered_ports import PORTS_PER_TASK
+from contrail_vsphere.vsphere.filtered_ports import KEYS_PER_CALL, PORTS_PER_TASK
 
-HOST = "compute-vC1"
+HOST, BOOKED_HOST = "compute-vC1", "compute-vC2"
+"""Ports of vC2 are booked by key."""
 CARDS_PER_VM = 8
 RATIO_AIM = 1.5
 """Most times longer that a port creation takes while vCenter is slow or away."""
-SAMPLES, BLOCK = 120, 12
+SAMPLES, BLOCK = 60, 6
 """Port creations for each state of vCenter; so many, then the next state: a machine that is busy for a while is busy
 for all of them."""
-NOISE = ("WaitForUpdatesEx", "ModifyListView", "CurrentTime", "RetrievePropertiesEx", "ReconfigVM_Task", "CreateFilter")
+FOLLOWING = ("WaitForUpdatesEx", "ModifyListView", "CurrentTime", "RetrievePropertiesEx")
+NOISE = (*FOLLOWING, "ReconfigVM_Task", "CreateFilter")
 """Following vCenter, and our own plugging of cards."""
-AIMS = {
+READ, WRITE = "FetchDVPorts", "ReconfigureDVPort_Task"
+SESSION = ("Login", "Logout", "RetrieveServiceContent", "CreatePropertyCollector", "CreateContainerView",
+           "CreateListView", "DestroyPropertyCollector", "DestroyView")  # fmt: skip
+"""Of a worker that comes or goes."""
+AIMS: dict[str, dict[str, int]] = {
     "create network": {"AddDVPortgroup_Task": 1},
     "rename network": {"ReconfigureDVPortgroup_Task": 1},
-    "bind port": {},
-    "port admin state": {"ReconfigureDVPort_Task": 1, "FetchDVPorts": 1},
-    "delete port": {"ReconfigureDVPort_Task": 1, "FetchDVPorts": 1},
+    "change of a network that no switch knows": {},
     "delete network": {"Destroy_Task": 1},
+    "bind port": {},
+    "bind port by key": {WRITE: 1, READ: 1},
+    "port admin state": {WRITE: 1, READ: 1},
+    "delete port": {WRITE: 1, READ: 1},
+    "nothing, half a minute": {},
+    "worker start": {"CreateFilter": 1, READ: 1},
 }
-"""Most calls of an operation: one task for what is written, one read of the versions of the ports concerned."""
+"""Most calls of an operation: one task for what is written, and one read of the versions of the ports concerned, of one
+or of a thousand: vCenter's updates do not tell of DVPorts, and an edit without a version overwrites somebody else's. A
+worker follows the inventory with one filter; that of tasks comes with its first task."""
 
 
 class Bench:
-    """One vCenter, one worker."""
+    """Two vCenters, a worker each; what is counted is of the first, unless ports by key are meant."""
 
-    def __init__(self, lab: NeutronLab, site: NeutronSite, ports: int) -> None:
-        self.lab, self.site, self.count = lab, site, ports
+    def __init__(self, lab: NeutronLab, site: NeutronSite, booked: NeutronSite, ports: int) -> None:
+        self.lab, self.site, self.booked, self.count = lab, site, booked, ports
         self.api: Any = None
+        self.plain: Any = None
+        """A security group whose rules name no other: a port more in it concerns no other port."""
 
     async def run(self) -> dict[str, Any]:
         await self.lab.database()
         self.lab.write({
-            "vmware_dvs": {"vcenters": "vC1", "cloud_id": "bench"},
+            "vmware_dvs": {"vcenters": "vC1, vC2", "cloud_id": "bench"},
             "vmware_dvs:vC1": {"host_map": f"{HOST}:cluster-0", "switch_map": "physnet1:dvs0"},
-            "DEFAULT": {"max_allowed_address_pair": "20"},
+            "vmware_dvs:vC2": {"host_map": f"{BOOKED_HOST}:cluster-0", "switch_map": "physnet1:dvs0",
+                               "binding_mode": "key"},
         })  # fmt: skip
         await self.lab.migrate()
         await self.lab.api()
         self.api = await asyncio.to_thread(connect, self.lab.url)
-        settings = self.lab.directory / "vC1.ini"
-        secret = self.lab.directory / "password"
-        secret.write_text(self.site.ready["password"] + "\n")
-        settings.write_text(ini({"ml2_vmware": {
-            "vcenter": "vC1", "vsphere_hostname": self.site.host, "host_port": str(self.site.port),
-            "vsphere_login": self.site.ready["username"], "vsphere_password_file": str(secret),
-            "ca_file": self.site.ready["ca_file"],
-        }}))  # fmt: skip
-        await self.lab.worker("vC1", settings)
+        self.plain = await self.ask("create_security_group", name="plain", project_id="bench")
+        worker = await self.worker(self.site)
+        await self.worker(self.booked)
         found: dict[str, Any] = {"calls": await self.operations(), "many": await self.many()}
+        await end(worker)
+        _, found["calls"]["worker start"] = await self.counted(self._started, without=FOLLOWING)
         found["port_create"] = await self.latency()
         return found
+
+    async def worker(self, site: NeutronSite) -> asyncio.subprocess.Process:
+        """Start one, with a settings file of its own."""
+        settings, secret = (self.lab.directory / f"{site.name}.{kind}" for kind in ("ini", "password"))
+        secret.write_text(site.ready["password"] + "\n")
+        settings.write_text(ini({"ml2_vmware": {
+            "vcenter": site.name, "vsphere_hostname": site.host, "host_port": str(site.port),
+            "vsphere_login": site.ready["username"], "vsphere_password_file": str(secret),
+            "ca_file": site.ready["ca_file"],
+        }}))  # fmt: skip
+        return await self.lab.worker(site.name, settings)
+
+    async def _started(self) -> None:
+        before = self.site.calls(()).get(READ, 0)
+        await self.worker(self.site)
+        await self.until(lambda: self.site.calls(()).get(READ, 0) > before)
 
     async def ask(self, method: str, *arguments: Any, **fields: Any) -> Any:
         return await asyncio.to_thread(getattr(self.api, method), *arguments, **fields)
@@ -88,21 +117,25 @@ class Bench:
                 await asyncio.sleep(0.1)
 
     async def quiet(self) -> None:
-        """Until vCenter was asked nothing of interest for three seconds."""
+        """Until neither vCenter was asked anything of interest for three seconds."""
         before = None
-        while before != (now := self.site.calls(NOISE)):
+        while before != (now := [site.calls(NOISE) for site in (self.site, self.booked)]):
             before = now
             await asyncio.sleep(3)
 
-    async def counted(self, work: Callable[[], Awaitable[Any]]) -> tuple[Any, dict[str, int]]:
+    async def counted(
+        self, work: Callable[[], Awaitable[Any]], *, site: NeutronSite | None = None, without: tuple[str, ...] = NOISE
+    ) -> tuple[Any, dict[str, int]]:
+        """What the work gave, and the calls it led to."""
+        place = site or self.site
         await self.quiet()
-        before = self.site.calls(NOISE)
+        before = place.calls(without)
         made = await work()
         await asyncio.sleep(1)
         await self.quiet()
-        after = self.site.calls(NOISE)
+        after = place.calls(without)
         spent = {name: number - before.get(name, 0) for name, number in after.items()}
-        return made, {name: number for name, number in spent.items() if number}
+        return made, {name: number for name, number in spent.items() if number and name not in SESSION}
 
     async def _network(self, name: str, cidr: str) -> Any:
         made = await self.ask("create_network", name=name, project_id="bench")
@@ -115,9 +148,16 @@ class Bench:
         await self._network("warm", "10.6.0.0/24")  # the worker has logged in and looked at everything
         network, counts["create network"] = await self.counted(lambda: self._network("one", "10.8.0.0/24"))
         _, counts["rename network"] = await self.counted(lambda: self.ask("update_network", network, name="two"))
-        fields = {"network_id": network.id, "project_id": "bench", "device_owner": "compute:nova",
-                  "binding_host_id": HOST}  # fmt: skip
-        port, counts["bind port"] = await self.counted(lambda: self.ask("create_port", **fields))
+        _, counts["change of a network that no switch knows"] = await self.counted(
+            lambda: self.ask("update_network", network, is_shared=True)
+        )
+        port, counts["bind port"] = await self.counted(lambda: self._bound(network, HOST))
+        await self._bound(network, BOOKED_HOST)  # the pool grows now, and not with the next one
+        booked, counts["bind port by key"] = await self.counted(
+            lambda: self._bound(network, BOOKED_HOST), site=self.booked
+        )
+        if "dvs_port_key" not in booked.binding_vif_details:
+            raise SystemExit("the port was not booked by key")
         await self.site.plug("one", "one", port.mac_address, "", port.binding_vif_details)
 
         async def active() -> bool:
@@ -129,8 +169,17 @@ class Bench:
         )
         _, counts["delete port"] = await self.counted(lambda: self.ask("delete_port", port.id))
         await self.site.unplug("one", "one")
+        for each in await asyncio.to_thread(lambda: list(self.api.ports(network_id=network.id))):
+            await self.ask("delete_port", each.id)
         _, counts["delete network"] = await self.counted(lambda: self.ask("delete_network", network.id))
+        _, counts["nothing, half a minute"] = await self.counted(lambda: asyncio.sleep(30), without=FOLLOWING[:3])
         return counts
+
+    async def _bound(self, network: Any, host: str) -> Any:
+        return await self.ask(
+            "create_port", network_id=network.id, project_id="bench", device_owner="compute:nova", binding_host_id=host,
+            security_group_ids=[self.plain.id],
+        )  # fmt: skip
 
     async def many(self) -> dict[str, Any]:
         """A rule of a security group that so many ports have."""
@@ -148,17 +197,18 @@ class Bench:
             )
         await self.until(lambda: self.site.named_ports() >= self.count)
         rules = self.site.rules_in_force(network.id)
-        began = time.perf_counter()
 
-        async def change() -> None:
+        async def change() -> float:
+            began = time.perf_counter()
             await self.ask(
                 "create_security_group_rule", security_group_id=group.id, direction="ingress", ether_type="IPv4",
                 protocol="tcp", port_range_min=80, port_range_max=80, project_id="bench",
             )  # fmt: skip
             await self.until(lambda: self.site.rules_in_force(network.id) > rules)
+            return time.perf_counter() - began
 
-        _, calls = await self.counted(change)
-        return {"ports": self.count, "calls": calls, "seconds": time.perf_counter() - began}
+        seconds, calls = await self.counted(change)
+        return {"ports": self.count, "calls": calls, "seconds": seconds}
 
     async def latency(self) -> dict[str, float]:
         """Median seconds of a port creation on a bound host, and how many were measured."""
@@ -176,10 +226,7 @@ class Bench:
         times = []
         for _ in range(count):
             began = time.perf_counter()
-            port = await self.ask(
-                "create_port", network_id=network.id, project_id="bench", device_owner="compute:nova",
-                binding_host_id=HOST,
-            )  # fmt: skip
+            port = await self._bound(network, HOST)
             times.append(time.perf_counter() - began)
             if port.binding_vif_type != "dvs":
                 raise SystemExit(f"the port was bound as {port.binding_vif_type}")
@@ -196,9 +243,10 @@ def missed(found: dict[str, Any]) -> list[str]:
             if number > most.get(call, 0):
                 faults.append(f"{operation}: {number} {call}, the aim is {most.get(call, 0)}")
     many = found["many"]
-    tasks = many["calls"].get("ReconfigureDVPort_Task", 0)
-    if tasks > math.ceil(many["ports"] / PORTS_PER_TASK):
-        faults.append(f"a rule of {many['ports']} ports: {tasks} tasks")
+    aims = {WRITE: math.ceil(many["ports"] / PORTS_PER_TASK), READ: math.ceil(many["ports"] / KEYS_PER_CALL)}
+    for call, number in many["calls"].items():
+        if number > aims.get(call, 0):
+            faults.append(f"a rule of {many['ports']} ports: {number} {call}, the aim is {aims.get(call, 0)}")
     times = found["port_create"]
     for name in ("5 s", "never"):
         if times[name] / times["at once"] > RATIO_AIM:
@@ -211,11 +259,15 @@ def shown(found: dict[str, Any]) -> list[str]:
     if "skipped" in found:
         return [f"\nNeutron: not measured: {found['skipped']}"]
     lines = ["\nNeutron: calls of vCenter for an operation, beyond following its changes"]
+    width = max(map(len, AIMS))
     for operation, calls in found["calls"].items():
-        lines.append(f"  {operation:18} {', '.join(f'{name} {number}' for name, number in calls.items()) or 'none'}")
+        aim = _words(AIMS[operation])
+        lines.append(f"  {operation:{width}}  {_words(calls)}" + (f" (aim: {aim})" if _words(calls) != aim else ""))
     many, times = found["many"], found["port_create"]
-    calls = ", ".join(f"{name} {number}" for name, number in many["calls"].items())
-    lines.append(f"  a security group rule on {many['ports']} ports: {calls}")
+    lines.append(
+        f"  a security group rule on {many['ports']} ports: {_words(many['calls'])}"
+        f" (aim: {WRITE} {math.ceil(many['ports'] / PORTS_PER_TASK)}), in force after {many['seconds']:.1f} s"
+    )
     base = times["at once"]
     lines.append(
         f"  a port is created in {base * 1000:.0f} ms; while vCenter answers after 5 s in {times['5 s'] / base:.2f} of"
@@ -224,18 +276,46 @@ def shown(found: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _words(calls: dict[str, int]) -> str:
+    return ", ".join(f"{name} {calls[name]}" for name in sorted(calls)) or "none"
+
+
 async def measure(ports: int) -> dict[str, Any]:
+    """Whatever ends this, such as SIGTERM or Ctrl-C: the database, Neutron and the workers end with it."""
     found = obstacles()
     if found:
         return {"skipped": "; ".join(found)}
     directory = Path(tempfile.mkdtemp(prefix="neutron-bench-"))
     try:
         vms = ports // CARDS_PER_VM + 4
-        async with NeutronSite("vC1", vms=vms) as site, NeutronLab(directory) as lab:
-            return await Bench(lab, site, ports).run()
+        async with NeutronSite("vC1", vms=vms) as site, NeutronSite("vC2") as booked, NeutronLab(directory) as lab:
+            return await Bench(lab, site, booked, ports).run()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+def main(ports: int) -> int:
+    """Print what was found, as JSON."""
+
+    async def ended_in_order() -> dict[str, Any]:
+        work = asyncio.create_task(measure(ports))
+        stopped = asyncio.Event()
+
+        def stop() -> None:
+            # A second signal would end the ending, and leave processes behind.
+            if not stopped.is_set():
+                stopped.set()
+                work.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop)
+        return await work
+
+    with contextlib.suppress(asyncio.CancelledError):
+        print(json.dumps(asyncio.run(ended_in_order())))
+        return 0
+    return 128 + signal.SIGTERM
+
+
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(measure(int(sys.argv[1])))))
+    sys.exit(main(int(sys.argv[1])))

@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from contrail_vsphere.demo.processes import leash
 from contrail_vsphere.model.errors import ContrailVsphereError, SettingsError
 
 BIN: Final = Path(sys.prefix) / "bin"
@@ -143,7 +144,7 @@ class NeutronLab:
         """Run a command to its end; its output. ContrailVsphereError with its last words when it fails."""
         process = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-            env=self._environment(), cwd=self.directory, process_group=0,
+            env=self._environment(), cwd=self.directory, process_group=0, preexec_fn=leash(),
         )  # fmt: skip
         try:
             out, errors = await asyncio.wait_for(process.communicate(), DEADLINE)
@@ -170,7 +171,7 @@ class NeutronLab:
         with (self.directory / f"{log}.log").open("ab") as out:
             process = await asyncio.create_subprocess_exec(
                 *command, stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=out, env=self._environment(),
-                cwd=self.directory, process_group=0,
+                cwd=self.directory, process_group=0, preexec_fn=leash(),
             )  # fmt: skip
         self._running.append(process)
         return process

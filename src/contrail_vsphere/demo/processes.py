@@ -109,11 +109,11 @@ async def _spawn(*command: str, stderr: Any) -> asyncio.subprocess.Process:
         stderr=stderr,
         env=_environment(),
         process_group=0,
-        preexec_fn=_leash(),
+        preexec_fn=leash(),
     )
 
 
-def _leash() -> Callable[[], None] | None:
+def leash() -> Callable[[], None] | None:
     """Run in the child before the command: the kernel ends it when the demo dies, even of kill -9. Linux only."""
     if not sys.platform.startswith("linux"):
         return None

@@ -6,7 +6,8 @@ import gzip
 import os
 import shutil
 import socket
-from contextlib import asynccontextmanager
+import subprocess
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 
 import pytest
@@ -172,6 +173,38 @@ async def test_each_way_to_fail_has_its_own_reason_and_can_be_repeated(sqlite_st
             assert list((tmp_path / "scratch").iterdir()) == []
         made = await add(images_of(sqlite_store, registry, tmp_path), sqlite_store, good)
         assert made["state"] == "ready"
+
+
+@contextmanager
+def small_disk(place, size):
+    """A file system of that size there."""
+    place.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tests", place], check=True, timeout=20)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", place], check=True, timeout=20)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a small disk has to be mounted")
+@pytest.mark.parametrize(("full", "reason"), [("scratch", "No space left on device"), ("registry", "has a full disk")])
+async def test_a_full_disk_is_told_here_and_there_and_leaves_nothing(sqlite_store, tmp_path, full, reason):
+    path = tmp_path / "lb.tar"
+    path.write_bytes(docker_archive("lb", layers=[os.urandom(3 * 2**20)]))
+    asked = {**document(tmp_path, roles=["lb"]), "parameters": {"containers": [
+        {"role": "lb", "container_path": str(path)}]}}  # fmt: skip
+    place = tmp_path / "scratch" if full == "scratch" else tmp_path / "registry" / "data"
+    async with running(tmp_path) as registry:
+        images = images_of(sqlite_store, registry, tmp_path)
+        await images.resume()
+        with small_disk(place, 2 * 2**20):
+            made = await add(images, sqlite_store, asked)
+            assert (made["state"], reason in made["reason"]) == ("failed", True), made
+            assert list((tmp_path / "scratch").iterdir()) == []
+            async with registry.client() as client:
+                assert await client.digest("contrail-container-lb-liberty", "3.1.1.0-29") is None
+        await images.resume()
+        assert (await add(images, sqlite_store, asked))["state"] == "ready"
 
 
 async def test_the_registry_is_closed_to_strangers_and_comes_back_when_killed(tmp_path):

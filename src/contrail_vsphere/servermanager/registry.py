@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import io
 import json
 import re
 import ssl
@@ -213,7 +214,11 @@ class Registry:
             sent = {**(headers or {}), **self._authorization(scope)}
             try:
                 async with self._session.request(
-                    method, url, data=data, headers=sent, allow_redirects=method in ("GET", "HEAD")
+                    method,
+                    url,
+                    data=io.BytesIO(data) if data else None,
+                    headers=sent,
+                    allow_redirects=method in ("GET", "HEAD"),
                 ) as answer:
                     challenge = answer.headers.get("WWW-Authenticate", "")
                     if answer.status == 401 and attempt == 1 and challenge.lower().startswith("bearer"):

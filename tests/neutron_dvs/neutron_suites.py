@@ -15,7 +15,7 @@ import warnings
 
 warnings.simplefilter("ignore")
 
-from neutron.tests.unit.plugins.ml2 import test_plugin  # noqa: E402
+from neutron.plugins.ml2 import managers  # noqa: E402
 from neutron_lib.db import model_base  # noqa: E402
 from oslo_config import cfg  # noqa: E402
 from sqlalchemy import BigInteger  # noqa: E402
@@ -36,11 +36,11 @@ def install() -> None:
     cfg.set_defaults(DRIVER_OPTIONS, vcenters=["vC1"])
     switches = [f"physnet{number}:dvs0" for number in (1, 2, 3)]
     cfg.set_defaults(VCENTER_OPTIONS, host_map={"a-host-of-ours": "cluster-0"}, switch_map=switches)
-    whole, note = test_plugin.Ml2PluginV2TestCase.setUp, journal.note
+    whole, note = managers.MechanismManager.__init__, journal.note
 
     @functools.wraps(whole)
     def with_ours(self):
-        self._mechanism_drivers = ["vmware_dvs", *self._mechanism_drivers]
+        cfg.CONF.set_override("mechanism_drivers", ["vmware_dvs", *cfg.CONF.ml2.mechanism_drivers], group="ml2")
         whole(self)
 
     @functools.wraps(note)
@@ -48,7 +48,7 @@ def install() -> None:
         COUNTED["rows"] += 1
         return note(*arguments, **fields)
 
-    test_plugin.Ml2PluginV2TestCase.setUp = with_ours
+    managers.MechanismManager.__init__ = with_ours
     journal.note = counted
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from neutron.db import provisioning_blocks
 from neutron_lib import constants
-from neutron_lib.api.definitions import portbindings
+from neutron_lib.api.definitions import portbindings, provider_net
 from neutron_lib.callbacks import resources
 from neutron_lib.db import api as db_api
 from neutron_lib.plugins.ml2 import api
@@ -70,6 +70,16 @@ class VMwareDVSMechanismDriver(api.MechanismDriver):  # type: ignore[misc] # Neu
     def delete_network_precommit(self, context: Any) -> None:
         """The port groups go when the row is worked on: the network is gone then."""
         self._note_network(context)
+
+    @staticmethod
+    def provider_network_attribute_updates_supported() -> list[str]:
+        """A VLAN may change while ports of ours are bound: their port group gets the new one, their cards stay."""
+        return [str(provider_net.SEGMENTATION_ID)]
+
+    @staticmethod
+    def get_supported_vif_types() -> list[str]:
+        """What Neutron asks of drivers that support such updates."""
+        return [VIF_TYPE_DVS]
 
     def _note_network(self, context: Any) -> None:
         vcenters = {

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from contrail_vsphere.contrail.snapshot import FOLDINGS, Snapshot
 from contrail_vsphere.model.contrail import Annotations, ContrailChange, ContrailVm, InstanceIp, Vmi
 from contrail_vsphere.model.dvport import DvPort
-from contrail_vsphere.model.folded import Folded, Folding
+from contrail_vsphere.model.folded import Folded, FoldedSequence, Folding
 from contrail_vsphere.vcenter_plugin.books import ledger, port_book, port_states
 from contrail_vsphere.vcenter_plugin.books.port_states import PortState
 from contrail_vsphere.vcenter_plugin.books.records import Plug, PortRecord
@@ -115,6 +115,16 @@ def test_records_are_read_as_they_were(records):
 )
 def test_states_are_read_as_they_were(states):
     assert port_states.FOLDING.unfold_all(port_states.FOLDING.fold_all(states)) == tuple(states)
+
+
+def test_a_folded_sequence_is_a_sequence():
+    ports = [DvPort("dvs-1", str(number), "dvportgroup-1") for number in range(4)]
+    folding = Folding(DvPort)
+    folded = FoldedSequence(folding, [folding.fold(port) for port in ports])
+    assert list(folded) == ports
+    assert list(folded[1:3]) == ports[1:3]
+    assert folded[-1] == ports[-1]
+    assert len(folded) == 4
 
 
 @given(PORTS)

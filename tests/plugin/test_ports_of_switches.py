@@ -71,7 +71,7 @@ async def test_a_port_gets_vlan_and_opens_in_one_write_and_a_stale_version_is_re
         await PortGroups(vcenter).create(dvs, [GroupSpec("red", RED)])
         group = (await groups_of(vcenter, 1))[RED].id
         doors = DvPorts(vcenter)
-        assert await doors.of_groups(dvs, [group]) == ()
+        assert not await doors.of_groups(dvs, [group])
         (machine, other) = simulator.scenario.vms()
         for vm in (machine, other):
             await put_on(vcenter, simulator, vm, group)

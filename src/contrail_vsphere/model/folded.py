@@ -11,12 +11,12 @@ from __future__ import annotations
 import re
 import types
 import typing
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from operator import attrgetter
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, overload
 from uuid import UUID
 
 import msgspec
@@ -184,6 +184,26 @@ class Folded(MutableMapping[UUID, T]):
 
     def __iter__(self) -> Iterator[UUID]:
         return (UUID(int=number) for number in self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+class FoldedSequence(Sequence[T]):
+    """Values in their order, as rows."""
+
+    def __init__(self, folding: Folding[T], rows: Sequence[bytes]) -> None:
+        self._folding = folding
+        self._rows = rows
+
+    @overload
+    def __getitem__(self, at: int) -> T: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[T]: ...
+    def __getitem__(self, at: int | slice) -> T | Sequence[T]:
+        if isinstance(at, slice):
+            return FoldedSequence(self._folding, self._rows[at])
+        return self._folding.unfold(self._rows[at])
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -41,8 +41,8 @@ GROUP_PAUSE = 0.5
 REPEATS = 2
 """Times that the same is done again, because somebody else was faster or it does not show."""
 RESYNC = 300.0
-TOGETHER = 4000
-"""Passes of VMs at once: enough for the boot of a whole site to share its writes, and bounded for memory's sake."""
+TOGETHER = 1000
+"""Passes of VMs at once: enough to fill several writes of ports, and no more, for one that waits takes 28 kB."""
 ASKING = ("RefetchPort", "ConfirmCards")
 """Verbs that change nothing."""
 

@@ -154,7 +154,7 @@ class PortDoor(Protocol):
 
     async def of_groups(
         self, dvs: DvsId, groups: Collection[NetworkId], *, hosts: Collection[HostId] = ()
-    ) -> tuple[DvPort, ...]:
+    ) -> Sequence[DvPort]:
         """All connected ports of port groups."""
         ...
 

@@ -8,17 +8,19 @@ fails the whole task (Conflict), and then it is tried again without the ports wh
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from contrail_vsphere.model.dvport import DvPort, DvPortEdit
 from contrail_vsphere.model.errors import Conflict, ContrailVsphereError, NotFound
+from contrail_vsphere.model.folded import FoldedSequence, Folding
 from contrail_vsphere.model.ids import DvsId, HostId, NetworkId, VmId
 from contrail_vsphere.vsphere.vcenter import VCenter
 from contrail_vsphere.wire.soap.types import vim
 from contrail_vsphere.wire.soap.values import build, reference
 
+T = TypeVar("T")
 PORTS_PER_CALL = 256
 """Ports of one ReconfigureDVPort_Task; about 500 are known to be good."""
 KEYS_PER_CALL = 1000
@@ -36,8 +38,8 @@ class DvPorts:
 
     async def of_groups(
         self, dvs: DvsId, groups: Collection[NetworkId], *, hosts: Collection[HostId] = ()
-    ) -> tuple[DvPort, ...]:
-        """All connected ports of these port groups (on these hosts); none without a group."""
+    ) -> Sequence[DvPort]:
+        """All connected ports of these port groups (on these hosts), 50,000 perhaps; none without a group."""
         if not groups:
             return ()
         # portgroupKey is ignored unless "inside" is set.
@@ -48,14 +50,16 @@ class DvPorts:
             portgroupKey=sorted(groups),
             host=[reference(vim.HostSystem, host) for host in sorted(hosts)],
         )
-        return await self._fetch(dvs, criteria)
+        folding = Folding(DvPort, shared=("dvs", "group", "host"))
+        rows = await self._each(dvs, lambda port: folding.fold(convert(dvs, port)), criteria)
+        return FoldedSequence(folding, rows)
 
     async def of_keys(self, dvs: DvsId, keys: Sequence[str]) -> tuple[DvPort, ...]:
         """These ports, connected or not; those that do not exist (any more) are left out."""
         found: list[DvPort] = []
         for at in range(0, len(keys), KEYS_PER_CALL):
             criteria = build(vim.dvs.PortCriteria, portKey=list(keys[at : at + KEYS_PER_CALL]))
-            found += await self._fetch(dvs, criteria)
+            found += await self._each(dvs, partial(convert, dvs), criteria)
         return tuple(found)
 
     async def edit(self, dvs: DvsId, edits: Sequence[DvPortEdit]) -> tuple[ContrailVsphereError | None, ...]:
@@ -97,12 +101,10 @@ class DvPorts:
             deadline=TASK_DEADLINE,
         )
 
-    async def _fetch(self, dvs: DvsId, criteria: Any) -> tuple[DvPort, ...]:
-        each = partial(convert, dvs)
-        ports = await self._vcenter.call_each(
+    async def _each(self, dvs: DvsId, each: Callable[[Any], T], criteria: Any) -> list[T]:
+        return await self._vcenter.call_each(
             reference(_DVS, dvs), "FetchDVPorts", each, criteria=criteria, deadline=120.0
         )
-        return tuple(ports)
 
 
 def edit_spec(edit: DvPortEdit) -> Any:

@@ -6,6 +6,7 @@ ours that failed) makes it stale; a plan for a stale port begins with reading it
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
@@ -62,12 +63,13 @@ class PortBook:
         """Read all connected ports of port groups; ports of them that were known and are not connected are in doubt."""
         wanted, chosen = frozenset(groups), frozenset(hosts)
         found = await self._door.of_groups(dvs, wanted, hosts=chosen)
-        here = {port.key for port in found}
+        here = set()
+        for port in found:
+            here.add(port.key)
+            self._take(port)
         for key, row in self._ports.get(dvs, {}).items():
             if key not in here and FOLDING.unfold(row, key).group in wanted:
                 self._doubted.add((dvs, key))
-        for port in found:
-            self._take(port)
 
     async def at_other_host(self, dvs: DvsId, groups: Iterable[NetworkId], host: HostId) -> tuple[DvPort, ...]:
         """Connected ports of port groups on a host that another plugin serves, as they are now; not kept."""
@@ -100,10 +102,13 @@ class PortBook:
         return [None] * len(keys)
 
     def _take(self, port: DvPort) -> None:
-        place = (port.dvs, port.key)
-        before = self.get(*place)
-        self._ports.setdefault(port.dvs, {})[port.key] = FOLDING.fold(port)
+        place, row = (port.dvs, port.key), FOLDING.fold(port)
         self._doubted.discard(place)
         self._absent.discard(place)
+        ports = self._ports.setdefault(port.dvs, {})
+        if ports.get(port.key) == row:
+            return
+        before = self.get(*place)
+        ports[sys.intern(port.key)] = row  # the card in the inventory has the same text
         if before is None or replace(before, version="") != replace(port, version=""):
             self.on_change(before, port)

@@ -20,14 +20,14 @@ CLUSTER = {
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory):
+def lab():
     """Three servers, images of five roles, a cluster, everything provisioned once."""
     missing = what_is_missing()
     if missing:
         if os.environ.get("CI"):
             pytest.fail(missing)
         pytest.skip(missing)
-    rig = Rig(tmp_path_factory.mktemp("lab"))
+    rig = Rig()
     try:
         rig.start(list(PLACEMENT))
         roles = sorted({role for roles in PLACEMENT.values() for role in roles})

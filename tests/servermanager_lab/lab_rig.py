@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from contrail_vsphere.cli.server_manager.client import Client, Where
 from contrail_vsphere.demo.server_lab import GATEWAY, obstacles
 from contrail_vsphere.demo.service_images import BUSYBOX, archive
 from contrail_vsphere.model.errors import ContrailVsphereError, Unreachable
+from contrail_vsphere.pki.secrets import write_private
 from contrail_vsphere.servermanager.ansible_server.run_directory import ENVIRONMENT_MARK
 from contrail_vsphere.servermanager.catalogue import catalogue
 
@@ -32,8 +34,15 @@ SETTINGS = """\
 [server_manager]
 data_dir = "{data}/manager"
 ansible_data_dir = "{data}/ansible"
+ansible_token_file = "{data}/ansible.token"
 registry_listen = "{gateway}:5100"
 """
+# The Ansible server has a user of its own. Where this Python is in somebody's home it may at least read that.
+OPEN = all(each.stat().st_mode & 0o001 for each in Path(sys.executable).resolve().parents)
+AS_ANSIBLE = (
+    "setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups",
+    *(() if OPEN else ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")),
+)  # fmt: skip
 
 
 # A mount of this namespace, cloned and put into the server's.
@@ -58,10 +67,16 @@ def what_is_missing():
 
 
 class Rig:
-    def __init__(self, directory):
-        self.directory = directory
+    def __init__(self):
+        # Not below pytest's own directory, which is closed to other users.
+        self.directory = directory = Path(tempfile.mkdtemp(prefix="tests-lab-"))
+        directory.chmod(0o711)
         self.config = directory / "contrail-vsphere.toml"
         self.config.write_text(SETTINGS.format(data=directory, gateway=GATEWAY))
+        (directory / "ansible").mkdir(mode=0o700)
+        write_private(directory / "ansible.token", b"token-of-the-lab\n")
+        for each in ("ansible", "ansible.token"):
+            shutil.chown(directory / each, "nobody", "nogroup")
         self.processes = {}
         self._door = None
 
@@ -76,6 +91,7 @@ class Rig:
     def serve(self, part):
         module = "contrail_vsphere.cli.server_manager.main"
         command = [sys.executable, "-m", module, "--config", str(self.config), part]
+        command = [*AS_ANSIBLE, *command] if part == "serve-ansible" else command
         self._spawn(part, ["nsenter", "--target", str(self.lab["pid"]), "--net", "--", *command])
 
     def kill(self, part):
@@ -92,6 +108,7 @@ class Rig:
             process.stdout.close()
         if self._door is not None:
             self._door.shutdown()
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     def _spawn(self, part, command):
         with (self.directory / f"{part}.log").open("ab") as log:

@@ -27,8 +27,10 @@ engine: {description: Its name and version., returned: success, type: str}
 """
 
 CERTIFICATES = {"podman": "/etc/containers/certs.d", "docker": "/etc/docker/certs.d"}
-PATIENCE = 20.0
-"""Seconds."""
+PATIENCE = 60.0
+"""Seconds for an engine that restarts, or has more to do than it can."""
+ANSWER = 15.0
+"""Seconds for one answer."""
 HINT = (
     "install podman and start podman.socket (Debian: apt-get install podman runc; systemctl enable --now podman.socket)"
 )
@@ -39,7 +41,7 @@ def _look(candidates: list[str]) -> tuple[str, str, str]:
     reasons = []
     for path in candidates:
         try:
-            return path, Engine(path, timeout=PATIENCE).ping(), ""
+            return path, Engine(path, timeout=ANSWER).ping(), ""
         except EngineError as error:
             reasons.append(str(error))
     return "", "", "; ".join(reasons)

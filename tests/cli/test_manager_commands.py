@@ -153,7 +153,8 @@ def test_unregistering_asks_first(there):
 
 def test_from_apply_to_remove(there):
     (there.path / "dc1.toml").write_text(DEPLOYMENT)
-    assert there.do("contrailvm", "apply", "dc1.toml", "--dry-run").out.count("added") == 1
+    would = there.do("contrailvm", "apply", "dc1.toml", "--dry-run").out
+    assert would.count("added") == 1 and would.endswith("nothing was changed; without --dry-run it is done\n")
     assert there.do("contrailvm", "status", "--json").json["deployments"] == []
     assert there.do("contrailvm", "apply", "dc1.toml").out.count("added") == 1
     assert there.do("contrailvm", "apply", "dc1.toml").out == "nothing to change\n"
@@ -182,3 +183,8 @@ def test_a_manager_that_is_gone(there, manager, tmp_path):
     file = write_settings(tmp_path, there.vcenter, manager={"data_dir": str(data)}, control={"listen": "127.0.0.1:9"})
     line = there.refused(1, "contrailvm", "apply", "--config", file, file)
     assert line == "no manager answers at http://127.0.0.1:9 (start it: contrail-vsphere run --config FILE)"
+    line = there.refused(1, "plugin", "status", "--config", file)
+    assert (
+        line
+        == "no plugin answers at http://127.0.0.1:8234 (start it: contrail-vsphere run --role plugin --config FILE)"
+    )

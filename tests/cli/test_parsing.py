@@ -107,6 +107,20 @@ def test_no_command_shows_the_help(capsys):
     assert "Usage: contrail-vsphere" in out + err
 
 
+@pytest.mark.parametrize(("name", "extra"), [("contrail-vsphere", "neutron"), ("server-manager", "servermanager")])
+def test_a_package_that_the_base_installation_goes_without(name, extra, capsys):
+    lacking = typer.Typer()
+
+    @lacking.command()
+    def status() -> None:
+        import not_installed_here.part  # noqa: F401
+
+    assert main([], application=lacking, name=name) == 1
+    line = capsys.readouterr().err
+    assert line.startswith("error: this command needs the Python package not_installed_here, which is not installed (")
+    assert f"'.[{extra}]'" in line and line.count("\n") == 1
+
+
 def test_interrupted(capsys, monkeypatch):
     def ctrl_c(*_args, **_options):
         raise KeyboardInterrupt

@@ -58,7 +58,15 @@ def test_faults(desk, control):
     control("fault", "add", "point=guest.boot", "delay=0.5")
     control("fault", "clear")
     assert control("fault", "list") == []
-    assert "no fault Nope" in desk.refused(1, "simulate", "control", "fault", "add", "method=X", "fault=Nope")
+    # Rules that would wait for ever are refused.
+    line = desk.refused(1, "simulate", "control", "fault", "add", "method=PowerOnVM_Tsk")
+    assert line == "the API has no method PowerOnVM_Tsk; did you mean PowerOnVM_Task?"
+    assert desk.refused(2, "simulate", "control", "fault", "add", "metod=X") == "metod: there is no such field"
+    assert control("fault", "list") == []
+    for method in ("PowerOn*", "Solutions.set", "AgencyQueryRuntime"):
+        control("fault", "add", f"method={method}")
+    control("fault", "clear")
+    assert "no fault Nope" in desk.refused(1, "simulate", "control", "fault", "add", "method=Login", "fault=Nope")
     assert "did you mean eam.deploy?" in desk.refused(1, "simulate", "control", "fault", "add", "point=eam.deplyo")
     assert "colour" in desk.refused(2, "simulate", "control", "fault", "add", "colour=red")
     assert "FIELD=VALUE" in desk.refused(2, "simulate", "control", "fault", "add", "colour")
@@ -89,7 +97,8 @@ def test_a_port_in_use(desk, option):
         port = taken.getsockname()[1]
         value = f"127.0.0.1:{port}" if option == "--listen" else str(port)
         line = desk.refused(2, "simulate", "vcenter", "--pace", "instant", option, value)
-    assert "address already in use" in line.lower()
+    where = value if option == "--listen" else f"control port {value}"
+    assert f"cannot start: {where}: address already in use (" in line.replace("Address", "address")
 
 
 def started(*arguments):

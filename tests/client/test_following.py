@@ -149,9 +149,10 @@ async def test_an_unreachable_vcenter_is_unhealthy_and_asked_again(
     asked = sum(client.calls.values())
     await asyncio.sleep(300)
     assert sum(client.calls.values()) - asked < 60, "no hammering"
+    assert "connection broke" in client.inventory.trouble
     vcenter.scenario.remove_fault(rule)
     await settled(lambda: client.inventory.healthy)
-    assert agrees(client, vcenter)
+    assert agrees(client, vcenter) and not client.inventory.trouble
 
 
 async def test_an_idle_inventory_costs_one_call_a_minute(following: Following) -> None:

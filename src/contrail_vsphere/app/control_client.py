@@ -38,12 +38,13 @@ _ERRORS: dict[int, type[ContrailVsphereError]] = {
 
 
 class ControlClient:
-    """``async with`` it; every answer is the API's document as plain values. ``listen``: of another role's API."""
+    """``async with`` it; every answer is the API's document as plain values. ``listen``: of the plugin's API."""
 
     def __init__(self, settings: Settings, *, role: Role, listen: Address | None = None) -> None:
         control = settings.control
         secure = control.cert_file is not None
         self.url = f"{'https' if secure else 'http'}://{listen or control.listen}"
+        self._what, self._start = ("plugin", "--role plugin ") if listen else ("manager", "")
         self._tls: ssl.SSLContext | bool = client_context(ca_file=control.cert_file) if secure else True
         if not settings.token_file.exists():
             raise SettingsError(
@@ -90,5 +91,6 @@ class ControlClient:
             ) from error
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unreachable(
-                f"no manager answers at {self.url}", hint="start it: contrail-vsphere run --config FILE"
+                f"no {self._what} answers at {self.url}",
+                hint=f"start it: contrail-vsphere run {self._start}--config FILE",
             ) from error

@@ -370,3 +370,5 @@ def _change(config: Path, path: str, body: dict[str, Any], *, as_json: bool) -> 
         typer.echo(line)
     if not outcome["changes"]:
         typer.echo("nothing to change")
+    elif body.get("dry_run"):
+        typer.echo("nothing was changed; without --dry-run it is done")

@@ -68,12 +68,24 @@ def main(arguments: list[str] | None = None, *, application: typer.Typer = app, 
         # The reader of our output left (`| head`); what is still buffered has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "contrail_vsphere"):
+            raise
+        # An extra that the base installation goes without: Neutron's, Server Manager's.
+        _complain(f"this command needs the Python package {package}, which is not installed ({_how_to_install(name)})")
+        return EXIT_FAILED
     except OSError as error:
         # A file or disk of the user's that no command looks after: full, read-only, gone.
         _complain(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error))
         return EXIT_FAILED
     # Typer turns Ctrl-C into an exit of its own.
     return _interrupted() if result == EXIT_INTERRUPTED else int(result or 0)
+
+
+def _how_to_install(name: str) -> str:
+    extra = "servermanager" if name == "server-manager" else "neutron"
+    return f"in the clone: pip install --constraint requirements/dev.txt -e '.[{extra}]'"
 
 
 def exit_code(error: ContrailVsphereError) -> int:

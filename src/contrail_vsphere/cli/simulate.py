@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import secrets
 import signal
 import sys
@@ -263,6 +264,11 @@ async def _serve(
 
 
 def _reason(error: OSError) -> str:
-    """What asyncio and the file system say, without their error numbers."""
+    """What asyncio and the file system say, without their error numbers and Python's way to write an address."""
     words = error.strerror or str(error)
+    bind = re.fullmatch(
+        r"error while attempting to bind on address \('([^']+)', (\d+).*?\): (?:\[errno \d+\] )?(.*)", words
+    )
+    if bind is not None:
+        return f"{bind[1]}:{bind[2]}: {bind[3]}"
     return f"{error.filename}: {words}" if error.filename else words

@@ -388,7 +388,7 @@ def _refusal(status: int, document: Any) -> NotFound | UsageError | InvalidState
     """The control API's errors: FastAPI's own shape, or ours with the fault's name."""
     detail = document.get("detail") if isinstance(document, dict) else None
     if isinstance(detail, list):
-        return UsageError("; ".join(f"{'.'.join(map(str, each['loc'][1:]))}: {each['msg']}" for each in detail))
+        return UsageError("; ".join(f"{'.'.join(map(str, each['loc'][1:]))}: {_told(each)}" for each in detail))
     if status == 404:
         if "message" in document:
             return NotFound(str(document["message"]))
@@ -398,12 +398,18 @@ def _refusal(status: int, document: Any) -> NotFound | UsageError | InvalidState
     return InvalidState(f"{document.get('error', status)}: {document.get('message', detail)}")
 
 
+def _told(each: dict[str, Any]) -> str:
+    """One complaint of pydantic's."""
+    return "there is no such field" if each["type"] == "extra_forbidden" else str(each["msg"])
+
+
 def tell(document: dict[str, Any], *, as_json: bool) -> None:
     """Print what became of something."""
     if as_json:
         print_json(document)
         return
-    typer.echo("  ".join(f"{name} {value}" for name, value in document.items() if not isinstance(value, dict)))
+    told = {name: ":".join(value) if name == "fq_name" else value for name, value in document.items()}
+    typer.echo("  ".join(f"{name} {value}" for name, value in told.items() if not isinstance(value, dict)))
 
 
 def table(found: list[dict[str, Any]], columns: tuple[str, ...], *, as_json: bool) -> None:

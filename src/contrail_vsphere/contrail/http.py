@@ -13,7 +13,14 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from contrail_vsphere.model.errors import InvalidArgument, OutcomeUnknown, ProtocolError, Unreachable, Untrusted
+from contrail_vsphere.model.errors import (
+    InvalidArgument,
+    OutcomeUnknown,
+    ProtocolError,
+    Unreachable,
+    Untrusted,
+    why_no_connection,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +63,7 @@ def door(what: str) -> Iterator[None]:
     except TimeoutError as late:
         raise OutcomeUnknown(f"{what} did not answer in time") from late
     except aiohttp.ClientConnectorError as gone:
-        raise Unreachable(f"{what} cannot be reached: {gone.os_error.strerror or gone.os_error}") from gone
+        raise Unreachable(f"{what} cannot be reached: {why_no_connection(gone.os_error)}") from gone
     except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError) as gone:
         raise OutcomeUnknown(f"{what} closed the connection: {gone or type(gone).__name__}") from gone
     except aiohttp.ClientError as wrong:

@@ -76,7 +76,8 @@ class Account:
         if self.detached:
             return self.detached
         if not self._inventory.healthy:
-            return "the inventory of vCenter is being read"
+            trouble = self._inventory.trouble
+            return f"vCenter is out of view: {trouble}" if trouble else "the inventory of vCenter is being read"
         if self._agencies.healthy and self._agencies.whole_reads > self._whole_reads_before:
             return ""
         error = self._agencies.error

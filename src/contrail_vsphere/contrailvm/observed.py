@@ -54,6 +54,11 @@ class LiveInventory(InventoryView, Protocol):
         """Its view is whole and current."""
         ...
 
+    @property
+    def trouble(self) -> str:
+        """Why vCenter's last answer did not come; empty while it answers."""
+        ...
+
     def subscribe(self, callback: Callable[[Change], None]) -> Callable[[], None]:
         """Be told of every change; returns the way to stop."""
         ...

@@ -32,6 +32,7 @@ ContrailVsphereError            message says what, hint says what to do
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 
 
@@ -175,3 +176,11 @@ class BrakeEngaged(ContrailVsphereError):
 
 class NotConverged(ContrailVsphereError):
     """A deadline passed before the wanted state was reached."""
+
+
+def why_no_connection(error: OSError) -> str:
+    """What the system says, where asyncio says ``Connect call failed`` and how Python writes the address."""
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    # The resolver's codes are below zero and have words of their own.
+    return error.strerror or str(error)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from contrail_vsphere.simulator import switchboard
 from contrail_vsphere.simulator.core.entity import Entity
+from contrail_vsphere.simulator.core.fault_points import check_method
 from contrail_vsphere.simulator.core.faults import FaultRule
 from contrail_vsphere.simulator.vcenter import host_life, host_standby, vm_create, vm_life, vm_move, vm_register
 from contrail_vsphere.simulator.vcenter.compute_resource import ClusterComputeResource, ComputeResource
@@ -224,8 +225,10 @@ class Scenario:
 
     @verb
     def add_fault(self, rule: FaultRule | None = None, /, **fields: Any) -> int:
-        """Put a fault rule in force (a FaultRule, or its fields); returns its key."""
-        return self._simulator.faults.add(rule if rule is not None else FaultRule(**fields))
+        """Put a fault rule in force (a FaultRule, or its fields); returns its key. LookupError: no such name."""
+        rule = rule if rule is not None else FaultRule(**fields)
+        check_method(rule.method)
+        return self._simulator.faults.add(rule)
 
     @verb
     def remove_fault(self, key: int) -> None:

@@ -66,6 +66,8 @@ class Inventory:
         self._epoch = -1
         self.resyncs = 0
         """Times the whole set was read."""
+        self.trouble = ""
+        """Why vCenter's last answer did not come; empty while it answers."""
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -170,10 +172,12 @@ class Inventory:
                 await self._follow()
             except SoapFault as fault:
                 self._collector = None
+                self.trouble = str(translate(fault, what="WaitForUpdatesEx"))
                 if fault.kind not in LOST:
-                    log.warning("inventory: %s", translate(fault, what="WaitForUpdatesEx"))
+                    log.warning("inventory: %s", self.trouble)
                 await self._pace.failed()
             except ContrailVsphereError as error:
+                self.trouble = str(error)
                 log.info("inventory: %s", error)
                 self._collector = None
                 await self._pace.failed()
@@ -195,6 +199,7 @@ class Inventory:
             asked = asyncio.get_running_loop().time()
             page = await self._wait(version)
             self._pace.succeeded()
+            self.trouble = ""
             if not page.version:
                 await self._pace.nothing_new(asked)
                 continue

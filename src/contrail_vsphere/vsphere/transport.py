@@ -16,7 +16,14 @@ from typing import Any, Protocol
 import aiohttp
 
 from contrail_vsphere.engine.breaker import CircuitBreaker, Health
-from contrail_vsphere.model.errors import ContrailVsphereError, NotReadyYet, ProtocolError, Unreachable, Untrusted
+from contrail_vsphere.model.errors import (
+    ContrailVsphereError,
+    NotReadyYet,
+    ProtocolError,
+    Unreachable,
+    Untrusted,
+    why_no_connection,
+)
 from contrail_vsphere.vsphere.endpoint import Endpoint
 from contrail_vsphere.wire.soap.decode import ResponseDecoder
 from contrail_vsphere.wire.soap.fault import SoapFault
@@ -208,9 +215,7 @@ def connection_error(error: BaseException, *, name: str, what: str, deadline: fl
     if isinstance(error, TimeoutError):
         return Unreachable(f"{name}: no answer to {what} within {deadline:g} s")
     if isinstance(error, aiohttp.ClientConnectorError):
-        return Unreachable(
-            f"{name}: {error.os_error.strerror or error.os_error}", hint="is vCenter up, is this its address?"
-        )
+        return Unreachable(f"{name}: {why_no_connection(error.os_error)}", hint="is vCenter up, is this its address?")
     if isinstance(error, aiohttp.ClientPayloadError):
         return Unreachable(f"{name}: the connection broke in the middle of the answer to {what}")
     return Unreachable(f"{name}: the connection broke during {what}: {error or type(error).__name__}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import Iterator
 
@@ -36,9 +37,9 @@ class ControlServer:
         try:
             listener.bind((LOOPBACK, port))
             listener.listen()
-        except OSError:
+        except OSError as error:
             listener.close()
-            raise
+            raise OSError(error.errno, f"control port {port}: {os.strerror(error.errno or 0)}") from error
         self._task = asyncio.get_running_loop().create_task(self._server.serve(sockets=[listener]), name="control")
         return f"http://{LOOPBACK}:{listener.getsockname()[1]}"
 

@@ -105,6 +105,12 @@ def find_method(namespace: str, wire_name: str) -> Method | None:
     return _method(found.info)
 
 
+def wire_names(namespace: str) -> frozenset[str]:
+    """Of all methods of a namespace."""
+    # pyVmomi keeps the map to itself, and has no other list.
+    return frozenset(name for where, name in VmomiSupport._wsdlMethodMap if where == namespace)
+
+
 @functools.lru_cache(maxsize=8192)
 def _method(info: Any) -> Method:
     params = tuple(Parameter(param.name, param.type, param.flags, param.version) for param in info.params)

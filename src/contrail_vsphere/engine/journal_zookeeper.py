@@ -1,4 +1,4 @@
-"""The journal where a standby must read it: records in ZooKeeper, all of them in memory too.
+"""The journal where a standby must read it: records in ZooKeeper, all of them in memory too, as they are written there.
 
 Reading and writing have the shape of ``engine.journal``: they are synchronous and count at once. What was written is
 in ZooKeeper when ``durable`` returns; whoever acts on a record awaits that first. Records lie in a fixed number of
@@ -26,6 +26,8 @@ BUCKETS: Final = 64
 MOST_BYTES: Final = 400_000
 """Of one transaction; ZooKeeper refuses what is longer than 1 MB."""
 _Bucket = dict[str, dict[str, Any]]
+_Name = tuple[str, str]
+"""Kind and key of a record."""
 
 
 class ZooKeeperJournal:
@@ -36,7 +38,8 @@ class ZooKeeperJournal:
         self._path = path.rstrip("/")
         self._now = now
         self._fence: tuple[str, int] | None = None
-        self._records: dict[tuple[str, str], Record] = {}
+        self._records: dict[_Name, bytes] = {}
+        """JSON: as a value, a record of a port takes five times as much."""
         self._dirty: set[tuple[str, int]] = set()
         self._versions: dict[tuple[str, int], int] = {}
         self._writing = asyncio.Lock()
@@ -47,7 +50,7 @@ class ZooKeeperJournal:
         Raises Unreachable, and JournalError for what no journal of ours has written.
         """
         async with self._writing:
-            records: dict[tuple[str, str], Record] = {}
+            records: dict[_Name, bytes] = {}
             versions: dict[tuple[str, int], int] = {}
             names = await self._zookeeper.children(self._path)
             found = await asyncio.gather(*(self._zookeeper.get(f"{self._path}/{name}") for name in names))
@@ -55,7 +58,7 @@ class ZooKeeperJournal:
                 kind, number = _bucket_of(name)
                 versions[kind, number] = version
                 for key, entry in _decode(raw, name).items():
-                    records[kind, key] = _record(kind, key, entry)
+                    records[kind, key] = _encode(_record(kind, key, entry))
             self._records, self._versions = records, versions
             self._dirty.clear()
 
@@ -65,21 +68,22 @@ class ZooKeeperJournal:
 
     def get(self, kind: str, key: str) -> Record | None:
         """One record, or None."""
-        return self._records.get((kind, key))
+        raw = self._records.get((kind, key))
+        return _record(kind, key, json.loads(raw)) if raw is not None else None
 
     def items(self, kind: str) -> tuple[Record, ...]:
         """All records of a kind, by key."""
-        return tuple(self._records[name] for name in sorted(self._records) if name[0] == kind)
+        return tuple(self.each(kind))
 
     def each(self, kind: str) -> Iterator[Record]:
-        """The same one by one; all of them are in memory here."""
-        return iter(self.items(kind))
+        """The same one by one, for kinds with thousands."""
+        keys = sorted(key for each, key in self._records if each == kind)
+        return (_record(kind, key, json.loads(self._records[kind, key])) for key in keys)
 
     def put(self, kind: str, key: str, value: Mapping[str, Any], *, expect: int | None = None) -> int:
         """Write a record and return its new version; ``expect``: the version it must have (0: none), else Conflict."""
         version = self._checked(kind, key, expect)
-        copy = json.loads(json.dumps(value, allow_nan=False))
-        self._records[kind, key] = Record(kind, key, version + 1, copy, self._now())
+        self._records[kind, key] = _encode(Record(kind, key, version + 1, dict(value), self._now()))
         self._dirty.add((kind, _number(key)))
         return version + 1
 
@@ -126,15 +130,16 @@ class ZooKeeperJournal:
 
     def _some(self) -> dict[tuple[str, int], bytes]:
         """Dirty buckets, as many as fit into one transaction."""
-        contents: dict[tuple[str, int], _Bucket] = {bucket: {} for bucket in self._dirty}
-        for (kind, key), record in self._records.items():
-            bucket = contents.get((kind, _number(key)))
-            if bucket is not None:
-                bucket[key] = {"version": record.version, "value": record.value, "written": record.written.isoformat()}
+        contents: dict[tuple[str, int], list[str]] = {bucket: [] for bucket in self._dirty}
+        for kind, key in self._records:
+            keys = contents.get((kind, _number(key)))
+            if keys is not None:
+                keys.append(key)
         taken: dict[tuple[str, int], bytes] = {}
         size = 0
         for name in sorted(contents):
-            raw = zlib.compress(json.dumps(contents[name], sort_keys=True, separators=(",", ":")).encode(), level=1)
+            entries = (json.dumps(key).encode() + b":" + self._records[name[0], key] for key in sorted(contents[name]))
+            raw = zlib.compress(b"{" + b",".join(entries) + b"}", level=1)
             size += len(raw)
             if taken and size > MOST_BYTES:
                 break
@@ -170,7 +175,7 @@ class ZooKeeperJournal:
                 return
 
     def _checked(self, kind: str, key: str, expect: int | None) -> int:
-        record = self._records.get((kind, key))
+        record = self.get(kind, key)
         version = 0 if record is None else record.version
         if expect is not None and version != expect:
             raise Conflict(f"{kind} {key} has version {version}, not {expect}", hint="read it again")
@@ -196,6 +201,11 @@ def _decode(raw: bytes, name: str) -> _Bucket:
     if not isinstance(bucket, dict):
         raise JournalError(f"bucket {name} of the journal holds no records")
     return bucket
+
+
+def _encode(record: Record) -> bytes:
+    entry = {"version": record.version, "value": record.value, "written": record.written.isoformat()}
+    return json.dumps(entry, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _record(kind: str, key: str, entry: Any) -> Record:

@@ -59,6 +59,25 @@ async def test_r15_a_stale_port_file_does_not_outlive_the_next_look(tmp_path):
         assert connected(stand, vm).rx_vlan == mine.rx_vlan, "and the file is right now"
 
 
+async def test_r23_a_template_s_port_keeps_no_vlan_although_the_first_writes_fail(tmp_path):
+    async with PluginStand(tmp_path, linger=0.0) as stand:
+        (vm,) = await placed(stand, "web")
+        port = stand.port(vm)
+        await stand.vcenter.scenario.power_off(vm)
+        await stand.settle()
+        blocked = vim.BoolPolicy(inherited=False, value=True)
+        setting = vim.dvs.VmwareDistributedVirtualSwitch.VmwarePortConfigPolicy(blocked=blocked)
+        spec = vim.dvs.DistributedVirtualPort.ConfigSpec(operation="edit", key=port.key, setting=setting)
+        await stand.admin.run_task(stand.dvs.ref, "ReconfigureDVPort_Task", port=[spec])
+        stand.vcenter.scenario.add_fault(FaultRule(method="ReconfigureDVPort_Task", http_status=503, times=4))
+        await stand.admin.call(vm.ref, "MarkAsTemplate")
+        await asyncio.sleep(700)
+        await stand.settle()
+        assert stand.vlan(stand.dvs.ports.ports[port.key]) is None
+        assert not stand.objects("virtual-machine-interface")
+        assert not list(stand.plugin.ledger.all())
+
+
 TROUBLE = {
     "500": {"http_status": 500, "times": 2},
     "503": {"http_status": 503, "times": 3},

@@ -321,10 +321,11 @@ def _drain(port: PortSight, sight: MachineSight, policy: PortPolicy) -> Iterator
         if not port.fresh and record.key:
             yield RefetchPort(dvs=record.dvs, key=record.key, reason="the card is gone")
             return
-        if port.dv is None or port.dv.vm is None or port.dv.vm in dict(sight.cards):
-            yield from _close(port)  # else it is a VM's that somebody else knows
+        # A port that has a VM which nobody shows us is another plugin's by now.
+        closing = tuple(_close(port)) if port.dv is None or port.dv.vm in (None, *dict(sight.cards)) else ()
+        yield from closing
         yield from _unplug_all(port, sight, "the card is gone")
-        if record.plugs:
+        if record.plugs or closing:
             return
     if port.vmi is not None and policy.writes_contrail and may_touch(port.vmi.creator, adopted=record is not None):
         if port.gone_for < policy.linger:
@@ -344,7 +345,8 @@ def _close(port: PortSight) -> Iterator[Action]:
         return
     ours = dv.nic is None or (dv.nic == port.id.nic and _is_mine(port, dv))
     vlans = {plug.vlan for plug in record.plugs} if record is not None else set()
-    if ours and (dv.blocked is False or dv.vlan in vlans):
+    left = record is not None and not record.plugs and dv.vlan is not None
+    if ours and (dv.blocked is False or dv.vlan in vlans or left):
         yield WritePort(
             dvs=dv.dvs,
             key=dv.key,

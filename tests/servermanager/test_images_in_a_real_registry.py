@@ -132,7 +132,7 @@ async def test_a_bundle_and_its_deletion(sqlite_store, tmp_path):
         assert [each for each in data.rglob("data") if each.is_file() and "blobs" in each.parts] == []
 
 
-async def test_an_image_in_use_stays(sqlite_store, tmp_path, objects):
+async def test_14_an_image_in_use_stays(sqlite_store, tmp_path, objects):
     async with running(tmp_path) as registry:
         images = images_of(sqlite_store, registry, tmp_path)
         await images.resume()
@@ -143,7 +143,7 @@ async def test_an_image_in_use_stays(sqlite_store, tmp_path, objects):
         images.mark_deleting(session, ACTOR, "contrail-container")
 
 
-async def test_each_way_to_fail_has_its_own_reason_and_can_be_repeated(sqlite_store, tmp_path):
+async def test_12_each_way_to_fail_has_its_own_reason_and_can_be_repeated(sqlite_store, tmp_path):
     async with running(tmp_path) as registry:
         good = document(tmp_path, roles=["lb"])
         cut = tmp_path / "cut.tar"

@@ -107,7 +107,7 @@ async def test_a_role_that_is_taken_off_is_removed(provisioner, ansible, store, 
         assert set(session.get(Server, "s1").deployed) == {"controller"}
 
 
-async def test_each_server_ends_by_itself_and_retry_takes_what_is_left(provisioner, ansible, store, objects):
+async def test_19_each_server_ends_by_itself_and_retry_takes_what_is_left(provisioner, ansible, store, objects):
     fill(store, objects)
     ends = {"s1": "completed", "s2": "failed", "s3": "unreachable"}
     run_id = await run(provisioner, ansible, Order(cluster="c1"), ends, RunState.FAILED)
@@ -121,7 +121,7 @@ async def test_each_server_ends_by_itself_and_retry_takes_what_is_left(provision
     assert set(states(store).values()) == {"provisioned"}
 
 
-async def test_nobody_is_told_that_it_runs_when_the_ansible_server_is_away(provisioner, ansible, store, objects):
+async def test_06_nobody_is_told_that_it_runs_when_the_ansible_server_is_away(provisioner, ansible, store, objects):
     fill(store, objects)
     ansible.away = True
     with pytest.raises(Unreachable):

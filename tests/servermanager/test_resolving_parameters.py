@@ -49,7 +49,7 @@ def test_the_most_exact_of_those_that_speak_wins(speaking):
 
 
 @pytest.mark.parametrize("value", [False, 0, "", []])
-def test_a_falsy_value_is_a_value(value):
+def test_18_a_falsy_value_is_a_value(value):
     section, option = {bool: ("API", "list_optimization_enabled"),
                        int: ("CONTROLLER", "flow_export_rate"),
                        str: ("API", "cloud_admin_role"),

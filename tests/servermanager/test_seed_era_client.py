@@ -72,7 +72,7 @@ async def test_roles_are_added_and_taken_away_for_good(store, tmp_path):
      ("GET", "/columns?table=x", None, 11), ("POST", "/provision_role", {"id": ["s1"], "oper": "add"}, 10),
      ("POST", "/provision_role", {"id": ["s1"], "oper": "x", "role_list": ["contrail-agent"]}, 11)],
 )  # fmt: skip
-async def test_every_failure_is_a_404_with_the_eras_code(sqlite_store, tmp_path, method, path, body, code):
+async def test_25_every_failure_is_a_404_with_the_eras_code(sqlite_store, tmp_path, method, path, body, code):
     async with serving(sqlite_store, tmp_path, insecure_seed_era=True) as stand, stand.client(token="") as client:
         status, told = await ask(client, method, path, json=body)
         assert (status, told["return_code"]) == (404, code)

@@ -65,7 +65,7 @@ async def test_a_server_is_in_one_run_whatever_it_is_called(tmp_path):
         await over(supervisor, next(each.id for each in both if not isinstance(each, Conflict)))
 
 
-async def test_runs_beyond_the_slots_wait_and_one_that_waits_can_be_canceled(tmp_path):
+async def test_09_runs_beyond_the_slots_wait_and_one_that_waits_can_be_canceled(tmp_path):
     async with supervising(tmp_path, slots=1) as supervisor:
         for number in (1, 2, 3):
             await supervisor.run(request(f"r{number}", "wait", [f"10.0.0.{number}"]))

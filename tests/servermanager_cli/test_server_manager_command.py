@@ -63,7 +63,7 @@ def test_from_image_to_provisioned(manager):
     assert not any(CANARY.encode() in content for content in everything)
 
 
-def test_all_problems_of_a_file_at_once_and_exit_codes(manager):
+def test_24_all_problems_of_a_file_at_once_and_exit_codes(manager):
     bad = manager.file("bad.json", {"server": [{"id": "s1", "ip_adress": "10.0.0.1", "roles": ["controler"]}]})
     told = manager.run("add", "server", "-f", bad, code=2).stderr
     assert "problem: $.server.ip_adress: unknown; 'ip_address' is meant?" in told

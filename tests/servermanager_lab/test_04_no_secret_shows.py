@@ -9,7 +9,7 @@ from lab_rig import CANARIES
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("server-lab")]
 
 
-def test_no_secret_is_in_files_events_answers_or_command_lines(lab):
+def test_17_no_secret_is_in_files_events_answers_or_command_lines(lab):
     secrets = {
         **CANARIES,
         "ssh key": Path(lab.lab["private_key_file"]).read_text().splitlines()[2],

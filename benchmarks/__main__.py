@@ -18,6 +18,8 @@ CPU_AIM = 8.0
 """Times less client CPU than pyVmomi, reading every VM with its devices."""
 MEMORY_AIM = 0.25
 """Part of pyVmomi's peak memory."""
+MANAGERS = ("manager", "manager-vlcm", "manager-estate")
+"""Parts of the ContrailVM Manager: by EAM, by vLCM, and a large estate at rest."""
 GRACE = 40.0
 """Seconds that a benchmark gets to end what it started."""
 
@@ -201,7 +203,7 @@ def show(found: dict[str, Any]) -> None:
         show_bulk(found["read"], found["vms"])
         show_small(found["calls"])
     if "manager" in found:
-        print("\n".join([*manager.shown(found["manager"]), *manager.shown(found["manager-vlcm"])]))
+        print("\n".join([line for name in MANAGERS for line in manager.shown(found[name])]))
     if "neutron" in found:
         print("\n".join(neutron.shown(found["neutron"])))
     if "plugin" in found:
@@ -237,6 +239,14 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=2_000)
     parser.add_argument("--hosts", type=int, help="hosts of the ContrailVM Manager's part (64), or of plugin-scale")
     parser.add_argument("--clusters", type=int, default=4)
+    parser.add_argument(
+        "--estate",
+        type=int,
+        nargs=2,
+        default=(1_000, 40),
+        metavar=("HOSTS", "CLUSTERS"),
+        help="of the ContrailVM Manager's large estate, whose calls at rest are counted",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--ports", type=int, default=50_000, help="DVPorts of the simulator's part")
     parser.add_argument("--servers", type=int, default=4, help="servers of Server Manager's part")
@@ -258,6 +268,7 @@ def main() -> int:
         for name, keeper in (("manager", "eam"), ("manager-vlcm", "vlcm")):
             found[name] = measured("benchmarks.manager", options.hosts or 64, options.clusters, keeper)
             faults += manager.missed(found[name])
+        found["manager-estate"] = measured("benchmarks.manager", *options.estate, "eam", "at-rest")
     if options.only in (None, "neutron"):
         found["neutron"] = measured("benchmarks.neutron", options.neutron_ports)
         faults += neutron.missed(found["neutron"])

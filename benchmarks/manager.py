@@ -179,6 +179,8 @@ async def _upgraded(service: ContrailVmService) -> dict[str, Any]:
 
 def missed(found: dict[str, Any]) -> list[str]:
     """The aims that were missed."""
+    if "upgrade" not in found:
+        return []
     share = found["upgrade"]["cpu"] / found["hosts"]
     return [f"{share:.2f} s CPU for each host of an upgrade; the aim is {UPGRADE_AIM:g}"] * (share > UPGRADE_AIM)
 
@@ -188,7 +190,7 @@ def shown(found: dict[str, Any]) -> list[str]:
     hosts, clusters = found["hosts"], found["clusters"]
     keeper = {"eam": "EAM", "vlcm": "System VMs (vLCM)"}[found["keeper"]]
     lines = []
-    for name in ("deploy", "steady", "upgrade"):
+    for name in [each for each in ("deploy", "steady", "upgrade") if each in found]:
         part = found[name]
         calls = sum(part["calls"].values())
         share = f"{calls / hosts:.1f} a host"
@@ -200,11 +202,17 @@ def shown(found: dict[str, Any]) -> list[str]:
         )
         most = sorted(part["calls"].items(), key=lambda each: -each[1])[:8]
         lines.append("  " + ", ".join(f"{call} {number}" for call, number in most))
-    lines.append(f"  an upgrade costs {found['upgrade']['cpu'] / hosts:.2f} s CPU a host")
+    if "upgrade" in found:
+        lines.append(f"  an upgrade costs {found['upgrade']['cpu'] / hosts:.2f} s CPU a host")
+    else:
+        polls = found["steady"]["calls"].get("AgencyQueryRuntime", 0) / clusters / (STEADY / CYCLE)
+        lines.append(f"  {polls:.2f} AgencyQueryRuntime for each agency and poll")
     return lines
 
 
-async def _measure(hosts: int, clusters: int, keeper: Keeper, directory: Path) -> dict[str, Any]:
+async def _measure(
+    hosts: int, clusters: int, keeper: Keeper, directory: Path, *, upgraded: bool = True
+) -> dict[str, Any]:
     profile = "vc90" if keeper == "vlcm" else "vc80u3"
     vcenter = VCenterSimulator(hosts=hosts, clusters=clusters, profile=profile, timing=Timing.real())
     await vcenter.start()
@@ -219,20 +227,23 @@ async def _measure(hosts: int, clusters: int, keeper: Keeper, directory: Path) -
             deploy = await _deployed(service, clusters)
             await asyncio.sleep(SETTLE)
             steady = await _counted(service, STEADY)
-            upgrade = await _upgraded(service)
-            found = {"keeper": keeper, "hosts": hosts, "clusters": clusters}
-            return {**found, "deploy": deploy, "steady": steady, "upgrade": upgrade}
+            found = {"keeper": keeper, "hosts": hosts, "clusters": clusters, "deploy": deploy, "steady": steady}
+            return {**found, "upgrade": await _upgraded(service)} if upgraded else found
     finally:
         await vcenter.stop()
 
 
 def main() -> int:
-    """``python -m benchmarks.manager HOSTS CLUSTERS [eam|vlcm]`` prints one JSON object."""
+    """``python -m benchmarks.manager HOSTS CLUSTERS [eam|vlcm] [at-rest]`` prints one JSON object.
+
+    ``at-rest``: without an upgrade.
+    """
     hosts, clusters = int(sys.argv[1]), int(sys.argv[2])
-    keeper: Keeper = "vlcm" if sys.argv[3:] == ["vlcm"] else "eam"
+    keeper: Keeper = "vlcm" if "vlcm" in sys.argv[3:] else "eam"
+    upgraded = "at-rest" not in sys.argv[3:]
     loop = looptime.new_event_loop(start=0.0)
     with tempfile.TemporaryDirectory() as directory, contextlib.closing(loop):
-        found = loop.run_until_complete(_measure(hosts, clusters, keeper, Path(directory)))
+        found = loop.run_until_complete(_measure(hosts, clusters, keeper, Path(directory), upgraded=upgraded))
     print(json.dumps(found))
     return 0
 

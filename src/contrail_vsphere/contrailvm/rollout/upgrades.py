@@ -65,7 +65,7 @@ class Upgrades:
             return ()
         unfit = dict.fromkeys(each for desired in changed.values() for each in misfits(desired, package))
         if unfit and not dry_run:
-            raise RefusedError("the upgrade cannot come true:\n  " + "\n  ".join(unfit), hint="put that right first")
+            raise RefusedError(f"the upgrade cannot come true: {'; '.join(unfit)}", hint="put that right first")
         problems = await self.problems(changed, package)
         if problems and not wish.force and not dry_run:
             raise RefusedError(

@@ -46,6 +46,25 @@ async def test_s13_two_datacenters_with_a_switch_each(tmp_path):
         await stand.settle()
         assert stand.written(before) == {}, "one name in two datacenters is no conflict"
         connected(stand, vm)
+
+        # A VM there is served by the VRouterAgent of its host, on a port of that switch.
+        (dvs,) = (each for each in switches if each is not stand.dvs)
+        far = await stand.vcenter.scenario.create_vm("far", host=host, nics=0, power_on=False)
+        groups = stand.vcenter.world.of_type(DistributedVirtualPortgroup)
+        group = next(each for each in groups if each.dvs is dvs and each.name == "blue")
+        stand.group = lambda _name: group
+        await stand.change(far, ("add", -1, "blue"))
+        del stand.group
+        await stand.vcenter.scenario.power_on(far)
+        await stand.until(lambda: stand.plugged(host))
+        await stand.settle()
+        (port,) = (each for each in dvs.ports.ports.values() if each.vm is far)
+        (plug,) = stand.plugged(host).values()
+        assert stand.is_open(port)
+        assert (plug.vm, plug.rx_vlan) == (far.instance_uuid, stand.vlan(port))
+        assert plug.network == connected(stand, vm).network
+        assert plug.ip != connected(stand, vm).ip
+
         stand.network("red", "10.2.0.0/24")
         await stand.until(lambda: all(names(dvs) == {"blue", "red"} for dvs in switches))
 

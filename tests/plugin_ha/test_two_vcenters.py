@@ -69,3 +69,38 @@ async def test_each_serves_its_own_vms_and_deletes_nothing_of_the_other(tmp_path
         assert all(two.is_open(two.port(vm)) for vm in there)
         one.check()
         two.check()
+
+
+async def test_r12_a_vm_that_goes_to_the_other_vcenter_is_served_there_and_leaves_nothing_behind(tmp_path):
+    async with PluginStand(tmp_path / "one", linger=1.0) as one, Beside(tmp_path / "two", one, linger=1.0) as two:
+        one.network("red")
+        await one.until(lambda: "red" in one.groups() and "red" in two.groups())
+        vm = await one.vm("web", "red")
+        await one.settle()
+        (before,) = one.plugged(vm.host).values()
+
+        # As a vMotion between vCenters does it: the VM is in both for a moment, under one instance UUID.
+        there = await two.vm("web", "red", on=False)
+        with two.vcenter.world.commit("vpxd") as tx:
+            tx.set(there, instance_uuid=vm.instance_uuid)
+        await two.vcenter.scenario.power_on(there)
+        await two.until(lambda: two.plugged(there.host) and two.is_open(two.port(there)))
+        await asyncio.sleep(60)
+        assert dict(one.plugged(vm.host)) == {before.id: before}, "the first one serves it as long as it is there"
+        assert len(one.objects("virtual-machine")) == 1, "one VM, with an interface for each place"
+
+        source = vm.host
+        await one.vcenter.scenario.delete_vm(vm)
+        await one.until(lambda: not one.plugged(source))
+        await one.until(lambda: len(one.objects("virtual-machine-interface")) == 1, seconds=400)
+        await asyncio.sleep(700)
+        (machine,) = two.objects("virtual-machine")
+        assert machine.uuid == there.instance_uuid
+        (plug,) = two.plugged(there.host).values()
+        assert (plug.vm, plug.rx_vlan) == (there.instance_uuid, two.vlan(two.port(there)))
+        assert [one.uuid for one in two.objects("virtual-machine-interface")] == [plug.id]
+        assert len(two.objects("instance-ip")) == 1
+
+        await two.vcenter.scenario.delete_vm(there)
+        await two.until(lambda: not two.objects("virtual-machine"), seconds=900)
+        assert not two.objects("virtual-machine-interface") + two.objects("instance-ip")

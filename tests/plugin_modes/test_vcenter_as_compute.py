@@ -108,3 +108,33 @@ async def test_a_name_that_ends_in_somebody_elses_uuid_means_nothing(tmp_path):
         await asyncio.sleep(400)
         assert cloud.written(before) == {}
         assert cloud.vlan(cloud.port(vm)) == 77
+
+
+async def test_vms_of_clusters_that_nova_does_not_use_are_left_alone_whatever_they_are_called(tmp_path):
+    async with Cloud(tmp_path / "cloud") as cloud:
+        network, group = await cloud.neutron_network()
+        compute, other = cloud.vcenter.scenario.hosts()
+        everyone = cloud.directory_of_hosts
+        await cloud.crash()
+        cloud.directory_of_hosts = lambda: [each for each in everyone() if each.host == compute.moid]
+        await cloud.resume()
+        instance = await cloud.vm("5b1a9c3e-0000-4000-8000-000000000001", group, host=0)
+        with cloud.vcenter.world.commit("nova") as tx:
+            tx.set(instance, annotation="name:web-1\nuserid:7\nprojectname:--oper=delete\n")
+        stranger = await cloud.vm("web-1", group, host=1)
+        for vm in (instance, stranger):
+            cloud.neutron_port(vm, network)
+        await cloud.until(lambda: cloud.served(instance))
+        before = cloud.calls()
+        await asyncio.sleep(400)
+        assert cloud.vlan(cloud.port(stranger)) is None
+        assert not cloud.plugged(other)
+        assert cloud.written(before) == {}
+        (plug,) = cloud.plugged(compute).values()
+        assert plug.vm == instance.instance_uuid
+        assert any(each.state == "WAIT_HOST" for each in cloud.plugin.controller.ports())
+
+        await cloud.vcenter.scenario.move_vm(instance, other)
+        await cloud.until(lambda: not cloud.plugged(compute))
+        await cloud.until(lambda: not cloud.is_open(cloud.port(instance)))
+        assert cloud.contrail_writes(before) == {}

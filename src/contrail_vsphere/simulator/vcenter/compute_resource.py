@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from contrail_vsphere.simulator.core.entity import managed_property, operation
+from contrail_vsphere.simulator.vcenter import cluster_rules
 from contrail_vsphere.simulator.vcenter.data_object import data_object
 from contrail_vsphere.simulator.vcenter.folder import Folder
 from contrail_vsphere.simulator.vcenter.inventory_events import inventory_event
@@ -36,12 +37,18 @@ class ComputeResource(ManagedEntity):
         "root_pool": ("resourcePool",),
         "drs": ("configurationEx", "configuration"),
         "ha": ("configurationEx", "configuration"),
+        "rules": ("configurationEx", "configuration"),
+        "groups": ("configurationEx",),
     }
 
     hosts: tuple[HostSystem, ...] = ()
     root_pool: ResourcePool | None = None
     drs: bool = False
     ha: bool = False
+    rules: tuple[Any, ...] = ()
+    """DRS rules of a cluster, as values of the API."""
+    groups: tuple[Any, ...] = ()
+    """Groups of VMs and hosts that rules are about."""
     disabled: bool = False
     """EAM refuses agencies here (eam.fault.DisabledClusterFault)."""
     image_managed: bool = False
@@ -148,16 +155,22 @@ class ClusterComputeResource(ComputeResource):
         )
 
     @operation(
-        "ReconfigureComputeResource_Task", privilege="Host.Inventory.EditCluster", note="DRS and HA on and off only."
+        "ReconfigureComputeResource_Task",
+        privilege="Host.Inventory.EditCluster",
+        note="DRS and HA on and off; rules and groups are kept and shown, but nobody follows them.",
     )
     def ReconfigureComputeResource_Task(self, call: Any, spec: Any, modify: bool) -> Any:
         async def work(handle: Any) -> None:
             drs, ha = getattr(spec, "drsConfig", None), getattr(spec, "dasConfig", None)
+            # The older ClusterConfigSpec has rules, and no groups.
+            rules = cluster_rules.changed_rules(self, getattr(spec, "rulesSpec", None) or ())
+            groups = cluster_rules.changed_groups(self, getattr(spec, "groupSpec", None) or ())
             with self.world.commit(handle.user, chain=handle.chain) as tx:
                 if drs is not None and drs.enabled is not None:
                     tx.set(self, drs=bool(drs.enabled))
                 if ha is not None and ha.enabled is not None:
                     tx.set(self, ha=bool(ha.enabled))
+                tx.set(self, rules=rules, groups=groups)
                 tx.event(inventory_event(vim.event.ClusterReconfiguredEvent, self))
 
         return self.start_task(call, "reconfigureEx", work)
@@ -211,6 +224,8 @@ class ClusterComputeResource(ComputeResource):
             spbmEnabled=False,
             dasConfig=self._das(),
             drsConfig=self._drs(),
+            rule=list(self.rules),
+            group=list(self.groups),
             dpmConfigInfo=data_object(
                 vim.cluster.DpmConfigInfo, enabled=False, defaultDpmBehavior="automated", hostPowerActionRate=3
             ),
@@ -223,7 +238,7 @@ class ClusterComputeResource(ComputeResource):
 
     @managed_property("configuration")
     def _configuration(self) -> Any:
-        return data_object(vim.cluster.ConfigInfo, dasConfig=self._das(), drsConfig=self._drs())
+        return data_object(vim.cluster.ConfigInfo, dasConfig=self._das(), drsConfig=self._drs(), rule=list(self.rules))
 
     def _das(self) -> Any:
         return data_object(

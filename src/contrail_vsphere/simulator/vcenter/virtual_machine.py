@@ -54,7 +54,7 @@ class VirtualMachine(Snapshotted):
         "status": ("overallStatus", "summary.overallStatus"),
         "host": _twice("runtime.host"),
         "resource_pool": ("resourcePool",),
-        "datastores": ("datastore", "config.datastoreUrl"),
+        "datastores": ("datastore", "config.datastoreUrl", "storage"),
         "networks": ("network",),
         "directory": ("config.files", "summary.config.vmPathName", "layoutEx"),
         "power_state": _twice("runtime.powerState", "runtime.cleanPowerOff"),
@@ -75,7 +75,13 @@ class VirtualMachine(Snapshotted):
         "passthrough": ("config.hardware.device",),
         "memory_locked": ("config.memoryReservationLockedToMax",),
         "nics": ("config.hardware.device", "guest.net", "summary.config.numEthernetCards"),
-        "disks": ("config.hardware.device", "summary.config.numVirtualDisks", "summary.storage", "layoutEx"),
+        "disks": (
+            "config.hardware.device",
+            "summary.config.numVirtualDisks",
+            "summary.storage",
+            "storage",
+            "layoutEx",
+        ),
         "extra_config": ("config.extraConfig",),
         "annotation": ("config.annotation", "summary.config.annotation"),
         "guest_id": (
@@ -99,6 +105,7 @@ class VirtualMachine(Snapshotted):
             "config.modified",
             "resourceConfig.lastModified",
             "summary.storage.timestamp",
+            "storage.timestamp",
             "layoutEx.timestamp",
         ),
         "tools_running": ("guest", "summary.guest"),
@@ -431,6 +438,10 @@ class VirtualMachine(Snapshotted):
     @managed_property("network")
     def _network(self) -> list[Any]:
         return list(self.networks)
+
+    @managed_property("storage")
+    def _storage(self) -> Any:
+        return vm_projection.storage(self)
 
     @managed_property("layoutEx")
     def _layout_ex(self) -> Any:

@@ -288,6 +288,26 @@ def _storage(vm: VirtualMachine) -> Any:
     )
 
 
+def storage(vm: VirtualMachine) -> Any:
+    """What its disks take and may yet take, by datastore; other files are too small to count."""
+    return data_object(
+        vim.vm.StorageInfo,
+        timestamp=vm.modified,
+        perDatastoreUsage=[
+            data_object(
+                vim.vm.StorageInfo.UsageOnDatastore,
+                datastore=store,
+                committed=(
+                    full := sum(disk.capacity for disk in vm.disks if disk.datastore is store and not disk.thin)
+                ),
+                uncommitted=sum(disk.capacity for disk in vm.disks if disk.datastore is store and disk.thin),
+                unshared=full,
+            )
+            for store in vm.datastores
+        ],
+    )
+
+
 def layout_ex(vm: VirtualMachine) -> Any:
     """The files a VM has: its configuration and its disks."""
     files = [("config", vm.vmx, 0), *(("diskDescriptor", disk.file, disk.capacity) for disk in vm.disks)]

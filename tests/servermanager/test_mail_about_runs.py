@@ -25,6 +25,7 @@ from contrail_vsphere.servermanager.mail import Post, Relay
 from contrail_vsphere.servermanager.planner import Order, Planner
 from contrail_vsphere.servermanager.provision import Provisioner
 from contrail_vsphere.servermanager.runs import RegistryToPull
+from contrail_vsphere.servermanager.service import Parts, ServerManager
 from contrail_vsphere.servermanager.states import RunState
 from contrail_vsphere.servermanager.store import Store
 from contrail_vsphere.servermanager.tables import Audit, Letter
@@ -214,6 +215,23 @@ async def test_tries_are_counted_over_restarts_and_what_is_given_up_stands_in_th
         await post.settled()
     assert (server.connections, waiting(sqlite_store)) == (mail.TRIES, [])
     assert given_up(sqlite_store) == [(run_id, ["rack3@example.com"])]
+
+
+async def test_server_manager_sends_at_its_start_what_it_finds(sqlite_store, vault, objects, ansible, tmp_path):
+    address(sqlite_store, objects)
+    async with telling(sqlite_store, vault, ansible, MailServer(down=1000), pause=600) as (provisioner, _):
+        await run(provisioner, ansible, Order(servers=("s3",)))
+    server = MailServer()
+    async with serving(server) as port:
+        registry, relay = RegistryToPull(address="reg:5100"), Relay(HOST, port, "manager@example.com")
+        parts = Parts(None, "reg:5100", registry, ansible, relay=relay)
+        manager = ServerManager(sqlite_store, tmp_path / "data", parts=parts)
+        await manager.start()
+        await asyncio.wait_for(server.taken.wait(), 20)
+        await manager.post.settled()
+        assert waiting(sqlite_store) == []
+        await manager.stop()
+    assert [to for to, _ in server.box] == [["rack3@example.com"]]
 
 
 async def test_a_mail_server_elsewhere_is_spoken_to_in_tls_only(sqlite_store, vault, objects, ansible, tmp_path):

@@ -43,6 +43,25 @@ def test_the_second_time_nothing_changes_and_one_module_runs_per_step(lab):
         assert len(done) == 1 + 4 * len(roles), "the engine once, then directories, files, container, health per role"
 
 
+def test_drift_is_found_and_provision_repairs_it_and_nothing_else(lab):
+    before = {name: lab.containers(name) for name in PLACEMENT}
+    lab.on("server1", "podman", "rm", "-f", "-t", "0", "analytics")
+    lab.on("server3", "sh", "-c", "echo 'haproxy_auth_user = mallory' >> /etc/contrail/lb.conf")
+    told = lab.cli("drift", "--cluster-id", "c1", code=1)
+    assert re.search(r"server2 .*as planned", told.stdout)
+    assert "analytics: container analytics is missing" in told.stdout
+    assert "lb: file /etc/contrail/lb.conf" in told.stdout
+    states = {row["id"]: row["state"] for row in lab.ask("GET", "/v1/servers")["items"]}
+    assert states == {"server1": "drifted", "server2": "provisioned", "server3": "drifted"}
+    assert "analytics" not in lab.containers("server1"), "looking changes nothing"
+    lab.provisioned(servers=["server1", "server3"])
+    after = {name: lab.containers(name) for name in PLACEMENT}
+    replaced = [(name, each) for name in PLACEMENT for each in after[name] if after[name][each] != before[name][each]]
+    assert replaced == [("server1", "analytics"), ("server3", "lb")]
+    assert "mallory" not in lab.on("server3", "cat", "/etc/contrail/lb.conf")
+    assert "mallory" in lab.on("server3", "cat", "/etc/contrail/lb.conf.previous")
+
+
 def test_a_plan_of_one_option_is_one_file_and_one_container_per_server_and_the_controllers_take_turns(lab):
     order = {"servers": ["server1", "server2"], "overrides": {"controller": {"CONTROLLER": {"bgp_asn": 64999}}}}
     plan = lab.ask("POST", "/v1/plan", order)

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import re
 import time
 
 import pytest
@@ -50,26 +49,6 @@ def test_a_dead_server_is_unreachable_holds_up_nobody_and_alone_is_tried_again(l
     assert (again["state"], list(again["hosts"])) == ("succeeded", ["server2"])
     hosts = {line.split()[2] for line in lab.debug_log().splitlines()[before:] if again["id"] in line}
     assert hosts == {"server2", "-"}, "nobody else was touched"
-
-
-def test_drift_is_found_and_provision_repairs_it_and_nothing_else(lab):
-    lab.provisioned(cluster="c1")
-    before = ids(lab)
-    lab.on("server1", "podman", "rm", "-f", "-t", "0", "analytics")
-    lab.on("server3", "sh", "-c", "echo 'haproxy_auth_user = mallory' >> /etc/contrail/lb.conf")
-    told = lab.cli("drift", "--cluster-id", "c1", code=1)
-    assert re.search(r"server2 .*as planned", told.stdout)
-    assert "analytics: container analytics is missing" in told.stdout
-    assert "lb: file /etc/contrail/lb.conf" in told.stdout
-    states = {row["id"]: row["state"] for row in lab.ask("GET", "/v1/servers")["items"]}
-    assert states == {"server1": "drifted", "server2": "provisioned", "server3": "drifted"}
-    assert "analytics" not in lab.containers("server1"), "looking changes nothing"
-    lab.provisioned(servers=["server1", "server3"])
-    after = ids(lab)
-    replaced = [(name, each) for name in PLACEMENT for each in after[name] if after[name][each] != before[name][each]]
-    assert replaced == [("server1", "analytics"), ("server3", "lb")]
-    assert "mallory" not in lab.on("server3", "cat", "/etc/contrail/lb.conf")
-    assert "mallory" in lab.on("server3", "cat", "/etc/contrail/lb.conf.previous")
 
 
 def test_a_controller_that_does_not_come_up_stops_the_roll_and_the_other_serves_on(lab):

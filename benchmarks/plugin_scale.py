@@ -92,11 +92,16 @@ class Plugin:
         return time.perf_counter() - begun
 
     def stop(self) -> None:
-        """End it as its service manager does."""
-        if self._process is not None:
-            self._process.terminate()
-            self._process.communicate(timeout=120)
-            self._process = None
+        """End it as its service manager does: what does not end in time is killed."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.terminate()
+            try:
+                process.communicate(timeout=120)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
+                _say("the plugin did not end when it was told to")
 
     def metrics(self) -> dict[str, float]:
         """What it tells Prometheus."""

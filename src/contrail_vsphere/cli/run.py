@@ -66,13 +66,26 @@ def _service(role: Role, settings: Settings, vcenter: str) -> Service:
 
 
 async def _serve(services: Sequence[Service]) -> None:
+    """Until a signal: what serves is ended in order, a start that waits for somebody is given up."""
     ended = asyncio.Event()
+    starting = asyncio.current_task()
+
+    def end() -> None:
+        ended.set()
+        if starting is not None:
+            starting.cancel()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ended.set)
-    async with AsyncExitStack() as stack:
-        for service in services:
-            await stack.enter_async_context(service)
-            sys.stdout.write(json.dumps(service.ready) + "\n")
-            sys.stdout.flush()
-        await ended.wait()
+        loop.add_signal_handler(number, end)
+    try:
+        async with AsyncExitStack() as stack:
+            for service in services:
+                await stack.enter_async_context(service)
+                sys.stdout.write(json.dumps(service.ready) + "\n")
+                sys.stdout.flush()
+            starting = None
+            await ended.wait()
+    except asyncio.CancelledError:
+        if not ended.is_set():
+            raise

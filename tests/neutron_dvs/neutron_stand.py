@@ -183,6 +183,7 @@ class NeutronStand:
         )  # fmt: skip
         said, words = await process.communicate()
         assert process.returncode == 0, words.decode()
+        assert not words, words.decode()  # an operator is told nothing but what the command has to say
         return json.loads(said)
 
     @property

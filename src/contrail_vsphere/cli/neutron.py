@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +28,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing el
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 NetworkIds = Annotated[list[str] | None, typer.Option("--network", help="Id of a Neutron network; repeat.")]
 PortIds = Annotated[list[str] | None, typer.Option("--port", help="Id of a Neutron port; repeat.")]
+
+
+@app.callback()
+def prepare() -> None:
+    """Before any command: what Neutron imports announces eventlet's end on stderr, which no operator can change."""
+    warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
 
 
 @app.command()

@@ -24,6 +24,8 @@ from contrail_vsphere.model.errors import ContrailVsphereError, SettingsError
 BIN: Final = Path(sys.prefix) / "bin"
 PROGRAMS: Final = ("mariadbd", "mariadb-install-db", "mariadb")
 DEADLINE: Final = 120.0
+MIGRATION_DEADLINE: Final = 600.0
+"""Two hundred migrations take ten seconds; on a busy machine many times that."""
 GRACE: Final = 10.0
 UNLIMITED: Final = ("quota_network", "quota_port", "quota_subnet", "quota_security_group", "quota_security_group_rule")
 
@@ -120,7 +122,8 @@ class NeutronLab:
 
     async def migrate(self) -> None:
         """Neutron's tables and the driver's, as an operator makes them."""
-        await self.run(str(BIN / "neutron-db-manage"), "--config-file", str(self.config), "upgrade", "heads")
+        command = (str(BIN / "neutron-db-manage"), "--config-file", str(self.config), "upgrade", "heads")
+        await self.run(*command, deadline=MIGRATION_DEADLINE)
 
     async def api(self) -> None:
         """Neutron's API; returns when it answers."""
@@ -140,14 +143,16 @@ class NeutronLab:
 
     # -- processes ----------------------------------------------------------------------------------------------
 
-    async def run(self, *command: str) -> str:
-        """Run a command to its end; its output. ContrailVsphereError with its last words when it fails."""
+    async def run(self, *command: str, deadline: float = DEADLINE) -> str:
+        """Run a command to its end; its output. ContrailVsphereError with its last words when it fails or is slow."""
         process = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             env=self._environment(), cwd=self.directory, process_group=0, preexec_fn=leash(),
         )  # fmt: skip
         try:
-            out, errors = await asyncio.wait_for(process.communicate(), DEADLINE)
+            out, errors = await asyncio.wait_for(process.communicate(), deadline)
+        except TimeoutError:
+            raise ContrailVsphereError(f"{Path(command[0]).name} was not over in {deadline:g} s") from None
         finally:
             await end(process)
         if process.returncode:

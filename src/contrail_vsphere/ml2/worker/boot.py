@@ -58,7 +58,7 @@ def load_settings(config_files: Sequence[Path], *, logs: bool = False) -> Driver
     if logs:
         config.setup_logging()
     else:
-        logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
+        logging.basicConfig(level=logging.ERROR, stream=sys.stderr, force=True)  # oslo.config has set a level by now
     config.set_config_defaults()
     return driver_settings(cfg.CONF)
 

@@ -24,7 +24,7 @@ demo-servers: $(VENV)/.servers  ## Server Manager puts five roles on three serve
 	@$(BIN)/contrail-vsphere demo-servers $(ARGS)
 
 test: $(VENV)/.dev tools parts  ## everything in its short form
-	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	@TMPDIR=$$(tests/real_parts/scratch.sh) $(BIN)/pytest -n $(WORKERS) --dist loadgroup -o tmp_path_retention_policy=failed $(ARGS)
 
 coverage: $(VENV)/.dev tools parts  ## the same with its coverage shown; tracing doubles the time
 	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term $(ARGS)
@@ -66,14 +66,14 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.base: $(VENV)/bin/python requirements/base.txt pyproject.toml
-	@echo "installing what the demo needs (about 90 MB, once)" >&2
+	@echo "installing what the demo needs (about 90 MB, half a minute, once)" >&2
 	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/base.txt >&2
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable . >&2
 	@$(BIN)/python -m compileall -q src deploy/contrailvm  # as pip does for what is not editable: every process starts a third sooner
 	@touch $@
 
 $(VENV)/.neutron: $(VENV)/.base requirements/dev.txt
-	@echo "installing Neutron (about 400 MB, once)" >&2
+	@echo "installing Neutron (about 400 MB, a few minutes, once)" >&2
 	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements/dev.txt -r requirements/neutron.in >&2
 	@touch $@
 

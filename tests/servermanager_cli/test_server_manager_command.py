@@ -83,6 +83,9 @@ def test_kill_nine_loses_nothing_that_was_said(manager):
     (image,) = manager.json("display", "image")["items"]
     assert image["state"] == "ready"
     assert len(manager.json("display", "server")["items"]) == 2
+    assert len(manager.json("display", "all")["server"]) == 2
+    told = manager.run("display", "all").stdout
+    assert "servers\n" in told and "contrail-container" in told
     path = manager.directory / "contrail-cloud-docker_4.1.1.0-1-mitaka.tgz"
     path.write_bytes(bundle(["lb", "agent"]))
     manager.run("upload-image", "--id", "ct_4_1", "--version", "4.1.1.0-1", "--type", "contrail-ubuntu-package",

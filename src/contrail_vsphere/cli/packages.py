@@ -108,6 +108,7 @@ def publish(
     data.make()
     asyncio.run(data.packages().add(made))
     _tell(made, as_json=as_json)
+    say(f'published: deployments name it with package = "{made.version}"')
 
 
 @app.command("list")

@@ -42,7 +42,7 @@ def status(config: ConfigFile = DEFAULT_FILE, as_json: AsJson = False) -> None:
     )
     print_table(
         "ports",
-        ("VM", "port", "host", "VLAN", "state", "reason"),
+        ("VM", "card", "host", "VLAN", "state", "reason"),
         [
             (p["vm"], p["id"].partition("/")[2], p["host_name"], str(p["vlan"] or ""), p["state"], p["reason"])
             for p in document["ports"]

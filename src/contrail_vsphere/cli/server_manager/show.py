@@ -14,6 +14,12 @@ from contrail_vsphere.cli.server_manager.client import connected
 display = typer.Typer(help="Show what is there.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", "--detail", "-d", help="Print JSON with every field on stdout.")]
+FIELDS = {
+    "cluster": "id,package_image_id,provisioned_id,servers",
+    "server": "id,cluster_id,ip_address,roles,state,reason",
+    "image": "id,version,state,containers,reason",
+}
+"""What is shown of each kind."""
 Select = Annotated[str, typer.Option(help="Fields to show, with commas between.")]
 
 
@@ -26,7 +32,7 @@ def server(
     ip: Ip = "",
     tag: Tag = "",
     where: WherePhrase = "",
-    select: Select = "id,cluster_id,ip_address,roles,state,reason",
+    select: Select = FIELDS["server"],
     as_json: AsJson = False,
 ) -> None:
     """Servers."""
@@ -40,7 +46,7 @@ def cluster(
     context: typer.Context,
     cluster_id: ClusterId = "",
     where: WherePhrase = "",
-    select: Select = "id,package_image_id,provisioned_id,servers",
+    select: Select = FIELDS["cluster"],
     as_json: AsJson = False,
 ) -> None:
     """Clusters."""
@@ -54,16 +60,14 @@ def image(
     context: typer.Context,
     image_id: ImageId = "",
     where: WherePhrase = "",
-    select: Select = "id,version,state,containers,reason",
+    select: Select = FIELDS["image"],
     as_json: AsJson = False,
 ) -> None:
     """Images, with the roles they hold."""
     with connected(context.obj) as client:
         rows = [client.get(f"/v1/images/{image_id}")] if image_id else client.items("/v1/images")
     rows = matching(rows, where, kind="image")
-    if not as_json:
-        rows = [{**row, "containers": [each["role"] for each in row["containers"]]} for row in rows]
-    _print(rows, select, as_json=as_json)
+    _print(rows if as_json else [_brief(row) for row in rows], select, as_json=as_json)
 
 
 @display.command()
@@ -75,11 +79,18 @@ def tag(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 @display.command("all")
-def everything(context: typer.Context) -> None:
-    """Clusters, servers, images and tags, as JSON."""
+def everything(context: typer.Context, as_json: AsJson = False) -> None:
+    """Clusters, servers, images and tags."""
     with connected(context.obj) as client:
-        print_json({kind: client.items(f"/v1/{kind}s") for kind in ("cluster", "server", "image")}
-                   | {"tag": client.get("/v1/tags")})  # fmt: skip
+        found = {kind: client.items(f"/v1/{kind}s") for kind in ("cluster", "server", "image")}
+        tags = client.get("/v1/tags")
+    if as_json:
+        print_json({**found, "tag": tags})
+        return
+    found["image"] = [_brief(row) for row in found["image"]]
+    for kind, fields in FIELDS.items():
+        _print(found[kind], fields, title=f"{kind}s")
+    print_table("tags", ("tag", "name"), tags.items())
 
 
 @display.command()
@@ -128,12 +139,16 @@ def explain(
     _print(shown, "option,value,source,overrode", as_json=False)
 
 
-def _print(rows: list[dict[str, Any]], select: str, *, as_json: bool) -> None:
+def _brief(image: dict[str, Any]) -> dict[str, Any]:
+    return {**image, "containers": [each["role"] for each in image["containers"]]}
+
+
+def _print(rows: list[dict[str, Any]], select: str, *, as_json: bool = False, title: str = "") -> None:
     if as_json:
         print_json({"items": rows})
         return
     fields = [each.strip() for each in select.split(",") if each.strip()]
-    print_table("", fields, [[cell(row.get(field)) for field in fields] for row in rows])
+    print_table(title, fields, [[cell(row.get(field)) for field in fields] for row in rows])
 
 
 def cell(value: Any) -> str:

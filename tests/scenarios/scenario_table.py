@@ -56,6 +56,8 @@ HAND_OVER = "system_vm_backend/test_hand_over::"
 ROLLING = "rollout/test_f13_rolling_upgrade::"
 FAILED = "rollout/test_f12_f14_failed_upgrade::"
 ON_THE_WAY = "rollout/test_f09_f15_f16_on_the_way::"
+SETTINGS = "rollout/test_settings_roll_out::"
+EARLY = "rollout/test_powered_on_out_of_turn::"
 FRAMES = "rollout/test_f13_no_frame_is_lost::"
 EVERY_RELEASE = ("vc65", "vc67", "vc70", "vc80u2", "vc90")
 NO_HOOKS = "6.5 does not show in which hook it waits"
@@ -283,8 +285,17 @@ TABLE: dict[str, Scenario] = {
             ),
             c(
                 "other settings and sizes likewise",
-                "rollout/test_settings_roll_out::test_other_settings_come_host_by_host_and_nothing_is_deployed",
+                SETTINGS + "test_other_settings_come_host_by_host_and_nothing_is_deployed",
                 ROLLING + "test_f13_another_size_is_an_upgrade_too",
+            ),
+            c(
+                "a size that the package does not have is refused, forced or not",
+                SETTINGS + "test_a_size_that_the_package_does_not_have_is_refused_in_one_line_and_nothing_is_begun",
+            ),
+            c(
+                "a new ContrailVM that a user powers on out of turn is powered off, and never do two forward",
+                EARLY + "test_it_is_powered_off_within_seconds_and_the_rollout_goes_on",
+                EARLY + "test_one_that_knows_its_token_is_not_enrolled_before_the_old_one_is_off",
             ),
             c("the gate waits for the ports", FRAMES + "test_a_turn_ends_only_when_all_ports_are_plugged"),
         ),
@@ -296,6 +307,7 @@ TABLE: dict[str, Scenario] = {
                 "vc80u3",
             ),
             VLCM + "test_f13_an_upgrade_goes_host_by_host_by_applies": (),
+            EARLY + "test_it_is_powered_off_within_seconds_and_the_rollout_goes_on": ("vc65", "vc80u3"),
         },
     ),
     "F14": Scenario(

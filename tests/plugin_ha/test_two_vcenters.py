@@ -93,7 +93,7 @@ async def test_r12_a_vm_that_goes_to_the_other_vcenter_is_served_there_and_leave
         await one.vcenter.scenario.delete_vm(vm)
         await one.until(lambda: not one.plugged(source))
         await one.until(lambda: len(one.objects("virtual-machine-interface")) == 1, seconds=400)
-        await asyncio.sleep(700)
+        await asyncio.sleep(120)
         (machine,) = two.objects("virtual-machine")
         assert machine.uuid == there.instance_uuid
         (plug,) = two.plugged(there.host).values()

@@ -58,6 +58,12 @@ IDLE, AGE = 0.05, 0.25
 """Seconds: a batch goes when nothing came for so long, or its oldest item has waited so long."""
 
 
+CONTRAIL_TURNS, AGENT_TURNS = 64, 256
+"""Calls under way, more than the clients send at once. Who waits here takes a few kilobytes; as a request half made,
+ten times as much, and in a burst there are thousands."""
+ContrailAction = EnsureVm | CreateVmi | AdoptVmi | SetMac | CreateIip | DeleteIip | DeleteVmi | DeleteVm
+
+
 @dataclass(slots=True)
 class Tally:
     """What was done since the start, for metrics and benchmarks."""
@@ -104,6 +110,8 @@ class Applier:
         self._population = population
         self._clock = clock
         self.tally = Tally()
+        self._contrail_turns = asyncio.Semaphore(CONTRAIL_TURNS)
+        self._agent_turns = asyncio.Semaphore(AGENT_TURNS)
         self._writes: Batcher[tuple[DvsId, str], WritePort, None] = Batcher(
             self._write_ports, size=PORTS_PER_WRITE, age=AGE, idle=IDLE
         )
@@ -164,24 +172,14 @@ class Applier:
                 await self._writes.submit((action.dvs, action.host if suspect and action.host else ""), action)
             case ConfirmCards():
                 await self._confirm(action)
-            case EnsureVm():
-                await self._contrail.ensure_vm(action)
-            case CreateVmi():
-                await self._contrail.create_vmi(action)
-            case AdoptVmi():
-                await self._contrail.adopt_vmi(action)
-            case SetMac():
-                await self._contrail.set_mac(action.vmi, action.mac)
-            case CreateIip():
-                await self._contrail.create_iip(action)
-            case DeleteIip():
-                await self._contrail.delete_iip(action.iip)
-            case DeleteVmi():
-                await self._contrail.delete_vmi(action.vmi)
-            case DeleteVm():
-                await self._contrail.delete_vm(action.vm)
+            case (
+                EnsureVm() | CreateVmi() | AdoptVmi() | SetMac() | CreateIip() | DeleteIip() | DeleteVmi() | DeleteVm()
+            ):
+                async with self._contrail_turns:
+                    await self._in_contrail(action)
             case PlugPort() | SetLink() | Unplug():
-                await self._at_agent(action)
+                async with self._agent_turns:
+                    await self._at_agent(action)
             case CreateGroup():
                 await self._new_groups.submit(action.dvs, action)
             case RepairGroup():
@@ -201,6 +199,25 @@ class Applier:
                 await self._destroy_group(action)
             case _:
                 raise TypeError(f"nobody knows how to do {action.verb}")
+
+    async def _in_contrail(self, action: ContrailAction) -> None:
+        match action:
+            case EnsureVm():
+                await self._contrail.ensure_vm(action)
+            case CreateVmi():
+                await self._contrail.create_vmi(action)
+            case AdoptVmi():
+                await self._contrail.adopt_vmi(action)
+            case SetMac():
+                await self._contrail.set_mac(action.vmi, action.mac)
+            case CreateIip():
+                await self._contrail.create_iip(action)
+            case DeleteIip():
+                await self._contrail.delete_iip(action.iip)
+            case DeleteVmi():
+                await self._contrail.delete_vmi(action.vmi)
+            case DeleteVm():
+                await self._contrail.delete_vm(action.vm)
 
     async def _confirm(self, action: ConfirmCards) -> None:
         """Conflict when vCenter has the VM otherwise than the plan supposes; its update is on the way."""

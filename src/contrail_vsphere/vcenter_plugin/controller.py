@@ -41,8 +41,8 @@ GROUP_PAUSE = 0.5
 REPEATS = 2
 """Times that the same is done again, because somebody else was faster or it does not show."""
 RESYNC = 300.0
-TOGETHER = 1000
-"""Passes of VMs at once: enough to fill several writes of ports, and no more, for one that waits takes 28 kB."""
+TOGETHER = 2000
+"""Passes of VMs at once: so many ports share their writes when a whole site boots; bounded for memory's sake."""
 ASKING = ("RefetchPort", "ConfirmCards")
 """Verbs that change nothing."""
 

@@ -41,10 +41,10 @@ DatacenterOf = Callable[[str | None], DatacenterId | None]
 
 PATHS: dict[str, dict[str, Kind]] = {
     "Folder": {"parent": "id"},
-    "Datacenter": {"name": "text", "parent": "id", "vmFolder": "id", "networkFolder": "id"},
-    "ComputeResource": {"name": "text", "parent": "id", "host": "ids", "resourcePool": "id"},
+    "Datacenter": {"name": "own", "parent": "id", "vmFolder": "id", "networkFolder": "id"},
+    "ComputeResource": {"name": "own", "parent": "id", "host": "ids", "resourcePool": "id"},
     "HostSystem": {
-        "name": "text",
+        "name": "own",
         "parent": "id",
         "runtime.connectionState": "text",
         "runtime.powerState": "text",
@@ -57,11 +57,11 @@ PATHS: dict[str, dict[str, Kind]] = {
         "network": "ids",
     },
     "VirtualMachine": {
-        "name": "text",
+        "name": "own",
         "runtime.host": "id",
         "runtime.powerState": "text",
         "runtime.connectionState": "text",
-        "config.instanceUuid": "text",
+        "config.instanceUuid": "own",
         "config.template": "bool",
         "config.managedBy.extensionKey": "text",
         "config.hardware.memoryMB": "int",
@@ -69,19 +69,19 @@ PATHS: dict[str, dict[str, Kind]] = {
         "config.memoryAllocation.reservation": "int",
         "config.hardware.device": "nics",
         "guestHeartbeatStatus": "text",
-        "guest.ipAddress": "text",
+        "guest.ipAddress": "own",
         "resourcePool": "id",
         "rootSnapshot": "ids",
     },
     "Datastore": {
-        "name": "text",
+        "name": "own",
         "summary.capacity": "int",
         "summary.freeSpace": "int",
         "summary.accessible": "bool",
     },
-    "Network": {"name": "text"},
+    "Network": {"name": "own"},
     "DistributedVirtualPortgroup": {
-        "name": "text",
+        "name": "own",
         "config.distributedVirtualSwitch": "id",
         "config.description": "text",
         "config.configVersion": "text",
@@ -92,7 +92,7 @@ PATHS: dict[str, dict[str, Kind]] = {
         "config.vendorSpecificConfig": "value",
         "config.defaultPortConfig": "value",
     },
-    "DistributedVirtualSwitch": {"name": "text", "parent": "id", "uuid": "text", "summary.hostMember": "ids"},
+    "DistributedVirtualSwitch": {"name": "own", "parent": "id", "uuid": "text", "summary.hostMember": "ids"},
 }
 """Type -> path -> how it is read. Types of a filter are listed with their base where that says it all."""
 

@@ -3,11 +3,12 @@
 A vCenter's inventory is tens of megabytes of XML of which we want a few percent. This reads RetrievePropertiesEx and
 WaitForUpdatesEx answers with expat straight into rows: only asked paths, of devices only network cards, and while
 something is skipped no Python runs but one call per end tag. Paths of other types go through the ordinary decoder.
-Texts are interned: ids and states repeat, and names, UUIDs and MAC addresses are also in what other worlds tell.
+Texts that repeat or are also in what other worlds tell are interned; each costs its place in that table, too.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 import xml.parsers.expat
@@ -24,9 +25,9 @@ from contrail_vsphere.wire.soap.metadata import VIM
 from contrail_vsphere.wire.soap.shapes import ANY, Field, Table, class_named
 from contrail_vsphere.wire.soap.types import vim
 
-Kind = Literal["text", "int", "bool", "id", "ids", "nics", "value"]
-"""How the value of a path is read: ``id`` a reference as its bare id, ``ids`` a tuple of them, ``nics`` the network
-cards among devices, ``value`` a pyVmomi value."""
+Kind = Literal["text", "own", "int", "bool", "id", "ids", "nics", "value"]
+"""How the value of a path is read: ``own`` a text that no other object has, ``id`` a reference as its bare id, ``ids``
+a tuple of them, ``nics`` the network cards among devices, ``value`` a pyVmomi value."""
 
 NAME, VAL, OP = f"{VIM} name", f"{VIM} val", f"{VIM} op"
 OBJ, PROP_SET, CHANGE_SET, MISSING_SET = f"{VIM} obj", f"{VIM} propSet", f"{VIM} changeSet", f"{VIM} missingSet"
@@ -163,7 +164,7 @@ class PropertyStream:
         if tag == NAME:
             self._path = "".join(chars)
         elif tag == OBJ:
-            self._row.id = sys.intern("".join(chars))
+            self._row.id = "".join(chars)
         elif tag == CHANGE_SET:
             if not self._seen and self._path in self._kinds:
                 self._row.values[self._path] = None
@@ -186,13 +187,15 @@ class PropertyStream:
             return tuple(self._collected)
         if kind in ("text", "id"):
             return sys.intern(text)
+        if kind == "own":
+            return text
         word = text.strip()
         if not word:
             return None
         if kind == "bool":
             return word in ("true", "1")
         try:
-            return int(word)
+            return _number(word)
         except ValueError:
             raise ProtocolError(f"{self._path} is {word[:40]!r}, not a number") from None
 
@@ -255,7 +258,7 @@ class PropertyStream:
         switch = found.get("switchUuid", "")
         kind = self._nic_type.rpartition(":")[2]
         try:
-            key, unit = int(found["key"]), int(found["unitNumber"]) if found.get("unitNumber") else None
+            key, unit = _number(found["key"]), _number(found["unitNumber"]) if found.get("unitNumber") else None
         except (KeyError, ValueError):
             raise ProtocolError("a network card has no proper key") from None
         return Nic(
@@ -309,6 +312,8 @@ class _PassBy(dict[str, None]):
             self[tag] = None
 
 
+_number = functools.lru_cache(maxsize=1024)(int)
+"""The same object for numbers that repeat: device keys, sizes of memory."""
 _IS_CARD: dict[str, bool] = {}
 """xsi:type -> whether the class is a network card; only for classes we know."""
 

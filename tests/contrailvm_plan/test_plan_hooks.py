@@ -157,6 +157,16 @@ def test_f13_while_a_package_is_replaced_one_host_at_a_time_goes_on(world):
     assert [each.host for each in world.only(ReconfigureVm)] == ["host-2"]
 
 
+@pytest.mark.parametrize(("backend", "goes_on"), [("eam", False), ("system-vm", True)])
+def test_a_hook_waits_for_a_broken_host_unless_that_cannot_be_mended_before_the_hook_is_over(world, backend, goes_on):
+    world.agency = replace(world.agency, backend=backend)
+    world._vm(VmId("vm-11"), HostId("host-1"), on=False)
+    world.hook(1, "provisioned", vm="vm-11")
+    world.vm(2, power="poweredOff")
+    world.issue(2, "VmPoweredOff")
+    assert [each.host for each in world.only(ReconfigureVm)] == (["host-1"] if goes_on else [])
+
+
 def test_one_that_was_powered_on_beside_the_old_one_is_powered_off_whatever_eam_was_told(world):
     new = VmId("vm-11")
     world.hook(1, "provisioned", vm=new)

@@ -164,9 +164,14 @@ def _not_its_turn(observed: Observed, view: HostView) -> str:
             # Who stands in the hook was begun before those that vLCM has yet to be told of.
             if earlier and not (begun and is_outdated(other)):
                 return f"{other.host.name} is replaced first; the old ContrailVM goes on forwarding"
-        elif other.agent.status != "green":
+        elif other.agent.status != "green" and not _is_kept_down(observed, view, other):
             return f"{other.host.name} comes up first; the old ContrailVM goes on forwarding"
     return ""
+
+
+def _is_kept_down(observed: Observed, view: HostView, other: HostView) -> bool:
+    """The other needs an apply, and vLCM begins none before this hook is over: each would wait for the other."""
+    return observed.keeper == "vLCM" and view.hook is not None and other.hook is None and bool(other.issues)
 
 
 def _powered_on(

@@ -56,6 +56,8 @@ class PluginStory:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._stack = AsyncExitStack()
+        self._moves = 0
+        """Live, that vCenter said were done."""
         self._settings = load(stage.config, {})
         self._starting: asyncio.Task[Child]
         self._plugin: Child
@@ -112,7 +114,7 @@ class PluginStory:
         if not vms:
             return
         with self._stage.step(f"{len(vms)} VMs move to other hosts, live: ports, VLANs and plugs follow"):
-            await self._estate.move(vms, self._estate.hosts())
+            self._moves += await self._estate.move(vms, self._estate.hosts())
             await self.settled()
 
     async def passing(self) -> None:
@@ -148,7 +150,7 @@ class PluginStory:
             "networks": len(self._estate.groups()),
             "ports_active": audit.active,
             "vlan_conflicts": audit.conflicts,
-            "moves": status["moves"],
+            "moves": self._moves,
             "contrail_calls": sum(calls["calls"].values()),
             "vrouter_calls": sum(number for call, number in agents.items() if "Snh_" not in call),
             "plug_ms_p50": status["plug_ms"]["p50"],

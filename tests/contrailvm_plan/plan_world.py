@@ -20,6 +20,8 @@ from contrail_vsphere.contrailvm.plan.agency import wanted_config
 from contrail_vsphere.contrailvm.plan.cluster import plan
 from contrail_vsphere.contrailvm.readings import Readings
 from contrail_vsphere.contrailvm.records import HostRecord
+from contrail_vsphere.contrailvm.rollout.turns import Rollout, RolloutView
+from contrail_vsphere.contrailvm.rollout.view import standings
 from contrail_vsphere.model.eam import Agency, EsxAgent, Issue, VmHook
 from contrail_vsphere.model.ids import (
     AgencyId,
@@ -72,6 +74,7 @@ class World:
         self.desired: Desired | None = DESIRED
         self.inventory = Inventory()
         self.readings = Readings()
+        self.rollout: Rollout | None = None
         self.memory = Memory(pool=ResourcePoolId("resgroup-2"), offer=OFFER)
         names = [f"host-{n}" for n in range(1, hosts + 1)]
         inv = self.inventory
@@ -217,6 +220,13 @@ class World:
     # -- judgement ----------------------------------------------------------------------------------------------
 
     def observed(self) -> Observed:
+        found = self._observed()
+        if self.rollout is None or self.desired is None:
+            return found
+        hosts = standings(self.rollout, self.desired, found)
+        return replace(found, rollout=RolloutView(self.rollout, hosts, self.now))
+
+    def _observed(self) -> Observed:
         return observe(
             KEY,
             solution_id=SOLUTION,

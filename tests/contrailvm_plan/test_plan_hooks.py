@@ -3,9 +3,13 @@
 from dataclasses import replace
 
 import pytest
+from plan_world import KEY
 
+from contrail_vsphere.contrailvm.desired import Build, PackageRef, RolloutPolicy
 from contrail_vsphere.contrailvm.plan.actions import (
     Alarm,
+    ApplyToHosts,
+    GiveUpHook,
     Hold,
     MarkAsAvailable,
     PowerOffContrailVm,
@@ -14,6 +18,7 @@ from contrail_vsphere.contrailvm.plan.actions import (
     Wait,
 )
 from contrail_vsphere.contrailvm.records import Attempt, HookWork
+from contrail_vsphere.contrailvm.rollout.turns import Rollout, Turn
 from contrail_vsphere.model.ids import HostId, NetworkId, VmId
 from contrail_vsphere.model.inventory import Nic
 
@@ -165,6 +170,28 @@ def test_a_hook_waits_for_a_broken_host_unless_that_cannot_be_mended_before_the_
     world.vm(2, power="poweredOff")
     world.issue(2, "VmPoweredOff")
     assert [each.host for each in world.only(ReconfigureVm)] == (["host-1"] if goes_on else [])
+
+
+@pytest.mark.parametrize(("backend", "gives_up"), [("eam", False), ("system-vm", True)])
+def test_who_waits_for_its_turn_in_a_hook_of_vlcm_makes_way_for_the_one_that_vlcm_has_yet_to_be_told_of(
+    world, backend, gives_up
+):
+    world.agency = replace(world.agency, backend=backend)
+    old, new = Build(PackageRef("0.9.0", "sha256:09")), Build(world.desired.package)
+    world.rollout = Rollout(
+        "dc1", 1, "rollback", new, ((str(KEY), old),), RolloutPolicy(canary=0), world.now,
+        turns=(Turn(str(KEY), HostId("host-2"), world.now),),
+    )  # fmt: skip
+    world._vm(VmId("vm-11"), HostId("host-1"), on=False)
+    world.hook(1, "provisioned", vm="vm-11")
+    world.agent(2, unapplied=True)
+    world.issue(2, "VmHookFailed")
+    assert not world.only(ReconfigureVm), "host-2 has the turn"
+    assert [each.host for each in world.only(GiveUpHook)] == (["host-1"] if gives_up else [])
+    if gives_up:
+        world.agent(1, hook=None, unapplied=True)
+        world.issue(1, "VmHookFailed")
+        assert [each.hosts for each in world.only(ApplyToHosts)] == [("host-2",)]
 
 
 def test_one_that_was_powered_on_beside_the_old_one_is_powered_off_whatever_eam_was_told(world):

@@ -96,7 +96,7 @@ def _prepare(desired: Desired, observed: Observed, view: HostView, agent: EsxAge
     host, vm = view.host.id, view.hook_vm
     turn = hold_back(desired, observed, view)
     if turn:
-        return turn
+        return _make_way(desired, observed, view, turn) or turn
     if vm is None or not vm.nics:
         return (Wait(host=host, reason=f"the new ContrailVM ({hook.vm}) is not in the inventory yet"),)
     unattached = [role for role, network in wanted_networks(desired, observed) if network is None]
@@ -139,6 +139,16 @@ def _prepare(desired: Desired, observed: Observed, view: HostView, agent: EsxAge
             reason=f"hook {hook.state}: {_in_words(nics, cpu, memory)}bootstrap token",
         ),
     )
+
+
+def _make_way(desired: Desired, observed: Observed, view: HostView, turn: tuple[Action, ...]) -> tuple[Action, ...]:
+    """Who waits in a hook of vLCM keeps it from those it waits for; it is told of this host again in its turn."""
+    agent, hook = view.agent, view.hook
+    first = others_wait(desired, observed, view) if all(isinstance(each, Wait) for each in turn) else ""
+    if not first or agent is None or hook is None:
+        return ()
+    reason = f"it is not its turn, and until vLCM gives it up vLCM does nothing for {first}"
+    return (GiveUpHook(host=view.host.id, agent=agent.id, vm=hook.vm, hook=hook.state, reason=reason),)
 
 
 def hold_back(desired: Desired, observed: Observed, view: HostView) -> tuple[Action, ...]:

@@ -58,8 +58,10 @@ async def test_a_port_is_told_to_nova_by_key_and_active_once_it_is_wired(stand: 
     assert stand.dv_port(nic).name == later.id
     assert await stand.status(early) == "DOWN"
 
-    await stand.api("update_network", network, provider_segmentation_id=987)  # with ports of ours bound to it
-    await stand.until(lambda: vlan_ranges(group.setting.vlan) == (((987, 987),), False), "the port group's other VLAN")
+    await stand.api("update_network", network, provider_segmentation_id=1987)  # with ports of ours bound to it
+    await stand.until(
+        lambda: vlan_ranges(group.setting.vlan) == (((1987, 1987),), False), "the port group's other VLAN"
+    )
     assert stand.dv_port(nic).name == later.id
     await stand.active(later)
     await stand.unplug(nic)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,16 @@ pytestmark = [pytest.mark.process, pytest.mark.xdist_group("neutron")]
 HERE = Path(__file__).parent
 
 
+@pytest.fixture
+def home(tmp_path):
+    """Where nodes have their files: not in /dev/shm, of which each has one of its own."""
+    if not tmp_path.is_relative_to("/dev/shm"):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(prefix="pacemaker-", dir="/var/tmp") as made:
+        yield Path(made)
+
+
 def told(home: Path, config: pytest.Config, nodes: str, tool: str, *chapters: str) -> dict:
     if os.geteuid() != 0:
         pytest.skip("network namespaces need root")
@@ -24,14 +35,15 @@ def told(home: Path, config: pytest.Config, nodes: str, tool: str, *chapters: st
         missing("resource-agents")
     done = subprocess.run(
         [sys.executable, str(HERE / "ha_scenario.py"), str(home), nodes, tool, *chapters], capture_output=True,
-        text=True, timeout=900, check=False, env={**os.environ, "KEPT": str(config.cache.mkdir("neutron"))},
+        text=True, timeout=900, check=False,
+        env={**os.environ, "KEPT": str(config.cache.mkdir("neutron")), "TMPDIR": str(home)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-6000:]
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_two_nodes_one_dies(tmp_path, pytestconfig):
-    seen = told(tmp_path, pytestconfig, "ab", "crmsh", "kill_node")
+def test_two_nodes_one_dies(home, pytestconfig):
+    seen = told(home, pytestconfig, "ab", "crmsh", "kill_node")
     assert seen["spread"]
     assert seen["kill_node"] == {"moved": True, "fenced": True, "other_undisturbed": True}
     assert seen["networks"] == 2
@@ -39,10 +51,8 @@ def test_two_nodes_one_dies(tmp_path, pytestconfig):
 
 @pytest.mark.soak
 @pytest.mark.parametrize("tool", ["crmsh", "pcs"])
-def test_two_nodes_whole(tmp_path, pytestconfig, tool):
-    seen = told(
-        tmp_path, pytestconfig, "ab", tool, "kill_worker", "upgrade", "vcenter_away", "kill_node", "rejoin", "cut"
-    )
+def test_two_nodes_whole(home, pytestconfig, tool):
+    seen = told(home, pytestconfig, "ab", tool, "kill_worker", "upgrade", "vcenter_away", "kill_node", "rejoin", "cut")
     assert seen["spread"]
     assert seen["kill_worker"] == {"new_pid": True, "other_undisturbed": True}
     # Both are restarted by the first round, and run the newer code then; none by the second.
@@ -53,8 +63,8 @@ def test_two_nodes_whole(tmp_path, pytestconfig, tool):
 
 
 @pytest.mark.soak
-def test_three_nodes_and_the_loss_of_quorum(tmp_path, pytestconfig):
-    seen = told(tmp_path, pytestconfig, "abc", "crmsh", "kill_worker", "kill_node", "rejoin", "cut", "quorum")
+def test_three_nodes_and_the_loss_of_quorum(home, pytestconfig):
+    seen = told(home, pytestconfig, "abc", "crmsh", "kill_worker", "kill_node", "rejoin", "cut", "quorum")
     assert seen["kill_node"]["moved"]
     assert seen["cut"]["started_alone"] == []
     assert seen["quorum"] == {"stopped": True}

@@ -200,7 +200,7 @@ def _powered_on(
     if observed.now < deadline:
         return (Wait(host=host, reason=f"tenants wait until the vRouter forwards: {missing}", until=deadline),)
     waited = int(observed.now - view.hook_since)
-    forwards = vrouter is not None and vrouter.forwards
+    forwards = vrouter is not None and vrouter.forwards and vrouter.asked_at >= view.hook_since
     what = "the plugin has not plugged the host's ports" if forwards else "the vRouter does not forward"
     alarm = Alarm(
         host=host,

@@ -41,6 +41,17 @@ async def test_a_broken_host_does_not_keep_the_others_from_repair_for_ever(scene
         await lab.until(lab.healed, seconds=3600)
 
 
+async def test_hooks_of_an_earlier_upgrade_keep_no_host_from_the_newest(scene):
+    async with scene(hosts=3, rollout="gate = 20") as lab:
+        busy = lab.vcenter.faults.add(FaultRule(method="ReconfigVM_Task", fault="TaskInProgress", times=10**6))
+        await lab.upgrade("1.1.0", canary=0, concurrency=2)
+        await lab.until(lambda: len(lab.contrailvms()) == 5, seconds=600)
+        await lab.upgrade("1.2.0", canary=0, concurrency=1)
+        lab.vcenter.faults.remove(busy)
+        await lab.until(lambda: lab.over() and lab.all_on("1.2.0"), seconds=7200)
+        assert len(lab.contrailvms()) == 3
+
+
 async def test_a_manager_that_was_away_longer_than_a_hook_lasts_carries_on(scene):
     async with scene(hosts=2) as lab:
         await lab.scenario.add_host("esx-09")

@@ -219,13 +219,12 @@ class SystemVmClient:
     async def apply(self, agency: AgencyId, hosts: Sequence[HostId]) -> None:
         """Have the hosts brought to the desired state. Returns when vLCM has begun; Busy while it does something else.
 
-        A hook that is open from an earlier desired state would keep vLCM from ever beginning: it is given up first.
+        A hook that is open from an earlier desired state, on whatever host, would keep vLCM from ever beginning: it is
+        given up first.
         """
         cluster, name = values.place_of(agency)
-        found = (await self._deployments(cluster, name)).get(name, {})
-        for host in hosts:
-            deployment = found.get(host)
-            hook = deployment.lifecycle_hook if deployment is not None and values.is_unapplied(deployment) else None
+        for deployment in (await self._deployments(cluster, name)).get(name, {}).values():
+            hook = deployment.lifecycle_hook if values.is_unapplied(deployment) else None
             if hook is not None:
                 await self._processed(cluster, hook.vm, hook.lifecycle_state, well=False)
         body = ApplySpec(host_solutions=HostFilter(solutions=[name], hosts=sorted(set(hosts))))

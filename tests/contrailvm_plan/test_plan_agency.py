@@ -16,7 +16,7 @@ from contrail_vsphere.contrailvm.plan.actions import (
     Wait,
     changes_world,
 )
-from contrail_vsphere.contrailvm.plan.agency import config_digest
+from contrail_vsphere.contrailvm.plan.agency import CREATION_ARRIVES, config_digest
 from contrail_vsphere.contrailvm.readings import Readings
 from contrail_vsphere.contrailvm.records import ConfigSent, KeyRecord
 from contrail_vsphere.model.eam import Issue
@@ -121,6 +121,17 @@ def test_removal_uninstalls_then_destroys_then_forgets(world):
     assert world.only(DestroyAgency)
     world.readings.gone(AgencyId("agency-1"))
     assert world.only(Forget)
+
+
+def test_what_was_being_created_when_its_deployment_was_removed_is_waited_for(world):
+    world.desire(removed=True)
+    world.readings.gone(AgencyId("agency-1"))
+    world.memory = replace(world.memory, record=KeyRecord(created_at=world.now - 5))
+    assert not world.only(Forget), "whoever began it died, or had no answer"
+    world.later(CREATION_ARRIVES)
+    assert world.only(Forget)
+    world.memory = replace(world.memory, record=KeyRecord(created_at=world.now - 5, backend="eam"))
+    assert world.only(Forget), "it was there, and is gone"
 
 
 def test_removal_says_which_unreachable_host_it_waits_for(world):

@@ -3,11 +3,15 @@
 import asyncio
 
 import pytest
+from stand import KEY
 
+from contrail_vsphere.app.system_vms import system_vm_client
+from contrail_vsphere.model.errors import NotReadyYet
 from contrail_vsphere.simulator.core.faults import FaultRule
 from contrail_vsphere.simulator.vcenter.authorization import Account, Accounts
-from contrail_vsphere.vsphere.endpoint import PasswordLogin
+from contrail_vsphere.vsphere.endpoint import ExtensionLogin, PasswordLogin
 from contrail_vsphere.vsphere.system_vm.rest import RestSession
+from contrail_vsphere.vsphere.vcenter import VCenter
 from contrail_vsphere.wire.system_vm import paths
 
 pytestmark = pytest.mark.looptime
@@ -123,6 +127,16 @@ async def test_a_session_that_vcenter_forgot_is_opened_again(scene):
         victim = lab.on("esx-01")
         await lab.scenario.power_off(victim)
         await lab.until(lambda: victim.power_state == "poweredOn", seconds=120)
+
+
+async def test_nothing_is_said_of_what_vlcm_keeps_before_the_clusters_are_in_view(scene):
+    async with scene(hosts=3) as lab, VCenter(lab._endpoint, ExtensionLogin(KEY, lab.extension)) as fresh:
+        client = system_vm_client(lab.rest, fresh, KEY)
+        with pytest.raises(NotReadyYet):
+            await client.agency_ids()
+        fresh.inventory.start()
+        await fresh.inventory.ready()
+        assert len(await client.agency_ids()) == 1
 
 
 async def test_an_account_with_only_the_two_privileges_is_enough(scene):

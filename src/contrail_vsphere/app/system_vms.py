@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from contrail_vsphere.app.connect import endpoint
 from contrail_vsphere.config.settings import VCenterSettings
 from contrail_vsphere.contrailvm.desired import key_of_agency
 from contrail_vsphere.engine.breaker import CircuitBreaker
-from contrail_vsphere.model.errors import SettingsError
+from contrail_vsphere.model.errors import NotReadyYet, SettingsError
+from contrail_vsphere.model.ids import ClusterId
+from contrail_vsphere.model.inventory import Cluster
 from contrail_vsphere.pki.secrets import Secret, read_secret
 from contrail_vsphere.vsphere.endpoint import PasswordLogin
 from contrail_vsphere.vsphere.system_vm.client import SystemVmClient
@@ -32,10 +34,17 @@ def system_vms(
 
 def system_vm_client(rest: RestSession, vcenter: VCenter, solution_id: str) -> SystemVmClient:
     """The client over a session, for the clusters of a vCenter."""
+
+    def clusters() -> Mapping[ClusterId, Cluster]:
+        # Of clusters that are not in view yet nobody can say that vLCM keeps nothing there.
+        if not vcenter.inventory.healthy:
+            raise NotReadyYet("the clusters of vCenter are not in view")
+        return vcenter.inventory.clusters
+
     return SystemVmClient(
         rest,
         solution_id=solution_id,
-        clusters=lambda: vcenter.inventory.clusters,
+        clusters=clusters,
         mine=lambda name: key_of_agency(solution_id, name) is not None,
         supported=lambda: has_system_vms(vcenter.about.apiVersion),
     )

@@ -35,6 +35,9 @@ AGENT_NAME = "ContrailVM"
 NOT_TAKEN_RETRY = 600.0
 """Seconds until a configuration that EAM accepted but does not show is sent again."""
 
+CREATION_ARRIVES = 300.0
+"""Seconds within which an agency appears whose creation was begun by a process that died, or had no answer."""
+
 RIVAL_PAUSE = 5.0
 """Seconds until it is looked at again whether another deployment's agency is gone from the cluster."""
 
@@ -247,6 +250,10 @@ def plan_removal(desired: Desired, observed: Observed) -> tuple[Action, ...]:
         failure = observed.failure
         return (Wait(reason=f"{failure.what} failed: {failure.error}", until=failure.until),)
     if not agencies:
+        record = observed.record
+        if record.created_at and not record.backend and observed.now < record.created_at + CREATION_ARRIVES:
+            reason = "an agency was being created when the deployment was removed; it may yet appear"
+            return (Wait(reason=reason, until=record.created_at + CREATION_ARRIVES),)
         return (*plan_clearing(desired, observed), Forget(reason="the agency is gone"))
     removals = tuple(
         action for agency in agencies for action in _remove(agency, observed, reason="the deployment was removed")

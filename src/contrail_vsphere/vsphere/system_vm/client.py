@@ -52,8 +52,9 @@ class _Unable:
 class SystemVmClient:
     """The solutions of ours in all clusters of a vCenter.
 
-    ``clusters`` are those of the inventory; ``mine`` tells whether a solution's name bears our mark; ``supported``
-    whether this vCenter is new enough. ``solution_id`` is whose the agencies are said to be.
+    ``clusters`` are those of the inventory, or a TransientError while they are not in view; ``mine`` tells whether a
+    solution's name bears our mark; ``supported`` whether this vCenter is new enough. ``solution_id`` is whose the
+    agencies are said to be.
     """
 
     def __init__(

@@ -6,7 +6,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from lab_rig import CANARIES, PLACEMENT, Rig, what_is_missing
+from lab_rig import CANARIES, FINAL, PLACEMENT, Rig, what_is_missing
 
 CLUSTER = {
     "global": {"GLOBAL": {"cloud_orchestrator": "openstack", "log_level": "SYS_INFO"}},
@@ -39,3 +39,15 @@ def lab():
         yield rig
     finally:
         rig.stop()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_running(request):
+    """A test that failed in the middle of a run does not bring down those after it."""
+    yield
+    if "lab" in request.fixturenames:
+        rig = request.getfixturevalue("lab")
+        for row in rig.ask("GET", "/v1/runs?limit=500")["items"]:
+            if row["state"] not in FINAL:
+                rig.ask("POST", f"/v1/runs/{row['id']}/cancel")
+                rig.run(row["id"])

@@ -65,7 +65,8 @@ async def test_roles_are_added_and_taken_away_for_good(store, tmp_path):
 
 @pytest.mark.parametrize(
     ("method", "path", "body", "code"),
-    [("GET", "/server?id=none", None, 1), ("GET", "/cluster?id=none", None, 2), ("GET", "/image?id=none", None, 3),
+    [("DELETE", "/server?id=none", None, 1), ("DELETE", "/cluster?id=none", None, 2),
+     ("DELETE", "/image?id=none", None, 3), ("POST", "/server/provision", {"where": "id = 'none'"}, 1),
      ("GET", "/server?colour=red", None, 12), ("GET", "/server?where=1=1", None, 12),
      ("GET", "/server?show_pass=true", None, 12), ("DELETE", "/server", None, 10), ("PUT", "/server", {}, 9),
      ("POST", "/server/provision", {}, 10), ("POST", "/server/provision", {"id": "s1", "opcode": "issu"}, 8),

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException as AnyHttpError
 from contrail_vsphere.model.errors import ContrailVsphereError
 from contrail_vsphere.servermanager.access import Caller, Role, caller_of
 from contrail_vsphere.servermanager.api import answers, limits, routes_objects, routes_runs, routes_upkeep, seed_era
+from contrail_vsphere.servermanager.api.seed_era_methods import MethodsInSmallLetters
 from contrail_vsphere.servermanager.service import ServerManager
 
 ABOUT = """\
@@ -45,6 +46,8 @@ def create_app(service: ServerManager, *, insecure_seed_era: bool = False, rate:
     app.add_exception_handler(AnyHttpError, answers.on_http_error)
     app.add_exception_handler(RequestValidationError, answers.on_invalid)
     app.add_middleware(limits.Limits, rate=rate, burst=rate * 4, uploads=("/v1/uploads", "/image/upload"))
+    if insecure_seed_era:
+        app.add_middleware(MethodsInSmallLetters)
     return app
 
 

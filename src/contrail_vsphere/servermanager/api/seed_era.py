@@ -15,6 +15,7 @@ from typing import Any
 from uuid import uuid4
 
 from fastapi import APIRouter, Depends, Request, Response
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from contrail_vsphere.model.errors import DocumentError, InvalidArgument
@@ -38,6 +39,7 @@ from contrail_vsphere.servermanager.api.seed_era_words import (
 from contrail_vsphere.servermanager.objects import tags
 from contrail_vsphere.servermanager.records import Actor
 from contrail_vsphere.servermanager.service import ServerManager
+from contrail_vsphere.servermanager.tables import Server
 
 
 def router(service: ServerManager, require: Any) -> APIRouter:
@@ -182,17 +184,23 @@ def _changes(made: APIRouter, era: Era, operator: Any) -> None:
 
 
 def _deleting(service: ServerManager, query: dict[str, str], kind: str, *, deleted: list[str] | None = None) -> Work:
-    """Every row that the query names; their ids go into ``deleted``."""
+    """Every row that the query names; their ids go into ``deleted``. ``force`` takes a cluster's servers out of it."""
+    chosen = {key: value for key, value in query.items() if key != "force"}
+    force = "force" in query
 
     def work(session: Session, actor: Actor) -> Any:
-        if not query:
+        if not chosen:
             raise SeedEraError(NO_KEY, "say which one: id=...")
-        for row in selected(session, query, kind=kind):
+        for row in selected(session, chosen, kind=kind, some=True):
             if deleted is not None:
                 deleted.append(row.id)
             if kind == "server":
-                service.objects.delete_server(session, actor, row.id)
+                service.objects.delete_server(session, actor, row.id, force=force)
             elif kind == "cluster":
+                if force:
+                    for server in session.scalars(select(Server.id).where(Server.cluster_id == row.id)).all():
+                        service.objects.put_server(session, actor, {"id": server, "cluster_id": None})
+                    session.flush()
                 service.objects.delete_cluster(session, actor, row.id)
             else:
                 service.images.mark_deleting(session, actor, row.id)
@@ -215,6 +223,8 @@ async def _upload(service: ServerManager, request: Request, caller: Caller) -> A
             while block := await file.read(1 << 20):
                 await asyncio.to_thread(target.write, block)
         document = {key: str(form[key]) for key in ("id", "version", "type", "category") if key in form}
+        # The era's client sends none.
+        document.setdefault("category", "package" if document.get("type", "").endswith("-package") else "container")
 
     def register() -> str:
         with service.store.writing() as session:

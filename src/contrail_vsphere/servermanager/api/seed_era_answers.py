@@ -99,10 +99,14 @@ async def body_of(request: Request) -> dict[str, Any]:
     return document
 
 
-def selected(session: Session, query: dict[str, str], *, kind: str) -> list[Any]:
-    """The rows that the query names, all without one; the era's codes for keys it does not know."""
+def selected(session: Session, query: dict[str, str], *, kind: str, some: bool = False) -> list[Any]:
+    """The rows that the query names, all without one; the era's codes for keys it does not know.
+
+    ``some``: none found is a failure, as it was for what deletes or starts something. Asked whether an object is there,
+    the era answered with an empty list, and its client asks that before every add.
+    """
     table: Any = {"server": Server, "cluster": Cluster, "image": Image}[kind]
-    keys = SERVER_KEYS if kind == "server" else ("id",)
+    keys = (*SERVER_KEYS, "discovered") if kind == "server" else ("id",)
     given = {key: value for key, value in query.items() if key not in PLAIN}
     if set(given) & {"show_pass", "show_passwords"}:
         raise SeedEraError(BAD_KEY, "'show_pass' is not served any more")
@@ -116,10 +120,13 @@ def selected(session: Session, query: dict[str, str], *, kind: str) -> list[Any]
             rows = [row for row in rows if wanted.items() <= row.tags.items()]
         elif key == "where":
             rows = _where(rows, value, kind=kind)
+        elif key == "discovered":
+            # Nothing is discovered here: every server was added.
+            rows = rows if value.lower() == "false" else []
         else:
             value = documents.normal_mac(value) if key == "mac_address" else value  # noqa: PLW2901
             rows = [row for row in rows if getattr(row, key) == value]
-        if not rows:
+        if some and not rows:
             raise SeedEraError(NOT_FOUND[kind], f"no {kind} with {key} {value}")
     return rows
 
@@ -149,7 +156,9 @@ def told_as(row: Any, query: dict[str, str], kind: str) -> dict[str, Any]:
     if "select" in query:
         fields = query["select"].split(",")
     elif "detail" in query:
-        return shown
+        # Every column of the era is there, set or not: its client looks each of them up.
+        told = {**dict.fromkeys(documents.FIELDS[kind], ""), **shown}
+        return {**told, "email": ",".join(documents.emails(told["email"]))} if "email" in told else told
     else:
         fields = ["id", "mac_address", "ip_address"] if kind == "server" else ["id"]
     return {field: shown.get(field, "") for field in fields}

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from contrail_vsphere.model.errors import ContrailVsphereError
@@ -25,7 +26,7 @@ from contrail_vsphere.servermanager.planner import Order
 from contrail_vsphere.servermanager.records import Actor
 from contrail_vsphere.servermanager.service import ServerManager
 from contrail_vsphere.servermanager.states import SEED_ERA_STATUS, ServerState
-from contrail_vsphere.servermanager.tables import Server
+from contrail_vsphere.servermanager.tables import Plan, Run, Server
 
 
 def provisioning(made: APIRouter, era: Era, viewer: Any, operator: Any) -> None:
@@ -63,8 +64,8 @@ def provisioning(made: APIRouter, era: Era, viewer: Any, operator: Any) -> None:
             document = await body_of(request)
             order = await asyncio.to_thread(_order, service, document)
             actor = Actor(caller.name, service.now())
-            await service.provisioner.provision(actor, order)
-            package = order.image
+            run_id = await service.provisioner.provision(actor, order)
+            package = await asyncio.to_thread(_image_of, service, run_id)
             return {
                 "return_code": "0", "return_message": "server(s) provision issued",
                 "server": [{"id": each, "package_id": package} for each in order.servers],
@@ -113,9 +114,17 @@ def provisioning(made: APIRouter, era: Era, viewer: Any, operator: Any) -> None:
         return await era.do(work)
 
 
+def _image_of(service: ServerManager, run_id: str) -> str:
+    """The image of the run: the order names none where the cluster's is meant."""
+    with service.store.reading() as session:
+        return session.scalars(
+            select(Plan.image_id).join(Run, Run.plan_hash == Plan.hash).where(Run.id == run_id)
+        ).one()
+
+
 def _ids(service: ServerManager, query: dict[str, str]) -> list[str]:
     with service.store.reading() as session:
-        return [row.id for row in selected(session, query, kind="server")]
+        return [row.id for row in selected(session, query, kind="server", some=True)]
 
 
 async def _restarted(service: ServerManager, actor: Actor, servers: list[str]) -> tuple[list[str], list[str]]:
@@ -157,7 +166,7 @@ def _order(service: ServerManager, document: dict[str, Any]) -> Order:
                 raise SeedEraError(GENERAL, "provision_parameters.roles is role -> list of servers")
             servers = sorted({str(each) for ids in roles.values() for each in ids})
         else:
-            servers = [row.id for row in selected(session, query, kind="server")]
+            servers = [row.id for row in selected(session, query, kind="server", some=True)]
     image = document.get("package_image_id") or document.get("contrail_image_id") or ""
     given = {str(role): [str(each) for each in ids] for role, ids in (roles or {}).items()}
     return Order(servers=tuple(servers), image=str(image), roles=given)

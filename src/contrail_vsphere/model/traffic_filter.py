@@ -94,6 +94,8 @@ class FilteredPortEdit:
     trunk: tuple[PortRange, ...] | None = None
     filters: tuple[str, ...] = ()
     """Keys of the filters that the port has now: the first is replaced, others go."""
+    filter_stays: bool = False
+    """The port has these rules: the task does not carry them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,13 +96,13 @@ class FilteredPorts:
         if not groups:
             return ()
         # portgroupKey is ignored unless "inside" is set.
-        return await self._fetch(dvs, build(vim.dvs.PortCriteria, inside=True, portgroupKey=sorted(groups)))
+        return await self.fetch(dvs, build(vim.dvs.PortCriteria, inside=True, portgroupKey=sorted(groups)))
 
     async def of_keys(self, dvs: DvsId, keys: Sequence[str]) -> tuple[FilteredPort, ...]:
         """These ports; those that do not exist (any more) are left out."""
         found: list[FilteredPort] = []
         for at in range(0, len(keys), KEYS_PER_CALL):
-            found += await self._fetch(dvs, build(vim.dvs.PortCriteria, portKey=list(keys[at : at + KEYS_PER_CALL])))
+            found += await self.fetch(dvs, build(vim.dvs.PortCriteria, portKey=list(keys[at : at + KEYS_PER_CALL])))
         return tuple(found)
 
     async def edit(self, dvs: DvsId, edits: Sequence[FilteredPortEdit]) -> tuple[ContrailVsphereError | None, ...]:
@@ -112,7 +112,7 @@ class FilteredPorts:
         out, and of the others halves are tried, so that one bad port or rule does not stop the rest.
         """
         try:
-            await self._reconfigure(dvs, edits)
+            await self.reconfigure(dvs, edits)
         except (Conflict, NotFound) as error:
             if len(edits) == 1:
                 return (error,)
@@ -145,7 +145,8 @@ class FilteredPorts:
         answers |= {edit.key: error for edit, error in zip(fit, halves, strict=True)}
         return tuple(answers[edit.key] for edit in edits)
 
-    async def _reconfigure(self, dvs: DvsId, edits: Sequence[FilteredPortEdit]) -> None:
+    async def reconfigure(self, dvs: DvsId, edits: Sequence[FilteredPortEdit]) -> None:
+        """One task, all of them or none. Conflict when one version is stale, NotFound when one port is gone."""
         await self._vcenter.run_task(
             reference(_DVS, dvs),
             "ReconfigureDVPort_Task",
@@ -153,7 +154,8 @@ class FilteredPorts:
             deadline=TASK_DEADLINE,
         )
 
-    async def _fetch(self, dvs: DvsId, criteria: Any) -> tuple[FilteredPort, ...]:
+    async def fetch(self, dvs: DvsId, criteria: Any) -> tuple[FilteredPort, ...]:
+        """One FetchDVPorts; ``criteria``: a ``DistributedVirtualSwitchPortCriteria``."""
         ports = await self._vcenter.call(reference(_DVS, dvs), "FetchDVPorts", criteria=criteria, deadline=120.0)
         return tuple(_port_value(dvs, port) for port in ports or ())
 
@@ -221,7 +223,8 @@ def _port_config(edit: FilteredPortEdit) -> Any:
             _DVS.VmwarePortConfigPolicy,
             blocked=build(vim.BoolPolicy, inherited=edit.blocked is None, value=edit.blocked),
             macManagementPolicy=_mac_policy(forged=edit.forged_transmits),
-            filterPolicy=filter_policy(edit.rules, edit.filters),
+            # What is not set stays as it is.
+            filterPolicy=None if edit.filter_stays else filter_policy(edit.rules, edit.filters),
             # From the switch's side: in is what the VM sends.
             inShapingPolicy=_shaping_policy(edit.from_vm),
             outShapingPolicy=_shaping_policy(edit.to_vm),

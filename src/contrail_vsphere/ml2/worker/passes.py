@@ -22,15 +22,15 @@ from contrail_vsphere.ml2.worker.plan import (
     Rules,
     SetStatus,
     plan_groups,
-    plan_ports,
 )
 from contrail_vsphere.ml2.worker.pool import Pool
+from contrail_vsphere.ml2.worker.port_memory import RememberedPorts
 from contrail_vsphere.ml2.worker.report import PassReport
 from contrail_vsphere.ml2.worker.sight import Sight
+from contrail_vsphere.ml2.worker.wiring import Wiring
 from contrail_vsphere.model.errors import NotFound
 from contrail_vsphere.model.ids import DvsId
-from contrail_vsphere.model.traffic_filter import FilteredPort
-from contrail_vsphere.vsphere.filtered_ports import FilteredPorts
+from contrail_vsphere.model.inventory import Change
 from contrail_vsphere.vsphere.session import cause
 from contrail_vsphere.vsphere.vcenter import VCenter
 
@@ -47,7 +47,7 @@ def requested_by(entries: tuple[journal.Entry, ...]) -> str:
 
 
 class Pass:
-    """Bound to one session with vCenter; remembers which DVPorts may bear a Neutron port's name."""
+    """Bound to one session with vCenter; ``noticed`` must be told of its changes, unless there is only one pass."""
 
     def __init__(
         self,
@@ -59,11 +59,11 @@ class Pass:
         free_ports: int = 8,
     ) -> None:
         self._store, self._vcenter = store, vcenter
-        self._ports = FilteredPorts(vcenter)
+        self._ports = RememberedPorts(vcenter)
         self._applier = Applier(self._ports, allowed=allowed)
         self._pool = Pool(store, self._ports, free=free_ports, allowed=allowed)
         self._care = Care(vcenter, self._ports, mtu_policy=store.settings.mtu_policy, orphan_seconds=orphan_seconds)
-        self._where: dict[str, set[tuple[DvsId, str]]] = {}
+        self._resyncs = vcenter.inventory.resyncs
         settings = store.settings
         self._rules = Rules(
             cloud=settings.cloud_id,
@@ -71,6 +71,15 @@ class Pass:
             booked=settings.booked(store.vcenter),
             policy=Policy(settings.ephemeral, settings.icmp_policy, settings.rules_per_port),
         )
+        self._wiring = Wiring(self._ports, self._applier, self._rules)
+
+    def noticed(self, change: Change) -> None:
+        """What vCenter told, as soon as it did."""
+        self._ports.noticed(change)
+
+    async def confirm(self) -> None:
+        """For a quiet moment: read what the next change would have to."""
+        await self._wiring.confirm()
 
     async def run(
         self,
@@ -102,6 +111,9 @@ class Pass:
         dry: bool,
     ) -> PassReport:
         report = PassReport()
+        if self._resyncs != self._vcenter.inventory.resyncs:
+            self._resyncs = self._vcenter.inventory.resyncs
+            self._ports.forget_all()  # a card that went and came back meanwhile is no difference
         wanted = await self._wanted(entries, macs, touched, everything=everything)
         sight = self._sight()
         carriers = self._carriers(sight, report.outcome, wanted)
@@ -115,15 +127,13 @@ class Pass:
             sight = await self._with_new(report)
             await self._publish(wanted, sight)
         booked = await self._bookings(wanted, sight, dry=dry)
-        seen = await self._fetch(wanted, sight, booked)
-        connected = self._connected(wanted, sight, seen, booked)
-        report.port_actions = plan_ports(wanted, connected, self._strays(wanted, connected, seen), self._rules)
+        wires = await self._wiring.planned(wanted, sight, booked)
+        report.port_actions = wires.actions
         if not dry:
             if self._rules.booked:
                 known = self._known(sight)
                 await self._pool.keep((each, known[at]) for each in sight.groups if (at := self._at(each)) in known)
-            await self._applier.ports(report.port_actions, report.outcome)
-            self._remember(wanted, connected, report)
+            report.port_actions = await self._wiring.done(wires, wanted, sight, booked, report.outcome)
             await self._statuses(wanted, report)
         return report
 
@@ -224,57 +234,6 @@ class Pass:
             booked[port_id] = (card.dvs, card.port_key)
         return booked
 
-    async def _fetch(
-        self, wanted: Wanted, sight: Sight, booked: Mapping[str, tuple[DvsId, str]]
-    ) -> Mapping[tuple[DvsId, str], FilteredPort]:
-        """The DVPorts that these Neutron ports are, or were, on; with everything all of our groups."""
-        seen: dict[tuple[DvsId, str], FilteredPort] = {}
-        if wanted.complete:
-            groups = defaultdict(list)
-            for each in sight.groups:
-                groups[each.dvs].append(each.group.id)
-            for dvs, ids in groups.items():
-                seen |= {(dvs, port.key): port for port in await self._ports.of_groups(dvs, ids)}
-            return seen
-        keys: dict[DvsId, set[str]] = defaultdict(set)
-        for port_id, port in wanted.ports.items():
-            card = sight.card_of(port) if port is not None else None
-            if card is not None:
-                keys[card.dvs].add(card.port_key)
-            for where in self._where.get(port_id, ()):
-                keys[where[0]].add(where[1])
-            if port_id in booked:
-                keys[booked[port_id][0]].add(booked[port_id][1])
-        for dvs, wanted_keys in keys.items():
-            seen |= {(dvs, port.key): port for port in await self._ports.of_keys(dvs, sorted(wanted_keys))}
-        return seen
-
-    @staticmethod
-    def _connected(
-        wanted: Wanted,
-        sight: Sight,
-        seen: Mapping[tuple[DvsId, str], FilteredPort],
-        booked: Mapping[str, tuple[DvsId, str]],
-    ) -> dict[str, FilteredPort]:
-        """Port -> the DVPort its card is on, else the one that is booked for it."""
-        found = {}
-        for port_id, port in wanted.ports.items():
-            card = sight.card_of(port) if port is not None else None
-            where = (card.dvs, card.port_key) if card is not None else booked.get(port_id)
-            if port is not None and where is not None and (there := seen.get(where)) is not None:
-                found[port_id] = there
-        return found
-
-    @staticmethod
-    def _strays(
-        wanted: Wanted, connected: Mapping[str, FilteredPort], seen: Mapping[tuple[DvsId, str], FilteredPort]
-    ) -> list[FilteredPort]:
-        taken = {(port.dvs, port.key) for port in connected.values()}
-        left = [port for at, port in seen.items() if at not in taken]
-        if wanted.complete:
-            return left
-        return [port for port in left if port.name in wanted.ports]
-
     # -- telling Neutron ----------------------------------------------------------------------------------------
 
     def _at(self, sight: GroupSight) -> tuple[str, str]:
@@ -338,14 +297,3 @@ class Pass:
                 assert port is not None  # noqa: S101 - it was planned for
                 log.info("port %s is %s: %s", action.port_id, "ACTIVE" if action.up else "DOWN", action.why)
                 await ask(self._store.set_status, action.port_id, up=action.up, host=port.host)
-
-    def _remember(self, wanted: Wanted, connected: Mapping[str, FilteredPort], report: PassReport) -> None:
-        """A DVPort that could not be closed is looked at again, wherever the port's card is by then."""
-        unclosed = report.outcome.unclosed
-        for port_id in wanted.ports.keys() | unclosed.keys():
-            there = {(port.dvs, port.key) for port in (connected.get(port_id),) if port is not None}
-            there |= unclosed.get(port_id, set())
-            if there:
-                self._where[port_id] = there
-            else:
-                self._where.pop(port_id, None)

@@ -14,7 +14,7 @@ from contrail_vsphere.ml2.worker.desired import Segment, Wanted, WantedNetwork, 
 from contrail_vsphere.ml2.worker.firewall import Policy, filter_of, marked_only
 from contrail_vsphere.model.ids import DvsId, NetworkId
 from contrail_vsphere.model.inventory import Network
-from contrail_vsphere.model.traffic_filter import CLOSED, FilteredGroupSpec, FilteredPort, FilteredPortEdit
+from contrail_vsphere.model.traffic_filter import CLOSED, FilteredGroupSpec, FilteredPort, FilteredPortEdit, FilterRule
 
 UUID = 36
 """Characters of a Neutron port's id; a DVPort with another name was somebody else's."""
@@ -261,9 +261,14 @@ def _edit(port: WantedPort, seen: FilteredPort, rules: Rules) -> tuple[str, Filt
     )
     if not rules.filtered:
         marked = marked_only(port.quality.dscp) if port.quality.dscp >= 0 else None
-        return port.problem, replace(edit, rules=marked)
+        return port.problem, _with_rules(edit, marked, seen)
     made = filter_of(port.security, rules.policy, dscp=port.quality.dscp, subports=port.subports)
-    return port.problem or made.problem, replace(edit, rules=made.rules)
+    return port.problem or made.problem, _with_rules(edit, made.rules, seen)
+
+
+def _with_rules(edit: FilteredPortEdit, rules: tuple[FilterRule, ...] | None, seen: FilteredPort) -> FilteredPortEdit:
+    """Rules that the port has need not travel: vCenter would push them to the port's host again."""
+    return replace(edit, rules=rules, filter_stays=rules is not None and rules == seen.rules)
 
 
 def port_drift(seen: FilteredPort, edit: FilteredPortEdit) -> tuple[str, ...]:

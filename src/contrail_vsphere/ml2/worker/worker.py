@@ -254,7 +254,6 @@ class DvsWorker:
 
     async def _follow(self, vcenter: VCenter) -> None:
         loop = asyncio.get_running_loop()
-        stop = vcenter.inventory.subscribe(self._changed)
         work = Pass(
             self._store,
             vcenter,
@@ -262,6 +261,7 @@ class DvsWorker:
             orphan_seconds=self._settings.orphan_seconds,
             free_ports=self._settings.free_ports,
         )
+        stops = [vcenter.inventory.subscribe(each) for each in (self._changed, work.noticed)]
         try:
             everything_at = loop.time()
             while True:
@@ -273,9 +273,12 @@ class DvsWorker:
                     self.state.reconciled_at = self._now().isoformat(timespec="seconds")
                 elif entries or self._wake.anything:
                     await self._pass(work, entries, everything=False)
+                else:
+                    await work.confirm()
                 await self._pause()
         finally:
-            stop()
+            for stop in stops:
+                stop()
 
     async def _pause(self) -> None:
         self._wake.event.clear()

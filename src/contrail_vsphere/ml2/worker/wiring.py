@@ -1,0 +1,163 @@
+"""DVPorts of a pass: which they are, what they are like, and what Neutron wants of them done.
+
+What the worker remembers of a port is enough to write to it: vCenter refuses a write that goes by a version the port no
+longer has, and then the port is read and tried once more. Neutron is told that a port is ACTIVE only by what was read
+or written in the same pass.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+from contrail_vsphere.ml2.tables import journal
+from contrail_vsphere.ml2.worker.apply import Applier, Outcome
+from contrail_vsphere.ml2.worker.desired import Wanted
+from contrail_vsphere.ml2.worker.plan import ClosePort, EditPort, PortAction, Rules, SetStatus, plan_ports
+from contrail_vsphere.ml2.worker.port_memory import RememberedPorts, Where
+from contrail_vsphere.ml2.worker.sight import Sight
+from contrail_vsphere.model.errors import Conflict, NotFound
+from contrail_vsphere.model.traffic_filter import FilteredPort
+
+
+@dataclass(frozen=True, slots=True)
+class Wires:
+    """What is to be done with the DVPorts of some Neutron ports."""
+
+    actions: tuple[PortAction, ...]
+    connected: Mapping[str, FilteredPort]
+    """Neutron port id -> its DVPort."""
+    recalled: frozenset[Where]
+    """DVPorts that were not read for this."""
+
+
+class Wiring:
+    """Of one session; remembers which DVPorts may bear a Neutron port's name."""
+
+    def __init__(self, ports: RememberedPorts, applier: Applier, rules: Rules) -> None:
+        self._ports, self._applier, self._rules = ports, applier, rules
+        self._where: dict[str, set[Where]] = {}
+
+    async def planned(self, wanted: Wanted, sight: Sight, booked: Mapping[str, Where]) -> Wires:
+        """Look, and read again what the plan must be sure of."""
+        seen, recalled = await self._look(wanted, sight, booked)
+        wires = self._plan(wanted, sight, booked, seen, recalled)
+        doubtful = self._doubtful(wanted, wires)
+        if not doubtful:
+            return wires
+        seen = {at: port for at, port in seen.items() if at not in doubtful} | await self._read(doubtful)
+        return self._plan(wanted, sight, booked, seen, recalled - doubtful)
+
+    async def done(
+        self, wires: Wires, wanted: Wanted, sight: Sight, booked: Mapping[str, Where], outcome: Outcome
+    ) -> tuple[PortAction, ...]:
+        """Write; what was refused because a port is not what is remembered, once more. The actions in the end."""
+        await self._applier.ports(wires.actions, outcome)
+        again = {
+            action.port_id
+            for action in wires.actions
+            if isinstance(action, EditPort | ClosePort) and (action.dvs, action.edit.key) in wires.recalled
+            if isinstance(outcome.failed.get((journal.PORT, action.port_id)), Conflict | NotFound)
+        }
+        if not again:
+            self._remember(wanted, wires.connected, outcome)
+            return wires.actions
+        for port_id in again:
+            del outcome.failed[journal.PORT, port_id]
+            outcome.unclosed.pop(port_id, None)
+        rest = replace(wanted, ports={at: port for at, port in wanted.ports.items() if at in again}, complete=False)
+        second = await self.planned(rest, sight, booked)
+        await self._applier.ports(second.actions, outcome)
+        self._remember(wanted, {**wires.connected, **second.connected}, outcome)
+        return (*(action for action in wires.actions if action.port_id not in again), *second.actions)
+
+    async def confirm(self) -> None:
+        """Read what vCenter made of new filters, so that the next change of rules need not."""
+        for dvs, keys in self._ports.unkeyed().items():
+            found = {port.key for port in await self._ports.of_keys(dvs, keys)}
+            self._ports.forget((dvs, key) for key in keys if key not in found)
+
+    # -- looking ------------------------------------------------------------------------------------------------
+
+    async def _look(
+        self, wanted: Wanted, sight: Sight, booked: Mapping[str, Where]
+    ) -> tuple[dict[Where, FilteredPort], frozenset[Where]]:
+        """The DVPorts that these Neutron ports are, or were, on; with everything all of our groups, and all read."""
+        if wanted.complete:
+            groups = defaultdict(list)
+            for each in sight.groups:
+                groups[each.dvs].append(each.group.id)
+            seen = {
+                (dvs, port.key): port for dvs, ids in groups.items() for port in await self._ports.of_groups(dvs, ids)
+            }
+            self._ports.forget_others(seen)
+            return seen, frozenset()
+        candidates = self._candidates(wanted, sight, booked)
+        recalled = self._ports.recalled(candidates)
+        return recalled | await self._read(candidates - recalled.keys()), frozenset(recalled)
+
+    def _candidates(self, wanted: Wanted, sight: Sight, booked: Mapping[str, Where]) -> set[Where]:
+        found: set[Where] = set()
+        for port_id, port in wanted.ports.items():
+            card = sight.card_of(port) if port is not None else None
+            if card is not None:
+                found.add((card.dvs, card.port_key))
+            if port_id in booked:
+                found.add(booked[port_id])
+            found |= self._where.get(port_id, set())
+        return found
+
+    async def _read(self, where: Collection[Where]) -> dict[Where, FilteredPort]:
+        keys = defaultdict(list)
+        for dvs, key in sorted(where):
+            keys[dvs].append(key)
+        return {(dvs, port.key): port for dvs, each in keys.items() for port in await self._ports.of_keys(dvs, each)}
+
+    # -- judging ------------------------------------------------------------------------------------------------
+
+    def _plan(
+        self,
+        wanted: Wanted,
+        sight: Sight,
+        booked: Mapping[str, Where],
+        seen: Mapping[Where, FilteredPort],
+        recalled: frozenset[Where],
+    ) -> Wires:
+        connected = {}
+        for port_id, port in wanted.ports.items():
+            card = sight.card_of(port) if port is not None else None
+            where = (card.dvs, card.port_key) if card is not None else booked.get(port_id)
+            if port is not None and where is not None and (there := seen.get(where)) is not None:
+                connected[port_id] = there
+        taken = {(port.dvs, port.key) for port in connected.values()}
+        strays = [
+            port for at, port in seen.items() if at not in taken and (wanted.complete or port.name in wanted.ports)
+        ]
+        return Wires(plan_ports(wanted, connected, strays, self._rules), connected, recalled)
+
+    def _doubtful(self, wanted: Wanted, wires: Wires) -> set[Where]:
+        """What of the remembered must be read first: filters whose key is not known, and what makes a port ACTIVE."""
+        found = set()
+        for action in wires.actions:
+            if isinstance(action, EditPort):
+                where = (action.dvs, action.edit.key)
+                if not action.edit.filter_stays and self._ports.lacks_key(where):
+                    found.add(where)
+            elif isinstance(action, SetStatus) and action.up:
+                port = wanted.ports[action.port_id]
+                there = wires.connected.get((port.parent if port is not None else "") or action.port_id)
+                if there is not None:
+                    found.add((there.dvs, there.key))
+        return found & wires.recalled
+
+    def _remember(self, wanted: Wanted, connected: Mapping[str, FilteredPort], outcome: Outcome) -> None:
+        """A DVPort that could not be closed is looked at again, wherever the port's card is by then."""
+        unclosed = outcome.unclosed
+        for port_id in wanted.ports.keys() | unclosed.keys():
+            there = {(port.dvs, port.key) for port in (connected.get(port_id),) if port is not None}
+            there |= unclosed.get(port_id, set())
+            if there:
+                self._where[port_id] = there
+            else:
+                self._where.pop(port_id, None)

@@ -4,7 +4,9 @@ The plugin is the real process (``contrail-vsphere run --role plugin``). Its mem
 waiting the share of the time in which it did not compute: the rest of that share went to the simulators, which on two
 cores are the slower side. Without a broker: Contrail is polled, at most once in ten minutes.
 
-    python -m benchmarks.plugin_scale HOSTS VMS STORM MOVES
+    python -m benchmarks.plugin_scale HOSTS VMS STORM MOVES [placed]
+
+``placed``: all VMs were placed before the plugin starts (``benchmarks.plugin_estate``), instead of by it.
 
 What goes on is said on stderr; ended by a signal, it takes its processes along.
 """
@@ -25,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import plugin_estate
 from contrail_vsphere.demo.processes import leash
 
 MEMORY_AIM = 300.0
@@ -136,10 +139,11 @@ class Size:
     vms: int
     storm: int
     moves: int
+    placed: bool = False
 
 
 def measure(size: Size, directory: Path) -> dict[str, Any]:
-    """Fill the site, start over, power many on at once, move many for a minute."""
+    """Fill the site or find it filled, start over, power many on at once, move many for a minute."""
     with contextlib.ExitStack() as stack:
         _say(f"starting the simulators: {size.vms} VMs on {size.hosts} hosts")
         vcenter = World("vcenter", size.hosts, size.vms)
@@ -154,15 +158,22 @@ def measure(size: Size, directory: Path) -> dict[str, Any]:
         found["empty"] = {"seconds": plugin.start(), "memory": plugin.memory()}
         while vcenter.do("groups")["groups"] < NETWORKS:
             time.sleep(0.2)
-        vcenter.do("power", first=0, count=size.storm, on=False)
         parts = found["parts"]
-        with _part(parts, "fill", plugin) as part:
-            vcenter.do("place", first=0, count=size.vms)
-            part |= vcenter.do("settled", patience=PATIENCE)
-        _await_ports(plugin, size.vms)
-        found["filled"] = plugin.memory()
-        plugin.stop()
+        if size.placed:
+            plugin.stop()
+            _estate(vcenter, contrail, directory)
+        else:
+            vcenter.do("power", first=0, count=size.storm, on=False)
+            with _part(parts, "fill", plugin) as part:
+                vcenter.do("place", first=0, count=size.vms)
+                part |= vcenter.do("settled", patience=PATIENCE)
+            _await_ports(plugin, size.vms)
+            found["filled"] = plugin.memory()
+            plugin.stop()
         found["cold"] = _cold(plugin, contrail, size)
+        if size.placed:
+            vcenter.do("power", first=0, count=size.storm, on=False)
+            _await_ports(plugin, size.storm, "ACTIVE_OFF")
         with _part(parts, "storm", plugin) as part:
             vcenter.do("power", first=0, count=size.storm, on=True)
             part |= vcenter.do("settled", patience=PATIENCE)
@@ -172,6 +183,16 @@ def measure(size: Size, directory: Path) -> dict[str, Any]:
             part |= vcenter.do("settled", patience=PATIENCE)
         found["memory"] = plugin.memory()
         return found
+
+
+def _estate(vcenter: World, contrail: World, directory: Path) -> None:
+    """All VMs have their ports, as an earlier plugin would have left them."""
+    _say("writing the estate")
+    path = directory / "estate.json"
+    contrail.do("estate", path=str(path), **vcenter.do("estate", path=str(path)))
+    vcenter.do("plugged", path=str(path))
+    (journal,) = directory.glob("data/plugin/*/journal.sqlite")
+    plugin_estate.in_ledger(journal, plugin_estate.read(path))
 
 
 def _cold(plugin: Plugin, contrail: World, size: Size) -> dict[str, Any]:
@@ -212,18 +233,18 @@ def _at(times: list[float], share: float) -> float:
     return times[min(len(times) - 1, int(len(times) * share))] if times else 0.0
 
 
-def _await_ports(plugin: Plugin, count: int) -> None:
-    """Until every port was looked at and nothing is due for it."""
+def _await_ports(plugin: Plugin, count: int, state: str = "ACTIVE") -> None:
+    """Until so many ports are active, or in that state."""
     begun = told = time.perf_counter()
     while True:
-        ports = {name: value for name, value in plugin.metrics().items() if "_ports{" in name and "ACTIVE" in name}
+        ports = {name: value for name, value in plugin.metrics().items() if "_ports{" in name and state in name}
         if sum(ports.values()) == count:
             return
         if time.perf_counter() - told > MINUTE:
             told = time.perf_counter()
-            _say(f"{sum(ports.values()):.0f} of {count} ports are active")
+            _say(f"{sum(ports.values()):.0f} of {count} ports are {state}")
         if time.perf_counter() - begun > PATIENCE:
-            raise SystemExit(f"of {count} ports these are active: {ports}")
+            raise SystemExit(f"of {count} ports these are {state}: {ports}")
         time.sleep(0.5)
 
 
@@ -266,7 +287,8 @@ level = "warning"
 
 def most(found: dict[str, Any]) -> float:
     """MB: the plugin that filled the site, or the one that started with all of it, whichever took more."""
-    return float(max(found["filled"]["peak"], found["memory"]["peak"]))
+    filled = found["filled"]["peak"] if "filled" in found else 0.0
+    return float(max(filled, found["memory"]["peak"]))
 
 
 def missed(found: dict[str, Any]) -> list[str]:
@@ -298,8 +320,9 @@ def shown(found: dict[str, Any]) -> list[str]:
             f" {part['wall']:.1f} s, {part['cpu']:.1f} s CPU, {part['waiting']:.0%} waiting for the simulators"
         )
     verdict = "within" if most(found) <= MEMORY_AIM else "beyond"
+    filled = f"{found['filled']['peak']:.0f} MB while filling, " if "filled" in found else ""
     lines.append(
-        f"  memory at most: {found['filled']['peak']:.0f} MB while filling, {found['memory']['peak']:.0f} MB later:"
+        f"  memory at most: {filled}{found['memory']['peak']:.0f} MB from the cold start on:"
         f" {verdict} the {MEMORY_AIM:.0f} MB that {WHOLE} VMs may take"
     )
     return lines
@@ -309,7 +332,9 @@ def main() -> int:
     """Prints one JSON object."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with tempfile.TemporaryDirectory() as directory:
-        found = measure(Size(*(int(word) for word in sys.argv[1:5])), Path(directory))
+        hosts, vms, storm, moves = map(int, sys.argv[1:5])
+        size = Size(hosts, vms, storm, moves, placed="placed" in sys.argv[5:])
+        found = measure(size, Path(directory))
     print(json.dumps(found))
     return 0
 

@@ -12,8 +12,11 @@ import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+from benchmarks import plugin_estate
 from contrail_vsphere.model.port_group import MARK
 from contrail_vsphere.simulator.contrail.simulator import ContrailSimulator
 from contrail_vsphere.simulator.core.timing import Timing
@@ -69,17 +72,33 @@ class VCenterWorld:
 
     async def place(self, first: int, count: int) -> dict[str, Any]:
         """Connect the first card of each to Contrail's port groups in turn; running ones are awaited."""
+        for vm in await self._connect(first, count):
+            if vm.power_state == "poweredOn":
+                self._owed(vm)
+        return {}
+
+    async def estate(self, path: str) -> dict[str, Any]:
+        """Connect all, and have each port as the plugin would have made it; into the file what Contrail has to know."""
+        cards = await plugin_estate.on_switches(self.simulator, await self._connect(0, len(self._vms)))
+        plugin_estate.write(Path(path), cards)
+        return {"vcenter": str(plugin_estate.instance(self.simulator))}
+
+    async def plugged(self, path: str) -> dict[str, Any]:
+        """The VRouterAgents have the ports of the file."""
+        plugin_estate.at_agents(self.simulator, plugin_estate.read(Path(path)))
+        return {}
+
+    async def _connect(self, first: int, count: int) -> Sequence[VirtualMachine]:
         groups = [
             group
             for group in self.simulator.world.of_type(DistributedVirtualPortgroup)
             if any(blob.key == MARK for blob in group.vendor)
         ]
-        for number, vm in enumerate(self._vms[first : first + count]):
+        vms = self._vms[first : first + count]
+        for number, vm in enumerate(vms):
             await vm_life.reconfigure(self.simulator.world, vm, _connected(vm, groups[number % len(groups)]))
-            if vm.power_state == "poweredOn":
-                self._owed(vm)
             await asyncio.sleep(0)
-        return {}
+        return vms
 
     async def groups(self) -> dict[str, Any]:
         """How many port groups stand for networks of Contrail."""
@@ -160,6 +179,12 @@ class ContrailWorld:
         """Make networks of 4 million addresses each."""
         for number in range(count):
             self.simulator.scenario.create_network(f"bench-{number}", f"{10 + number}.64.0.0/10")
+        return {}
+
+    async def estate(self, path: str, vcenter: str) -> dict[str, Any]:
+        """The objects of all cards of the file, which then tells their addresses too."""
+        cards = plugin_estate.read(Path(path))
+        plugin_estate.write(Path(path), plugin_estate.in_contrail(self.simulator, cards, UUID(vcenter)))
         return {}
 
     async def counts(self) -> dict[str, Any]:

@@ -13,10 +13,12 @@ from contrail_vsphere.contrail.snapshot import FOLDINGS, Snapshot
 from contrail_vsphere.model.contrail import Annotations, ContrailChange, ContrailVm, InstanceIp, Vmi
 from contrail_vsphere.model.dvport import DvPort
 from contrail_vsphere.model.folded import Folded, FoldedSequence, Folding
+from contrail_vsphere.model.inventory import Nic, VirtualMachine
 from contrail_vsphere.vcenter_plugin.books import ledger, port_book, port_states
 from contrail_vsphere.vcenter_plugin.books.port_states import PortState
 from contrail_vsphere.vcenter_plugin.books.records import Plug, PortRecord
 from contrail_vsphere.vcenter_plugin.identity import PortId
+from contrail_vsphere.vsphere.told import folded_vms
 
 UUIDS = st.uuids()
 SOME = st.sampled_from([UUID(int=number) for number in (0, 1, 2**127)])
@@ -100,6 +102,53 @@ def test_contrails_objects_are_read_as_they_were(kind, data):
 def test_ports_of_switches_are_read_as_they_were(port):
     folding = port_book.FOLDING
     assert folding.unfold(folding.fold(port), port.key) == port
+
+
+NUMBERS = st.integers(0, 2**40)
+VMS = st.builds(
+    VirtualMachine,
+    id=st.just("vm-1"),
+    name=TEXTS,
+    host=st.none() | TEXTS,
+    power=st.none() | st.sampled_from(["poweredOn", "poweredOff"]),
+    connection=st.none() | TEXTS,
+    instance_uuid=TEXTS,
+    template=st.booleans(),
+    heartbeat=st.none() | st.sampled_from(["green", "gray"]),
+    ip_address=TEXTS,
+    nics=st.lists(
+        st.builds(
+            Nic,
+            key=st.integers(-(2**31), 2**31 - 1),
+            mac=TEXTS,
+            kind=TEXTS,
+            unit=st.none() | st.integers(0, 99),
+            connected=st.booleans(),
+            network=st.none() | TEXTS,
+            dvs_uuid=TEXTS,
+            port_key=TEXTS,
+        ),
+        max_size=2,
+    ).map(tuple),
+    managed_by=TEXTS,
+    resource_pool=st.none() | TEXTS,
+    cpu_mhz_reserved=NUMBERS,
+    memory_mb=NUMBERS,
+    memory_mb_reserved=NUMBERS,
+    snapshots=st.lists(TEXTS, max_size=2).map(tuple),
+)
+
+
+@given(VMS, VMS)
+def test_vms_are_read_as_they_were(first, second):
+    one, other = folded_vms(), folded_vms()
+    one[first.id], other[second.id] = first, second
+    assert one[first.id] == first
+    assert one.same(first.id, other) == (first == second) == one.same(first.id, {second.id: second})
+    assert not one.same(first.id, {})
+    assert list(one) == [first.id]
+    assert one.pop(first.id) == first
+    assert len(one) == 0
 
 
 @given(st.lists(st.builds(PortRecord, PORTS, UUIDS, TEXTS, TEXTS, st.lists(PLUGS, max_size=2).map(tuple)), max_size=2))

@@ -1,12 +1,13 @@
 """Updates name only what changed: whatever the order they come in, a VM is what was last told of each property."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from contrail_vsphere.model.ids import VmId
 from contrail_vsphere.model.inventory import Nic, VirtualMachine
 from contrail_vsphere.vsphere.stream import Row
-from contrail_vsphere.vsphere.told import merge
+from contrail_vsphere.vsphere.told import Reading, folded_vms
 
 VALUES = st.fixed_dictionaries(
     {},
@@ -23,13 +24,14 @@ VALUES = st.fixed_dictionaries(
 NAMES = {"web": "web", "a%2fb": "a/b", "a%252fb": "a%2fb"}
 
 
+@pytest.mark.parametrize("table", [dict, folded_vms])
 @given(st.lists(st.tuples(st.sampled_from(["modify", "modify", "enter"]), VALUES), max_size=5))
-def test_a_vm_is_what_was_last_told_of_it(rows):
-    raw, told = {}, {}
+def test_a_vm_is_what_was_last_told_of_it(table, rows):
+    reading, told = Reading(table()), {}
     for kind, values in [("enter", {"name": "web"}), *rows]:
-        merge(raw, Row(kind, "VirtualMachine", "vm-1", values))
+        reading.merge(Row(kind, "VirtualMachine", "vm-1", values))
         told = values if kind == "enter" else {**told, **values}
-    assert raw["vm-1"] == VirtualMachine(
+    assert reading.vms["vm-1"] == VirtualMachine(
         id=VmId("vm-1"),
         name=NAMES.get(told.get("name"), ""),
         host=told.get("runtime.host"),

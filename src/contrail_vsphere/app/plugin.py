@@ -43,6 +43,7 @@ from contrail_vsphere.vcenter_plugin.desired import Scope, Selection
 from contrail_vsphere.vcenter_plugin.plugin import EVENTS, PluginOptions, VCenterPlugin
 from contrail_vsphere.vcenter_plugin.port_watch import vlans_in
 from contrail_vsphere.vsphere.endpoint import Credentials, ExtensionLogin, TicketLogin
+from contrail_vsphere.vsphere.told import folded_vms
 from contrail_vsphere.vsphere.vcenter import VCenter
 
 
@@ -88,7 +89,12 @@ class PluginService:
         login = self._login(http)
         stack.enter_context(data.held())
         vcenter = VCenter(
-            endpoint(self._table), login, now=now, random=self._random, hosts=words(settings.plugin.hosts)
+            endpoint(self._table),
+            login,
+            now=now,
+            random=self._random,
+            hosts=words(settings.plugin.hosts),
+            vms=folded_vms,
         )
         await stack.enter_async_context(vcenter)
         tls = client_context(ca_file=settings.contrail.ca_file) if settings.contrail.ca_file else None

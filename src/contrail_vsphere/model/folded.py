@@ -23,6 +23,7 @@ import msgspec
 
 from contrail_vsphere.model.contrail import Annotations
 
+K = TypeVar("K", bound=str)
 T = TypeVar("T")
 Turn = Callable[[Any], Any]
 UUID_LENGTH = 36
@@ -184,6 +185,38 @@ class Folded(MutableMapping[UUID, T]):
 
     def __iter__(self) -> Iterator[UUID]:
         return (UUID(int=number) for number in self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+class FoldedById(MutableMapping[K, T]):
+    """Values by an id that is a text, as rows."""
+
+    def __init__(self, folding: Folding[T]) -> None:
+        self._folding = folding
+        self._rows: dict[K, bytes] = {}
+
+    def same(self, key: K, other: Mapping[K, T]) -> bool:
+        """Whether another table has the same value: of two of one folding the rows say it."""
+        if isinstance(other, FoldedById) and other._folding is self._folding:
+            return self._rows.get(key) == other._rows.get(key)
+        return self.get(key) == other.get(key)
+
+    def __getitem__(self, key: K) -> T:
+        return self._folding.unfold(self._rows[key], key)
+
+    def __setitem__(self, key: K, value: T) -> None:
+        self._rows[key] = self._folding.fold(value)
+
+    def __delitem__(self, key: K) -> None:
+        del self._rows[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._rows
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._rows)
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from types import MappingProxyType
 from typing import Any, cast
 from uuid import UUID
 
 from contrail_vsphere.model.errors import ContrailVsphereError
+from contrail_vsphere.model.folded import FoldedById
 from contrail_vsphere.model.ids import ClusterId, DatacenterId, DatastoreId, DvsId, HostId, NetworkId, VmId
 from contrail_vsphere.model.inventory import (
     Change,
@@ -37,7 +38,7 @@ from contrail_vsphere.vsphere.seeker import Seeker
 from contrail_vsphere.vsphere.session import Session
 from contrail_vsphere.vsphere.stream import Page, RecoveringStream, Row
 from contrail_vsphere.vsphere.task import LOST
-from contrail_vsphere.vsphere.told import Raw, Told, merge
+from contrail_vsphere.vsphere.told import NewTable, Reading, VmTable
 from contrail_vsphere.wire.soap.fault import SoapFault
 
 log = logging.getLogger(__name__)
@@ -51,14 +52,19 @@ Subscriber = Callable[[Change], None]
 class Inventory:
     """Indexes of everything by managed object id. Start it, await ``ready``, then read or subscribe."""
 
-    def __init__(self, session: Session, *, random: random.Random, reach: Reach | None = None) -> None:
+    def __init__(
+        self, session: Session, *, random: random.Random, reach: Reach | None = None, table: NewTable = dict
+    ) -> None:
+        """``table``: what VMs are kept in."""
         self._session = session
         self._reach = reach or EverythingReach()
-        self._seeker = Seeker(session, self._reach, seen=lambda: self._raw, gone=self._is_gone)
+        self._seeker = Seeker(session, self._reach, seen=self._is_told, gone=self._is_gone)
         self._pace = Pace(random=random)
-        self._indexes: dict[type[Any], dict[str, Any]] = {kind: {} for kind in _ORDER}
-        self._raw: Raw = {}
-        """Of everything, folders included."""
+        self._table = table
+        self._told = Reading(table())
+        self._indexes: dict[type[Any], MutableMapping[Any, Any]] = self._index(self._told)
+        self._kept: set[VmId] = set()
+        """VMs of which vCenter tells nothing any more; they stay until it is known what became of them."""
         self._subscribers: list[Subscriber] = []
         self._ready = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -89,7 +95,7 @@ class Inventory:
     @property
     def vms(self) -> Mapping[VmId, VirtualMachine]:
         """All virtual machines and templates."""
-        return MappingProxyType(cast(dict[VmId, VirtualMachine], self._indexes[VirtualMachine]))
+        return MappingProxyType(self._vms)
 
     @property
     def datastores(self) -> Mapping[DatastoreId, Datastore]:
@@ -126,6 +132,10 @@ class Inventory:
         """Call ``subscriber`` for every change from now on; returns the way to stop."""
         self._subscribers.append(subscriber)
         return lambda: self._subscribers.remove(subscriber)
+
+    @property
+    def _vms(self) -> VmTable:
+        return self._told.vms
 
     def fold(self, change: Change) -> None:
         """Take in what the reply to a write of ours already told; vCenter's own update will confirm or correct it."""
@@ -193,7 +203,7 @@ class Inventory:
 
     async def _follow(self) -> None:
         """Read everything, then changes, until something fails."""
-        fresh: Raw | None = {}
+        fresh: Reading | None = Reading(self._table())
         version = ""
         while True:
             asked = asyncio.get_running_loop().time()
@@ -208,7 +218,7 @@ class Inventory:
                 self._apply(page.rows)
                 continue
             for row in page.rows:
-                merge(fresh, row)
+                fresh.merge(row)
             if not page.truncated:
                 self._sweep(fresh)
                 fresh = None
@@ -225,68 +235,94 @@ class Inventory:
 
     # -- taking in ----------------------------------------------------------------------------------------------
 
-    def _sweep(self, fresh: Raw) -> None:
-        """Replace all by what was just read, and tell the difference."""
-        self._raw = fresh
-        self.resyncs += 1
-        found: dict[type[Any], dict[str, Any]] = {kind: {} for kind in _ORDER}
-        for moid, told in fresh.items():
-            value = self._value_of(moid, told)
+    def _index(self, told: Reading) -> dict[type[Any], MutableMapping[Any, Any]]:
+        """The values of all that was told."""
+        found: dict[type[Any], MutableMapping[Any, Any]] = {kind: {} for kind in _ORDER}
+        found[VirtualMachine] = told.vms
+        for moid, values in told.others.items():
+            value = build_value(values.kind, moid, values, self._datacenter_of)
             if value is not None:
                 found[type(value)][moid] = value
-        for moid, vm in self._indexes[VirtualMachine].items():
-            if moid not in found[VirtualMachine] and self._reach.cares(vm):
-                found[VirtualMachine][moid] = vm
-                self._seeker.seek(vm)
-        before, self._indexes = self._indexes, found
+        return found
+
+    def _sweep(self, fresh: Reading) -> None:
+        """Replace all by what was just read, and tell the difference."""
+        known, self._told = self._vms, fresh
+        before, self._indexes = self._indexes, self._index(fresh)
+        self.resyncs += 1
+        self._kept = {vm for vm in known if vm not in fresh.vms and self._reach.cares(known[vm])}
+        for vm in self._kept:
+            fresh.vms[vm] = known[vm]
+            self._seeker.seek(known[vm])
         self._ready.set()
+        if not self._subscribers:
+            return
         for model in _ORDER:
-            for moid, old in before[model].items():
-                if moid not in found[model]:
-                    self._tell(old, None, frozenset())
-            for moid, new in found[model].items():
-                self._tell(before[model].get(moid), new, frozenset())
+            now = self._indexes[model]
+            for moid in before[model]:
+                if moid not in now:
+                    self._tell(before[model][moid], None, frozenset())
+            for moid in now:
+                if not _same(now, before[model], moid):
+                    self._tell(before[model].get(moid), now[moid], frozenset())
 
     def _apply(self, rows: list[Row]) -> None:
         """Take in a page of changes, then tell of them: subscribers see all of a page at once."""
         touched: dict[str, set[str]] = {}
-        gone: dict[str, None] = {}
+        gone: dict[str, VirtualMachine | None] = {}
+        vms: dict[VmId, VirtualMachine | None] = {}
+        """As they were before."""
         again = False
         for row in rows:
+            if self._told.is_vm(row) and row.id not in vms:
+                vms[VmId(row.id)] = self._vms.get(VmId(row.id))
             if row.kind == "leave":
-                self._raw.pop(row.id, None)
-                gone[row.id] = None
+                gone[row.id] = self._vms.get(VmId(row.id))
                 touched.pop(row.id, None)
             else:
                 gone.pop(row.id, None)
-                merge(self._raw, row)
                 touched.setdefault(row.id, set()).update(row.values)
+            self._told.merge(row)
             again = again or row.type in ("Folder", "StoragePod", "Datacenter")
         if again:  # a folder came or moved: what is below it may now know its datacenter
-            for moid, told in self._raw.items():
-                if isinstance(told, Told) and told.kind in _BELOW_FOLDERS:
+            for moid, told in self._told.others.items():
+                if told.kind in _BELOW_FOLDERS:
                     touched.setdefault(moid, set()).add("parent")
-        changes = [self._remove(moid) for moid in gone]
-        changes += [self._replace(moid, paths) for moid, paths in touched.items()]
+        changes = [self._remove(moid, last, vms) for moid, last in gone.items()]
+        changes += [self._replace(moid, paths, vms) for moid, paths in touched.items()]
         for change in changes:
             if change is not None:
                 self._tell(change.before, change.after, change.paths)
 
-    def _remove(self, moid: str) -> Change | None:
-        vm = self._indexes[VirtualMachine].get(moid)
-        if vm is not None and self._reach.cares(vm):
-            self._seeker.seek(vm)
+    def _remove(
+        self, moid: str, last: VirtualMachine | None, vms: Mapping[VmId, VirtualMachine | None]
+    ) -> Change | None:
+        if last is not None and self._reach.cares(last):
+            self._kept.add(last.id)
+            self._vms[last.id] = last
+            self._seeker.seek(last)
             return None
+        if moid in vms:
+            before = vms[VmId(moid)]
+            return Change(before, None) if before is not None else None
         for index in self._indexes.values():
             if moid in index:
                 return Change(index.pop(moid), None)
         return None
 
-    def _is_gone(self, vm: VmId) -> None:
-        self._tell(self._indexes[VirtualMachine].pop(vm, None), None, frozenset())
+    def _is_told(self, vm: VmId) -> bool:
+        return vm in self._vms and vm not in self._kept
 
-    def _replace(self, moid: str, paths: set[str]) -> Change | None:
-        value = self._value_of(moid, self._raw[moid])
+    def _is_gone(self, vm: VmId) -> None:
+        self._kept.discard(vm)
+        self._tell(self._vms.pop(vm, None), None, frozenset())
+
+    def _replace(self, moid: str, paths: set[str], vms: Mapping[VmId, VirtualMachine | None]) -> Change | None:
+        if moid in vms:
+            self._kept.discard(VmId(moid))
+            return Change(vms[VmId(moid)], self._vms[VmId(moid)], frozenset(paths))
+        told = self._told.others[moid]
+        value = build_value(told.kind, moid, told, self._datacenter_of)
         if value is None:
             return None
         index = self._indexes[type(value)]
@@ -294,13 +330,10 @@ class Inventory:
         index[moid] = value
         return Change(before, value, frozenset(paths))
 
-    def _value_of(self, moid: str, told: Told | VirtualMachine) -> Object | None:
-        return told if isinstance(told, VirtualMachine) else build_value(told.kind, moid, told, self._datacenter_of)
-
     def _datacenter_of(self, folder: str | None) -> DatacenterId | None:
         for _ in range(64):
-            told = self._raw.get(folder) if folder is not None else None
-            if folder is None or not isinstance(told, Told):
+            told = self._told.others.get(folder) if folder is not None else None
+            if folder is None or told is None:
                 return None
             if told.kind == "Datacenter":
                 return DatacenterId(folder)
@@ -313,6 +346,10 @@ class Inventory:
         change = Change(before, after, paths)
         for subscriber in list(self._subscribers):
             subscriber(change)
+
+
+def _same(now: Mapping[Any, Any], before: Mapping[Any, Any], moid: str) -> bool:
+    return now.same(moid, before) if isinstance(now, FoldedById) else now[moid] == before.get(moid)
 
 
 _ORDER: tuple[type[Any], ...] = (Datacenter, Cluster, Host, Datastore, Dvs, Network, VirtualMachine)

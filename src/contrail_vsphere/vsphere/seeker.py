@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from uuid import UUID
 
 from contrail_vsphere.model.errors import ContrailVsphereError, Unreachable
@@ -21,10 +21,10 @@ _LOG = logging.getLogger(__name__)
 
 
 class Seeker:
-    """``seen`` are the VMs that are told of now; ``gone`` hears of one that vCenter has no more."""
+    """``seen`` says whether a VM is told of now; ``gone`` hears of one that vCenter has no more."""
 
     def __init__(
-        self, session: Session, reach: Reach, *, seen: Callable[[], Container[str]], gone: Callable[[VmId], None]
+        self, session: Session, reach: Reach, *, seen: Callable[[VmId], bool], gone: Callable[[VmId], None]
     ) -> None:
         self._session = session
         self._reach = reach
@@ -47,7 +47,7 @@ class Seeker:
         vm = await self._reach.find(self._session, str(instance))
         loop = asyncio.get_running_loop()
         until = loop.time() + FOUND_WITHIN
-        while vm is not None and vm not in self._seen():
+        while vm is not None and not self._seen(vm):
             if loop.time() > until:
                 raise Unreachable(f"vCenter has VM {vm}, and does not tell what it is like")
             await asyncio.sleep(FOUND_PAUSE)
@@ -71,7 +71,7 @@ class Seeker:
                     break
         finally:
             self._busy.pop(vm.id, None)
-        if found != vm.id and vm.id not in self._seen():
+        if found != vm.id and not self._seen(vm.id):
             self._gone(vm.id)
 
     async def _let_go(self, vm: VmId) -> None:

@@ -20,6 +20,7 @@ from contrail_vsphere.vsphere.reach import HostReach
 from contrail_vsphere.vsphere.reader import PropertyReader, read_properties
 from contrail_vsphere.vsphere.session import DEADLINE, Session
 from contrail_vsphere.vsphere.task import TaskWaiter
+from contrail_vsphere.vsphere.told import NewTable
 from contrail_vsphere.vsphere.transport import SoapTransport
 
 __all__ = ["Endpoint", "ExtensionLogin", "PasswordLogin", "VCenter"]
@@ -43,15 +44,19 @@ class VCenter:
         random: random_module.Random | None = None,
         concurrency: int = 32,
         hosts: Collection[str] = (),
+        vms: NewTable = dict,
     ) -> None:
-        """``hosts``: names or ids of those that the inventory is about, with their VMs and switches; none: all."""
+        """``hosts``: names or ids of those that the inventory is about, with their VMs and switches; none: all.
+
+        ``vms``: what the inventory keeps VMs in.
+        """
         self.endpoint = endpoint
         chance = random or random_module.Random()
         self.session = Session(SoapTransport(endpoint, breaker=CircuitBreaker(now=now)), credentials)
         self.reader = PropertyReader(self.session)
         self.tasks = TaskWaiter(self.session, random=chance)
         self.reach = HostReach(hosts) if hosts else None
-        self.inventory = Inventory(self.session, random=chance, reach=self.reach)
+        self.inventory = Inventory(self.session, random=chance, reach=self.reach, table=vms)
         self.events = EventTail(self.session, random=chance)
         self.guests = GuestAddresses(self.session, random=chance)
         self.eam = EamClient(self, solution_id=credentials.key if isinstance(credentials, ExtensionLogin) else "")

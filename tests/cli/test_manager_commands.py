@@ -11,7 +11,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from conftest import write_settings
+from operators_desk import write_settings
+
 from contrail_vsphere.app.contrailvm import ContrailVmService
 from contrail_vsphere.cli.main import main
 from contrail_vsphere.config.load import load
@@ -154,16 +155,17 @@ def test_unregistering_asks_first(there):
 def test_from_apply_to_remove(there):
     (there.path / "dc1.toml").write_text(DEPLOYMENT)
     would = there.do("contrailvm", "apply", "dc1.toml", "--dry-run").out
-    assert would.count("added") == 1 and would.endswith("nothing was changed; without --dry-run it is done\n")
+    assert would == "dc1 on C0: added\nnothing was changed; without --dry-run it is done\n"
     assert there.do("contrailvm", "status", "--json").json["deployments"] == []
     assert there.do("contrailvm", "apply", "dc1.toml").out.count("added") == 1
     assert there.do("contrailvm", "apply", "dc1.toml").out == "nothing to change\n"
+    assert "dc1 on C0" in there.do("contrailvm", "plan").out
     assert there.do("contrailvm", "pause", "--deployment", "dc1").code == 0
     assert "(paused)" in there.do("contrailvm", "status").out
     assert there.do("contrailvm", "resume").code == 0
     (row,) = there.do("contrailvm", "status", "--json").json["deployments"]
     assert [unit["host_name"] for unit in row["units"]] == ["esx-00", "esx-01"]
-    assert there.do("contrailvm", "remove", "dc1", "--yes").out.count("removed") == 1
+    assert there.do("contrailvm", "remove", "dc1", "--yes").out == "dc1 on C0: will be removed\n"
 
 
 def test_an_upgrade_before_anything_runs(there):

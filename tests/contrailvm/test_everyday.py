@@ -220,7 +220,7 @@ async def test_the_brake_stops_a_large_removal_until_a_person_releases_it(make_s
 async def test_dropping_a_cluster_from_the_file_is_refused_without_a_removal(make_stand):
     async with make_stand(clusters=2) as stand:
         stand.apply(DEPLOYMENT.replace('["C0"]', '["C0", "C1"]'))
-        with pytest.raises(DesiredStateError, match="would be removed"):
+        with pytest.raises(DesiredStateError, match="dc1 on C1: the ContrailVMs there would be removed"):
             stand.apply()
         assert len(stand.manager.notebook.desired) == 2
 

@@ -13,7 +13,6 @@ from contrail_vsphere.app.reign import Reigns
 from contrail_vsphere.app.standby import StandbyWatch
 from contrail_vsphere.app.uve import uves
 from contrail_vsphere.contrailvm.account import Account, PlannedAction
-from contrail_vsphere.contrailvm.deployments.file import Diff
 from contrail_vsphere.contrailvm.manager import ContrailVmManager
 from contrail_vsphere.contrailvm.plan.disturbance import effect_of
 from contrail_vsphere.contrailvm.rollout.status import RolloutStatus
@@ -141,9 +140,9 @@ class ContrailVmControl:
         self._reload_packages()
         operator = self._manager.operator
         if application.dry_run:
-            return schema.Outcome(changes=_diff(operator.check_deployments(application.document)[1]))
+            return schema.Outcome(changes=operator.check_deployments(application.document)[1].lines())
         diff = operator.apply_deployments(application.document, allow_removal=application.allow_removal, by=by)
-        return schema.Outcome(changes=_diff(diff))
+        return schema.Outcome(changes=diff.lines())
 
     def uves(self) -> dict[str, Any]:
         """What Contrail analytics would show."""
@@ -186,8 +185,8 @@ class ContrailVmControl:
     @_kept
     async def remove(self, deployment: str, *, by: str) -> schema.Outcome:
         """Take a deployment off its clusters."""
-        keys = self._manager.operator.remove(deployment)
-        return schema.Outcome(changes=tuple(f"{key}: will be removed" for key in keys))
+        places = self._manager.operator.remove(deployment)
+        return schema.Outcome(changes=tuple(f"{place}: will be removed" for place in places))
 
     @_kept
     async def upgrade(self, deployment: str, upgrade: schema.Upgrade, *, by: str) -> schema.Outcome:
@@ -328,6 +327,7 @@ def _action(planned: PlannedAction) -> schema.ActionDocument:
     return schema.ActionDocument(
         deployment=planned.key.deployment,
         cluster=planned.key.cluster,
+        cluster_name=planned.cluster_name,
         host=action.host,
         host_name=planned.host_name,
         action=action.verb,
@@ -335,12 +335,4 @@ def _action(planned: PlannedAction) -> schema.ActionDocument:
         effect=effect_of(action),
         disturbs=planned.disturbs,
         needs_approval=planned.needs_approval,
-    )
-
-
-def _diff(diff: Diff) -> tuple[str, ...]:
-    return (
-        *(f"{key}: added" for key in diff.added),
-        *(f"{key}: changed: {', '.join(fields)}" for key, fields in diff.changed),
-        *(f"{key}: will be removed" for key in diff.removed),
     )

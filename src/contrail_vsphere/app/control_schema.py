@@ -165,6 +165,7 @@ class ActionDocument(Document):
 
     deployment: str
     cluster: str
+    cluster_name: str = ""
     host: str | None = None
     """None: the whole agency."""
     host_name: str = ""

@@ -106,9 +106,7 @@ class DataDirectory:
                     hint="when no deployment of `contrailvm status` has it, delete its directory below packages",
                 )
             desired = Notebook(journal).desired.values()
-        return tuple(
-            f"{each.key.deployment} on {each.cluster_name}" for each in desired if each.package.digest == digest
-        )
+        return tuple(each.place for each in desired if each.package.digest == digest)
 
     def server_identity(self, name: str, hosts: Sequence[str], authority: CertificateAuthority) -> Identity:
         """The identity a listener presents, issued anew when the hosts changed or it is about to expire."""

@@ -211,8 +211,8 @@ def plan(config: ConfigFile = DEFAULT_FILE, as_json: AsJson = False) -> None:
         typer.echo(f"standby: {document['standby']}")
     rows = (
         (
-            f"{each['deployment']}/{each['cluster']}", _host_of(each), each["action"], each["effect"], each["reason"],
-            each["disturbs"] or "-",
+            f"{each['deployment']} on {each['cluster_name'] or each['cluster']}", _host_of(each),
+            each["action"], each["effect"], each["reason"], each["disturbs"] or "-",
         )
         for each in document["actions"]
     )  # fmt: skip

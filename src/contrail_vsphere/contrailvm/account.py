@@ -40,6 +40,8 @@ class PlannedAction:
     key: Key
     action: Action
     needs_approval: bool = False
+    cluster_name: str = ""
+    """Empty where nothing is desired there any more."""
     host_name: str = ""
     """Empty where the action concerns no host, or one that is gone."""
     disturbs: str = ""
@@ -122,12 +124,13 @@ class Account:
         tenants = tenants_by_host(self._inventory.vms.values())
         planned = []
         for key in self.keys():
-            _, observed, actions = self.controller.preview(key)
+            desired, observed, actions = self.controller.preview(key)
             planned += [
                 PlannedAction(
                     key,
                     action,
                     needs_approval=_needs_approval(action),
+                    cluster_name=desired.cluster_name if desired is not None else "",
                     host_name=self.controller.name_of(action.host),
                     disturbs=disturbance(action, observed, tenants),
                 )

@@ -219,6 +219,11 @@ class Desired:
     """The operator wants it gone; stays until the agency is."""
 
     @property
+    def place(self) -> str:
+        """``DEPLOYMENT on CLUSTER``, as an operator names it."""
+        return f"{self.key.deployment} on {self.cluster_name}"
+
+    @property
     def special(self) -> bool:
         """Devices of the host write into the VM's memory, which must all be reserved then."""
         return bool(self.pci) or any(nic.sriov for nic in self.nics)

@@ -97,14 +97,14 @@ class Operator:
         present = self.notebook.desired.get(key)
         return self._shelf.older_vibs(present.vib, after) if present is not None and present.vib is not None else ()
 
-    def remove(self, deployment: str) -> tuple[Key, ...]:
-        """Take a deployment off its clusters; the brake may still ask."""
+    def remove(self, deployment: str) -> tuple[str, ...]:
+        """Take a deployment off its clusters; the brake may still ask. Returns where, in words."""
         keys = [key for key in self.notebook.desired if key.deployment == deployment]
         if not keys:
             raise NotFound(f"no deployment {deployment!r}", hint="`contrailvm status` lists them")
         changed = {key: replace(self.notebook.desired[key], removed=True) for key in keys}
         self.notebook.write_desired(changed, sources={})
-        return tuple(sorted(keys))
+        return tuple(self._words(key) for key in sorted(keys))
 
     # -- a person's word ----------------------------------------------------------------------------------------
 
@@ -195,4 +195,4 @@ class Operator:
 
     def _words(self, key: Key) -> str:
         desired = self.notebook.desired.get(key)
-        return f"{key.deployment} on {desired.cluster_name if desired else key.cluster}"
+        return desired.place if desired else f"{key.deployment} on {key.cluster}"

@@ -20,7 +20,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -159,9 +159,19 @@ class Diff:
     added: tuple[Key, ...] = ()
     changed: tuple[tuple[Key, tuple[str, ...]], ...] = ()
     removed: tuple[Key, ...] = ()
+    places: Mapping[Key, str] = field(default_factory=dict)
+    """``DEPLOYMENT on CLUSTER`` of all these, in the cluster's own name."""
 
     def __bool__(self) -> bool:
         return bool(self.added or self.changed or self.removed)
+
+    def lines(self) -> tuple[str, ...]:
+        """As an operator reads it, a line per deployment and cluster."""
+        return (
+            *(f"{self.places[key]}: added" for key in self.added),
+            *(f"{self.places[key]}: changed: {', '.join(fields)}" for key, fields in self.changed),
+            *(f"{self.places[key]}: will be removed" for key in self.removed),
+        )
 
 
 def read_deployments(path: Path) -> dict[str, DeploymentTable]:
@@ -212,6 +222,7 @@ def difference(before: Mapping[Key, Desired], after: Mapping[Key, Desired]) -> D
                 key for key, old in before.items() if key.deployment in named and key not in after and not old.removed
             )
         ),
+        places={key: each.place for key, each in {**before, **after}.items()},
     )
 
 

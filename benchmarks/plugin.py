@@ -37,6 +37,7 @@ from contrail_vsphere.simulator.core.timing import Timing
 from contrail_vsphere.simulator.simulator import VCenterSimulator
 from contrail_vsphere.vcenter_plugin.plugin import EVENTS, VCenterPlugin
 from contrail_vsphere.vsphere.endpoint import Endpoint, PasswordLogin
+from contrail_vsphere.vsphere.told import folded_vms
 from contrail_vsphere.vsphere.vcenter import VCenter
 
 WRITES = (
@@ -84,7 +85,7 @@ class Site:
     async def _start_plugin(self, directory: Path, stack: contextlib.AsyncExitStack) -> None:
         now = self.vcenter.world.clock.now
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        client = await stack.enter_async_context(VCenter(*self._access(), now=now, random=Random(1)))
+        client = await stack.enter_async_context(VCenter(*self._access(), now=now, random=Random(1), vms=folded_vms))
         self.api = await stack.enter_async_context(
             ConfigApi([self.contrail.ready["url"]], random=Random(2), rate=100_000)
         )

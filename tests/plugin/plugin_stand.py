@@ -33,6 +33,7 @@ from contrail_vsphere.simulator.vcenter.switches import Switches
 from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
 from contrail_vsphere.vcenter_plugin.identity import CREATOR
 from contrail_vsphere.vcenter_plugin.plugin import EVENTS, PluginOptions, VCenterPlugin
+from contrail_vsphere.vsphere.told import folded_vms
 from contrail_vsphere.vsphere.vcenter import Endpoint, PasswordLogin, VCenter
 from contrail_vsphere.wire.soap.types import vim
 
@@ -90,7 +91,7 @@ class PluginStand:
     async def resume(self) -> None:
         self.journal = self.journal_type(self.directory / self.database, now=self.now)
         self.http = aiohttp.ClientSession()
-        self.client = VCenter(*self._access(), now=self.now, random=random.Random(1))
+        self.client = VCenter(*self._access(), now=self.now, random=random.Random(1), vms=folded_vms)
         await self.client.__aenter__()
         self.api = ConfigApi([self.contrail.ready["url"]], random=random.Random(2), rate=100_000)
         await self.api.__aenter__()

@@ -21,6 +21,7 @@ from contrail_vsphere.engine.journal import Journal
 from contrail_vsphere.engine.leader import AlwaysLeader
 from contrail_vsphere.vcenter_plugin.desired import Scope
 from contrail_vsphere.vcenter_plugin.plugin import EVENTS, VCenterPlugin
+from contrail_vsphere.vsphere.told import folded_vms
 from contrail_vsphere.vsphere.vcenter import VCenter
 
 
@@ -46,7 +47,9 @@ class ScopedStand(PluginStand):
         async with AsyncExitStack() as stack:
             journal = stack.enter_context(Journal(self.directory / f"{name}.db", now=self.now))
             http = await stack.enter_async_context(aiohttp.ClientSession())
-            client = VCenter(*self._access(), now=self.now, random=random.Random(name), hosts=scope.hosts)
+            client = VCenter(
+                *self._access(), now=self.now, random=random.Random(name), hosts=scope.hosts, vms=folded_vms
+            )
             await stack.enter_async_context(client)
             api = ConfigApi([self.contrail.ready["url"]], random=random.Random(name), rate=100_000)
             await stack.enter_async_context(api)

@@ -13,6 +13,7 @@ from contrail_vsphere.simulator.vcenter.distributed_virtual_switch import (
     DistributedVirtualSwitch,
 )
 from contrail_vsphere.simulator.vcenter.virtual_machine import ManagedBy
+from contrail_vsphere.vcenter_plugin import controller
 from contrail_vsphere.wire.soap.types import vim
 
 pytestmark = pytest.mark.looptime
@@ -82,3 +83,24 @@ async def test_s14_a_contrailvm_is_known_by_who_manages_it_and_never_by_its_name
         assert not stand.is_open(stand.port(own))
         assert len(stand.objects("virtual-machine-interface")) == 1
         assert [plug.vm for plug in stand.plugged(tenant.host).values()] == [tenant.instance_uuid]
+
+
+async def test_sites_of_more_vms_than_there_are_passes_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(controller, "TOGETHER", 2)
+    async with PluginStand(tmp_path) as stand:
+        stand.network("blue")
+        await stand.until(lambda: stand.group("blue"))
+        await stand.crash()
+        vms = [await stand.vm(f"web-{number}", "blue") for number in range(7)]
+        await stand.resume()
+        await stand.until(lambda: stand.plugin.controller.has_looked)
+        await stand.settle()
+        for vm in vms:
+            connected(stand, vm)
+        for vm in vms:  # behind its back, and nothing tells of it
+            stand.vcenter.vrouters.agents[vm.host.moid].table.delete(next(iter(stand.plugged(vm.host))))
+        await stand.crash()
+        await stand.resume()
+        await stand.settle()
+        for vm in vms:
+            connected(stand, vm)

@@ -23,6 +23,7 @@ from contrail_vsphere.engine.health import HealthBook
 from contrail_vsphere.engine.journal import Record
 from contrail_vsphere.model.errors import Conflict
 from contrail_vsphere.vcenter_plugin.plugin import EVENTS, VCenterPlugin
+from contrail_vsphere.vsphere.told import folded_vms
 from contrail_vsphere.vsphere.vcenter import VCenter
 
 
@@ -162,7 +163,7 @@ class ElectedStand(PluginStand):
     async def begin(self, name: str) -> None:
         async with AsyncExitStack() as stack:
             http = await stack.enter_async_context(aiohttp.ClientSession())
-            client = VCenter(*self._access(), now=self.now, random=random.Random(name))
+            client = VCenter(*self._access(), now=self.now, random=random.Random(name), vms=folded_vms)
             await stack.enter_async_context(client)
             api = ConfigApi([self.contrail.ready["url"]], random=random.Random(name), rate=100_000)
             await stack.enter_async_context(api)

@@ -5,6 +5,7 @@
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Response
 from fastapi.exceptions import RequestValidationError
@@ -232,7 +233,8 @@ def plan_of(plugin: VCenterPlugin) -> dict[str, Any]:
     for network in sorted(observed.networks(), key=str):
         for action in plan_network(observed.network(network), controller.network_policy):
             rows.append({"key": f"network {network}", "verb": action.verb, "reason": action.reason})
-    for machine in sorted(observed.machines(), key=str):
+    for number in sorted(observed.machines()):
+        machine = UUID(int=number)
         sight = observed.machine(machine)
         for each in plan_machine(sight, controller.port_policy) if sight is not None else ():
             rows.append({"key": f"vm {sight.name if sight else machine}", "verb": each.verb, "reason": each.reason})

@@ -72,8 +72,10 @@ class PluginController:
         self._pending: dict[VnId, str] = {}
         self._tried: dict[VnId, Counter[tuple[str, str]]] = {}
         """What was done for a network since there was last nothing to do for it."""
-        self._unseen: set[UUID] = set()
-        """VMs that were not looked at yet since the start."""
+        self._unseen: set[int] = set()
+        """Numbers of VMs that were not looked at yet since the start."""
+        self._left: list[int] = []
+        """Those that ``mark_all`` has not marked yet."""
         self._wanted_since: dict[PortId, float] = {}
         self.networks: Controller[VnId] = Controller(
             "network", self.reconcile_network, health=health, random=random, deadline=600.0
@@ -184,11 +186,17 @@ class PluginController:
             self.machines.mark(vm)
 
     def mark_all(self) -> None:
-        """Look at everything."""
+        """Look at everything: at as many VMs as there are passes at once, and at one more for each that begins."""
         for network in self.observed.networks():
             self.networks.mark(network)
-        for machine in self.observed.machines():
-            self.machines.mark(machine)
+        self._left = list(self.observed.machines())
+        self._mark_some(TOGETHER)
+
+    def _mark_some(self, most: int) -> None:
+        """Keys that are due take more memory than VMs that nobody has marked yet."""
+        for machine in self._left[-most:]:
+            self.machines.mark(UUID(int=machine))
+        del self._left[-most:]
 
     # -- passes -----------------------------------------------------------------------------------------------------
 
@@ -222,6 +230,7 @@ class PluginController:
 
     async def reconcile_machine(self, machine: UUID) -> Outcome:
         """One VM's ports."""
+        self._mark_some(1)
         done: Counter[Action] = Counter()
         failed: dict[str, Exception] = {}
         for _ in range(ROUNDS):
@@ -229,12 +238,12 @@ class PluginController:
             if sight is None:
                 self.states.put(machine, ())
                 self.observed.let_go(machine)
-                self._unseen.discard(machine)
+                self._unseen.discard(machine.int)
                 return Done()
             self._follow_guest(sight)
             actions = plan_machine(sight, self.port_policy)
             self._note(sight, actions)
-            self._unseen.discard(machine)
+            self._unseen.discard(machine.int)
             work = [each for each in actions if not isinstance(each, Wait) and each.track not in failed]
             if not work:
                 _raise_first(failed)
@@ -345,7 +354,7 @@ class PluginController:
     @property
     def idle(self) -> bool:
         """No pass runs or is due now."""
-        return self.networks.is_idle and self.machines.is_idle
+        return not self._left and self.networks.is_idle and self.machines.is_idle
 
 
 def _cards(value: object) -> frozenset[tuple[int, NetworkId | None]]:

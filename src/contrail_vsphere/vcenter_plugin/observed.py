@@ -14,7 +14,7 @@ from contrail_vsphere.model.contrail import ContrailChange, ContrailVm, Instance
 from contrail_vsphere.model.ids import HostId, NetworkId, VirtualMachineId, VmId, VmiId, VnId
 from contrail_vsphere.model.inventory import Change, Dvs, Network, VirtualMachine
 from contrail_vsphere.model.port_group import is_adopting
-from contrail_vsphere.vcenter_plugin.books.index import Index
+from contrail_vsphere.vcenter_plugin.books.index import Index, Names
 from contrail_vsphere.vcenter_plugin.books.ledger import Ledger
 from contrail_vsphere.vcenter_plugin.books.moves import Moves
 from contrail_vsphere.vcenter_plugin.books.port_book import PortBook
@@ -113,14 +113,14 @@ class Observed:
 
     # -- keys -------------------------------------------------------------------------------------------------------
 
-    def machines(self) -> set[UUID]:
-        """Every VM that there may be something to do for."""
+    def machines(self) -> set[int]:
+        """Every VM that there may be something to do for, by the number of its instance UUID."""
         found = set(self.ledger.machines())
-        for groups in self.index.groups_of.values():
-            for group in groups if self.scope.ports else ():
-                found |= self.machines_on(group)
+        if self.scope.ports:
+            groups = (group for groups in self.index.groups_of.values() for group in groups)
+            found |= set(self.index.instances_of(set().union(*(self.index.users_of.get(each, ()) for each in groups))))
         if self.scope.networks:
-            found |= {UUID(str(vm.uuid)) for vm in self.contrail.vms.values() if self.is_mine(vm)}
+            found |= {vm.uuid.int for vm in self.contrail.vms.values() if self.is_mine(vm)}
         return found
 
     def networks(self) -> set[VnId]:
@@ -155,7 +155,7 @@ class Observed:
         others = {dvs.id for dvs in self._selected().values() if not self.scope.has(dvs)}
         marked = (self.vsphere.networks[group] for group in self.index.groups_of.get(network, ()))
         groups = [group for group in marked if group.dvs not in others]
-        users = {group.id: self._names(self.index.users_of.get(group.id, ())) for group in groups}
+        users = {group.id: Names(self.vsphere.vms, self.index.users_of.get(group.id, ())) for group in groups}
         exposed = {group.id: self._exposed(group) for group in groups if is_adopting(group)}
         return NetworkSight(
             id=network,
@@ -192,7 +192,8 @@ class Observed:
 
     def machine(self, instance: UUID) -> MachineSight | None:
         """One VM; None when nothing of it is left anywhere, or it is another plugin's."""
-        vm, twins = self._vm(instance)
+        vms = self._vms(instance)
+        vm = vms[0] if vms else None
         wanted, missing = self._wanted(vm)
         elsewhere = self._elsewhere(vm, {*wanted, *missing})
         if not self._concerns(instance, vm, here=bool(wanted or missing), elsewhere=bool(elsewhere)):
@@ -219,25 +220,17 @@ class Observed:
             hosts=self._hosts(ports, destination),
             gone_for=0.0 if wanted or missing else self._gone_for(instance),
             blind=self.blind,
-            twins=twins,
+            twins=tuple(twin.name for twin in vms[1:]),
             destination=destination,
             destination_for=destination_for,
             abroad=self.moves.taken(vm.id, vm.host) if vm is not None and wanted else None,
-            cards=tuple(self._cards(instance)),
+            cards=tuple(_cards(each) for each in vms),
         )
 
-    def _vm(self, instance: UUID) -> tuple[VirtualMachine | None, tuple[str, ...]]:
-        """The VM, and the names of others that claim to be the same."""
-        found = sorted(self.index.vms_of(instance))
-        vms = [self.vsphere.vms[vm] for vm in found if vm in self.vsphere.vms]
-        return (vms[0] if vms else None), tuple(vm.name for vm in vms[1:])
-
-    def _cards(self, instance: UUID) -> Iterable[tuple[VmId, frozenset[tuple[int, NetworkId]]]]:
-        for each in sorted(self.index.vms_of(instance)):
-            vm = self.vsphere.vms.get(each)
-            if vm is not None:
-                nics = () if vm.template else vm.nics
-                yield each, frozenset((nic.key, nic.network) for nic in nics if nic.dvs_uuid and nic.network)
+    def _vms(self, instance: UUID) -> list[VirtualMachine]:
+        """The VM, and others that claim to be the same."""
+        found = (self.vsphere.vms.get(vm) for vm in sorted(self.index.vms_of(instance)))
+        return [vm for vm in found if vm is not None]
 
     def _wanted(self, vm: VirtualMachine | None) -> tuple[dict[PortId, WantedPort], Mapping[PortId, Missing]]:
         if vm is None or not self.serves(vm):
@@ -351,8 +344,10 @@ class Observed:
         return tuple(value.uuid for value in values if value is not None and value.network == wanted.network)
 
     def _iip_taken(self, vmi: Vmi | None, wanted: WantedPort) -> bool:
+        if self.identity.scheme == "native":
+            return False
         network, machine = self.contrail.networks.get(wanted.network), self.vsphere.vms.get(wanted.vm)
-        if self.identity.scheme == "native" or network is None or machine is None:
+        if network is None or machine is None:
             return False
         own = vmi.uuid if vmi is not None else self.identity.vmi(wanted.id, wanted.mac)
         found = self.contrail.instance_ips.get(self.identity.iip(own, 0, network=network.fq_name[-1], vm=machine.name))
@@ -386,12 +381,15 @@ class Observed:
         """Whether we made it, or took it over, for this vCenter."""
         return is_ours(value, self.identity)
 
-    def _names(self, vms: Iterable[VmId]) -> tuple[str, ...]:
-        return tuple(self.vsphere.vms[vm].name for vm in vms if vm in self.vsphere.vms)
-
     def _gone_for(self, key: PortId | UUID) -> float:
         now = self._clock()
         return now - self._missing_since.setdefault(key, now)
 
     def _seen(self, key: PortId | UUID) -> None:
         self._missing_since.pop(key, None)
+
+
+def _cards(vm: VirtualMachine) -> tuple[VmId, frozenset[tuple[int, NetworkId]]]:
+    """Its cards on distributed switches."""
+    nics = () if vm.template else vm.nics
+    return vm.id, frozenset((nic.key, nic.network) for nic in nics if nic.dvs_uuid and nic.network)

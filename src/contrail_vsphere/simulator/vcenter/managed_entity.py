@@ -40,9 +40,12 @@ def found(entity: Entity, ref: Any, kind: type[E]) -> E:
     return target
 
 
-def without(items: tuple[E, ...], *gone: Entity) -> tuple[E, ...]:
-    """The tuple without these entities."""
-    return tuple(item for item in items if not any(item is other for other in gone))
+def without(items: tuple[E, ...], gone: Entity) -> tuple[E, ...]:
+    """The tuple, which has it once at most, without an entity."""
+    if gone not in items:
+        return items
+    at = items.index(gone)
+    return items[:at] + items[at + 1 :]
 
 
 def with_added(items: tuple[E, ...], *new: E) -> tuple[E, ...]:

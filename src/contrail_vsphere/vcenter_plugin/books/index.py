@@ -6,7 +6,7 @@ There are 50,000 of most of them: UUIDs are kept as their numbers. Port groups h
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from typing import TypeVar
 from uuid import UUID
 
@@ -35,6 +35,10 @@ class Index:
     def vms_of(self, instance: UUID) -> tuple[VmId, ...]:
         """VMs of vCenter with an instance UUID."""
         return self._vms.of(instance.int)
+
+    def instances_of(self, vms: Set[VmId]) -> Iterator[int]:
+        """Numbers of the instance UUIDs of these VMs, of which there are many: looks through all."""
+        return (number for number in self._vms if not vms.isdisjoint(self._vms.of(number)))
 
     def vmis_of(self, vm: VirtualMachineId) -> tuple[VmiId, ...]:
         """Interfaces of a VM."""
@@ -79,6 +83,23 @@ class Index:
             elif isinstance(value, InstanceIp):
                 for vmi in value.vmis:
                     self._iips.note(vmi.int, value.uuid.int, add=add)
+
+
+class Names(Collection[str]):
+    """Names of VMs, which are only looked up for who reads them: a port group may have thousands of users."""
+
+    def __init__(self, vms: Mapping[VmId, VirtualMachine], wanted: Collection[VmId]) -> None:
+        self._vms = vms
+        self._wanted = wanted
+
+    def __len__(self) -> int:
+        return len(self._wanted)
+
+    def __iter__(self) -> Iterator[str]:
+        return (vm.name for each in self._wanted if (vm := self._vms.get(each)) is not None)
+
+    def __contains__(self, name: object) -> bool:
+        return any(each == name for each in self)
 
 
 def _note(table: dict[N, set[M]], key: N, value: M, *, add: bool) -> None:

@@ -8,7 +8,7 @@ are kept folded, those of a VM in one row.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Set
 from datetime import datetime
 from uuid import UUID
 
@@ -68,9 +68,9 @@ class Ledger:
         """Whether a VM has a record."""
         return vm.int in self._records
 
-    def machines(self) -> Iterator[UUID]:
-        """VMs that have records."""
-        return (UUID(int=number) for number in tuple(self._records))
+    def machines(self) -> Set[int]:
+        """Numbers of the instance UUIDs of VMs that have records."""
+        return self._records.keys()
 
     def all(self) -> Iterator[PortRecord]:
         """Every record."""

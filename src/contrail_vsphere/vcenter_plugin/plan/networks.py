@@ -59,7 +59,7 @@ class NetworkSight:
     """Port groups with the network's mark, on any switch."""
     names: Mapping[DatacenterId | None, Mapping[str, Network]]
     """All networks by name, in each datacenter that has a selected switch."""
-    users: Mapping[NetworkId, Sequence[str]]
+    users: Mapping[NetworkId, Collection[str]]
     """Names of the VMs that have cards in a port group."""
     exposed: Mapping[NetworkId, Sequence[str]] = field(default_factory=dict)
     """Those of a port group that is being taken over whose ports still depend on its former settings."""
@@ -188,7 +188,7 @@ def _visit(group: Network, policy: NetworkPolicy) -> list[Action]:
     return [Wait(state="ERROR", reason=reason)]
 
 
-def _named(names: Sequence[str]) -> str:
+def _named(names: Collection[str]) -> str:
     return ", ".join(sorted(names)[:LISTED]) + (", ..." if len(names) > LISTED else "")
 
 

@@ -5,6 +5,7 @@ A frame that neither the old nor the new rules let through never arrives; one th
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from neutron_says import TCP, UDP, names, price
 from pyVmomi import vim
 
+from contrail_vsphere.ml2.worker import apply
 from contrail_vsphere.ml2.worker.apply import Applier, Outcome
 from contrail_vsphere.ml2.worker.desired import PortSecurity, Rule, Wanted, WantedPort
 from contrail_vsphere.ml2.worker.plan import Rules, plan_ports
@@ -30,6 +32,8 @@ pytestmark = pytest.mark.looptime
 ADDRESSES = {"a": "10.0.0.11", "b": "10.0.0.12", "c": "10.0.0.13"}
 SIX = {"a": "fd00::11", "b": "fd00::12", "c": "fd00::13"}
 PORTS = (22, 80, 443)
+TASKS = st.sampled_from((1, 2, 64))
+"""Ports of one task: a group with more of them changes in several, and between two some ports have their new rules."""
 
 
 @st.composite
@@ -118,7 +122,13 @@ def allowed(frame, out_rules, in_rules):
     return out and into
 
 
-async def watched_change(before, after):
+async def watched_change(before, after, ports_per_task):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(apply, "PORTS_PER_TASK", ports_per_task)
+        await watched(before, after, ports_per_task)
+
+
+async def watched(before, after, ports_per_task):
     simulator = VCenterSimulator(hosts=1, vms=3, timing=Timing.instant(), guests=False)
     await simulator.start()
     try:
@@ -144,9 +154,12 @@ async def watched_change(before, after):
                         faults.append((source, target, frame, found))
 
             stop = simulator.world.observe(look)
-            await site.bring_about(after)
+            tasks = simulator.scenario.stats()["calls"].get("ReconfigureDVPort_Task", 0)
+            changed = await site.bring_about(after)
             stop()
             assert not faults
+            spent = simulator.scenario.stats()["calls"].get("ReconfigureDVPort_Task", 0) - tasks
+            assert spent == math.ceil(changed.edited / ports_per_task)
             for source, target, frame in frames:
                 assert site.arrives(source, target, frame) == allowed(frame, after[source], after[target])
             again = await site.bring_about(after)
@@ -156,13 +169,13 @@ async def watched_change(before, after):
 
 
 @settings(max_examples=6, deadline=None)
-@given(before=site_rules(), after=site_rules())
-async def test_at_no_moment_does_anything_else_arrive(before, after):
-    await watched_change(before, after)
+@given(before=site_rules(), after=site_rules(), ports_per_task=TASKS)
+async def test_at_no_moment_does_anything_else_arrive(before, after, ports_per_task):
+    await watched_change(before, after, ports_per_task)
 
 
 @pytest.mark.soak
 @settings(max_examples=150, deadline=None)
-@given(before=site_rules(), after=site_rules())
-async def test_at_no_moment_in_many_changes(before, after):
-    await watched_change(before, after)
+@given(before=site_rules(), after=site_rules(), ports_per_task=TASKS)
+async def test_at_no_moment_in_many_changes(before, after, ports_per_task):
+    await watched_change(before, after, ports_per_task)

@@ -6,7 +6,9 @@ import asyncio
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import aiohttp
@@ -24,8 +26,9 @@ from contrail_vsphere.contrailvm.registration import ExtensionFacts, Registratio
 from contrail_vsphere.contrailvm.watch import nobody_owes
 from contrail_vsphere.engine.health import HealthBook
 from contrail_vsphere.engine.journal import Journal
-from contrail_vsphere.pki.ca import CertificateAuthority
+from contrail_vsphere.pki.ca import CertificateAuthority, Issued
 from contrail_vsphere.pki.identity import Identity
+from contrail_vsphere.pki.secrets import private_directory, write_private
 from contrail_vsphere.pki.tokens import TokenStore
 from contrail_vsphere.simulator.core.timing import Timing
 from contrail_vsphere.simulator.simulator import VCenterSimulator
@@ -46,6 +49,14 @@ overlay = {{ switch = "dvs0" }}
 [deployment.dc1.guest]
 controllers = ["127.0.0.1"]
 """
+
+
+@cache
+def _pki() -> tuple[bytes, Issued]:
+    """A CA's file and our extension's identity, once per process: its RSA key costs as much as the rest of a start."""
+    with TemporaryDirectory() as scratch:
+        authority = CertificateAuthority.create(Path(scratch, "ca"), name="stand", now=lambda: datetime.now(UTC))
+        return Path(scratch, "ca", "issuer.pem").read_bytes(), authority.issue_client(KEY, key_kind="rsa")
 
 
 class Stand:
@@ -70,7 +81,9 @@ class Stand:
     async def start(self) -> Stand:
         self._origin = asyncio.get_running_loop().time()
         await self.vcenter.start()
-        self.authority = CertificateAuthority.load_or_create(self.directory / "ca", name="stand", now=self.now)
+        issuer, extension = _pki()
+        write_private(private_directory(self.directory / "ca") / "issuer.pem", issuer)
+        self.authority = CertificateAuthority.load(self.directory / "ca", now=self.now)
         self.package = make_demo_package(self.directory / "build")
         server = self._identity("server", self.authority.issue_server(["127.0.0.1"]))
         self.publisher = Publisher(
@@ -82,7 +95,7 @@ class Stand:
         await self.publisher.start()
         await self.publisher.publish(self.package)
         self.published_at = self.publisher.address
-        self.extension = self._identity("extension", self.authority.issue_client(KEY, key_kind="rsa"))
+        self.extension = self._identity("extension", extension)
         self.bootstrap = BootstrapServer(
             tls=server.server_context(client_ca_pem=self.authority.cert_pem, clients="optional"),
             ca_pem=lambda: self.authority.cert_pem.encode(),

@@ -24,7 +24,7 @@ from typing import Any
 from contrail_vsphere.demo.neutron_lab import NeutronLab, end, ini, obstacles
 from contrail_vsphere.demo.neutron_site import NeutronSite
 from contrail_vsphere.demo.neutron_story import connect
-from contrail_vsphere.vsphere.filtered_ports import KEYS_PER_CALL, PORTS_PER_TASK
+from contrail_vsphere.vsphere.filtered_ports import PORTS_PER_TASK
 
 HOST, BOOKED_HOST = "compute-vC1", "compute-vC2"
 """Ports of vC2 are booked by key."""
@@ -41,21 +41,20 @@ READ, WRITE = "FetchDVPorts", "ReconfigureDVPort_Task"
 SESSION = ("Login", "Logout", "RetrieveServiceContent", "CreatePropertyCollector", "CreateContainerView",
            "CreateListView", "DestroyPropertyCollector", "DestroyView")  # fmt: skip
 """Of a worker that comes or goes."""
-AIMS: dict[str, dict[str, int]] = {
+BEST: dict[str, dict[str, int]] = {
     "create network": {"AddDVPortgroup_Task": 1},
     "rename network": {"ReconfigureDVPortgroup_Task": 1},
     "change of a network that no switch knows": {},
     "delete network": {"Destroy_Task": 1},
     "bind port": {},
-    "bind port by key": {WRITE: 1, READ: 1},
-    "port admin state": {WRITE: 1, READ: 1},
-    "delete port": {WRITE: 1, READ: 1},
+    "bind port by key": {WRITE: 1},
+    "port admin state": {WRITE: 1},
+    "delete port": {WRITE: 1},
     "nothing, half a minute": {},
-    "worker start": {"CreateFilter": 1, READ: 1},
+    "worker start": {"CreateFilter": 2, READ: 1},
 }
-"""Most calls of an operation: one task for what is written, and one read of the versions of the ports concerned, of one
-or of a thousand: vCenter's updates do not tell of DVPorts, and an edit without a version overwrites somebody else's. A
-worker follows the inventory with one filter; that of tasks comes with its first task."""
+"""What an operation costs at best: one task for what is written. A worker that starts reads the DVPorts of a switch in
+one call and follows the inventory and its tasks with a filter each; that of tasks comes with its first task."""
 
 
 class Bench:
@@ -195,7 +194,13 @@ class Bench:
             await self.site.plug(
                 f"vm{number // CARDS_PER_VM}", str(number), port.mac_address, "", port.binding_vif_details
             )
+
+        async def active() -> bool:
+            return await asyncio.to_thread(lambda: all(each.status == "ACTIVE" for each in self.api.ports(**mine)))
+
+        mine = {"network_id": network.id, "device_owner": "compute:nova"}
         await self.until(lambda: self.site.named_ports() >= self.count)
+        await self.until(active)
         rules = self.site.rules_in_force(network.id)
 
         async def change() -> float:
@@ -238,15 +243,10 @@ def missed(found: dict[str, Any]) -> list[str]:
     if "skipped" in found:
         return []
     faults = []
-    for operation, most in AIMS.items():
-        for call, number in found["calls"][operation].items():
-            if number > most.get(call, 0):
-                faults.append(f"{operation}: {number} {call}, the aim is {most.get(call, 0)}")
-    many = found["many"]
-    aims = {WRITE: math.ceil(many["ports"] / PORTS_PER_TASK), READ: math.ceil(many["ports"] / KEYS_PER_CALL)}
-    for call, number in many["calls"].items():
-        if number > aims.get(call, 0):
-            faults.append(f"a rule of {many['ports']} ports: {number} {call}, the aim is {aims.get(call, 0)}")
+    for operation, ours, best in rows(found):
+        for call, number in ours.items():
+            if number > best.get(call, 0):
+                faults.append(f"{operation}: {number} {call}, the best is {best.get(call, 0)}")
     times = found["port_create"]
     for name in ("5 s", "never"):
         if times[name] / times["at once"] > RATIO_AIM:
@@ -254,26 +254,42 @@ def missed(found: dict[str, Any]) -> list[str]:
     return faults
 
 
+def rows(found: dict[str, Any]) -> list[tuple[str, dict[str, int], dict[str, int]]]:
+    """Operation, the calls it took, and those it takes at best."""
+    many = found["many"]
+    tasks = math.ceil(many["ports"] / PORTS_PER_TASK)
+    return [
+        *((operation, found["calls"][operation], best) for operation, best in BEST.items()),
+        (f"security group rule, {many['ports']} ports", many["calls"], {WRITE: tasks}),
+    ]
+
+
 def shown(found: dict[str, Any]) -> list[str]:
     """For people."""
     if "skipped" in found:
         return [f"\nNeutron: not measured: {found['skipped']}"]
     lines = ["\nNeutron: calls of vCenter for an operation, beyond following its changes"]
-    width = max(map(len, AIMS))
-    for operation, calls in found["calls"].items():
-        aim = _words(AIMS[operation])
-        lines.append(f"  {operation:{width}}  {_words(calls)}" + (f" (aim: {aim})" if _words(calls) != aim else ""))
+    table = [
+        (operation, _words(ours), _words(best), "best" if _reaches(ours, best) else "more than best")
+        for operation, ours, best in rows(found)
+    ]
+    head = ("operation", "ours", "best", "verdict")
+    widths = [max(len(row[at]) for row in (head, *table)) for at in range(3)]
+    for row in (head, *table):
+        cells = (f"{cell:{width}}" for cell, width in zip(row, widths, strict=False))
+        lines.append(f"  {'  '.join(cells)}  {row[3]}")
     many, times = found["many"], found["port_create"]
-    lines.append(
-        f"  a security group rule on {many['ports']} ports: {_words(many['calls'])}"
-        f" (aim: {WRITE} {math.ceil(many['ports'] / PORTS_PER_TASK)}), in force after {many['seconds']:.1f} s"
-    )
+    lines.append(f"  the rule is in force on {many['ports']} ports after {many['seconds']:.1f} s")
     base = times["at once"]
     lines.append(
         f"  a port is created in {base * 1000:.0f} ms; while vCenter answers after 5 s in {times['5 s'] / base:.2f} of"
         f" that, while it does not answer in {times['never'] / base:.2f} (medians of {times['samples']:.0f})"
     )
     return lines
+
+
+def _reaches(ours: dict[str, int], best: dict[str, int]) -> bool:
+    return all(number <= best.get(call, 0) for call, number in ours.items())
 
 
 def _words(calls: dict[str, int]) -> str:

@@ -149,6 +149,40 @@ async def test_an_orphan_is_kept_until_it_is_ordered_away(stand: NeutronStand):
     assert group in stand.dvs.portgroups
 
 
+async def test_a_port_group_that_somebody_renamed_keeps_its_name_and_nova_is_told_it(stand: NeutronStand):
+    network = await stand.network("renamed", "10.31.0.0/24")
+    port, nic = await plugged(stand, network)
+    group = nic.state.network
+    spec = vim.dvs.DistributedVirtualPortgroup.ConfigSpec(configVersion=str(group.config_version), name="web tier")
+    await stand.client.run_task(
+        vim.dvs.DistributedVirtualPortgroup(group.moid), "ReconfigureDVPortgroup_Task", spec=spec
+    )
+
+    async def told():
+        details = (await stand.api("get_port", port.id)).binding_vif_details
+        assert (details["dvs_id"], details["pg_id"]) == (stand.dvs.uuid, group.moid)
+        return details["dvs_port_group_name"] == "web tier"
+
+    await stand.until(told, "the binding has the new name")
+    later = await stand.port(network)
+    details = later.binding_vif_details
+    assert (details["dvs_port_group_name"], details["pg_id"]) == ("web tier", group.moid)
+    await stand.api("update_network", network, name="renamed-too")
+    await stand.until(lambda: "renamed-too" in group.description, "the network is its own still")
+    await stand.look_again()
+    second = await stand.boot(later)
+    await stand.active(later)
+    assert second.state.network is group
+    assert group.name == "web tier"
+    assert stand.port_group(network) is None
+    for card in (nic, second):
+        await stand.unplug(card)
+    for each in (port, later):
+        await stand.api("delete_port", each)
+    await stand.api("delete_network", network)
+    await stand.until(lambda: group not in stand.dvs.portgroups, "it goes with its network")
+
+
 async def test_an_operator_sees_who_works_and_what_differs(stand: NeutronStand):
     network = await stand.network("seen", "10.26.0.0/24")
     await stand.port_group_of(network)
@@ -187,12 +221,24 @@ async def test_port_groups_of_another_driver_are_adopted_by_order_only(stand: Ne
     assert [each.name for each in stand.dvs.portgroups if network.id in each.name] == [group.name]
 
 
+async def refused(stand, asked):
+    """A network that no distributed switch can carry is refused when it is asked for, and nothing is left of it."""
+    body = {"name": "tags", "project_id": "tenant", "provider:physical_network": "physnet1", **asked}
+    answer = await asyncio.to_thread(stand.network_api.post, "/networks", json={"network": body})
+    assert (answer.status_code, "Backend does not support" in answer.text) == (400, True), answer.text
+    assert not [each for each in await stand.api_list("networks") if each.name == "tags"]
+
+
 async def test_a_whole_api_process_per_vcenter_binds_ports_of_every_vcenter(
     real_neutron, real_mariadb, tmp_path_factory
 ):
-    """The other reading of the seed: Neutron's API with vC2.ini and its worker attached, behind the same database."""
+    """The other reading of the seed: Neutron's API with vC2.ini and its worker attached, behind the same database.
+
+    With ``vmware_dvs`` alone: beside openvswitch Neutron knows no networks that carry what guests tag.
+    """
     home = tmp_path_factory.mktemp("whole")
-    process = RealNeutron(home / "api", real_mariadb, settings=SETTINGS)
+    alone = {**SETTINGS["ml2"], "mechanism_drivers": "vmware_dvs"}
+    process = RealNeutron(home / "api", real_mariadb, settings={**SETTINGS, "ml2": alone})
     async with NeutronStand(home, process, vcenter="vC2", vms=2, connected=False) as stand:
         worker = f"{sys.prefix}/bin/contrail-vsphere neutron worker {' '.join(stand.settings_files)}"
         try:
@@ -202,5 +248,8 @@ async def test_a_whole_api_process_per_vcenter_binds_ports_of_every_vcenter(
             await stand.until(lambda: stand.port_group(network), "the attached worker makes its port group", 120)
             for host in (BOOKED, HOST):
                 assert (await stand.port(network, host=host)).binding_vif_type == "dvs"
+            for kind in ("vlan_transparent", "qinq"):
+                await refused(stand, {kind: True, "provider:network_type": "vlan"})
+                await refused(stand, {kind: True, "provider:network_type": "flat"})
         finally:
             process.stop()

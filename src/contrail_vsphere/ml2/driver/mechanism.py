@@ -18,7 +18,7 @@ from neutron_lib.db import api as db_api
 from neutron_lib.plugins.ml2 import api
 from oslo_config import cfg
 
-from contrail_vsphere.ml2.driver.binding import VIF_TYPE_DVS, Choice, choose, vif_details
+from contrail_vsphere.ml2.driver.binding import NETWORK_TYPES, VIF_TYPE_DVS, Choice, choose, vif_details
 from contrail_vsphere.ml2.driver.events import SecurityEvents, request_id
 from contrail_vsphere.ml2.driver.quality import QualityDriver
 from contrail_vsphere.ml2.driver.trunks import TrunkDriver
@@ -80,6 +80,30 @@ class VMwareDVSMechanismDriver(api.MechanismDriver):  # type: ignore[misc] # Neu
     def get_supported_vif_types() -> list[str]:
         """What Neutron asks of drivers that support such updates."""
         return [VIF_TYPE_DVS]
+
+    def check_vlan_transparency(self, context: Any) -> bool | None:
+        """False where a switch of ours is to carry the network; no opinion on networks of other drivers.
+
+        A port in a VLAN drops what a guest tags, and one that trunks all VLANs puts a guest's tags on the wire as they
+        are, into the VLANs of other networks.
+        """
+        return self._without_tags_of_guests(context, "VLAN transparent")
+
+    def check_vlan_qinq(self, context: Any) -> bool | None:
+        """As of ``check_vlan_transparency``: a distributed switch stacks no tags."""
+        return self._without_tags_of_guests(context, "QinQ")
+
+    def _without_tags_of_guests(self, context: Any, kind: str) -> bool | None:
+        carried = sorted({
+            segment[api.PHYSICAL_NETWORK]
+            for segment in context.network_segments
+            if segment[api.NETWORK_TYPE] in NETWORK_TYPES
+            and self.settings.placement.carriers(segment[api.PHYSICAL_NETWORK] or "")
+        })  # fmt: skip
+        if not carried:
+            return None
+        log.warning("network %s cannot be %s: distributed switches carry %s", context.current["id"], kind, carried)
+        return False
 
     def _note_network(self, context: Any) -> None:
         vcenters = {

@@ -76,15 +76,21 @@ class NeutronStore:
             self._write(write)
 
     def record_groups(self, found: Iterable[KnownGroup], gone: Iterable[tuple[str, str]]) -> None:
-        """Port groups that exist now, and (switch, segment) of those that do not; bindings get what they lacked."""
+        """Port groups that exist now, and (switch, segment) of those that do not.
+
+        Where somebody gave a port group another name, bindings that name it get the new one.
+        """
         fresh, lost = tuple(found), tuple(gone)
 
         def write(session: Session) -> None:
             for dvs_name, segment_id in lost:
                 groups.forget(session, self.vcenter, dvs_name, segment_id)
             for group in fresh:
-                if groups.known(session, self.vcenter, group.dvs_name, group.segment_id) != group:
+                known = groups.known(session, self.vcenter, group.dvs_name, group.segment_id)
+                if known != group:
                     groups.record(session, group)
+                if known is not None and known.group_name != group.group_name:
+                    self._rename_in_bindings(session, group)
 
         if fresh or lost:
             self._write(write)
@@ -142,6 +148,16 @@ class NeutronStore:
                 binding.vif_details = json.dumps(details)
 
         self._write(write)
+
+    def _rename_in_bindings(self, session: Session, group: KnownGroup) -> None:
+        binding, level = ml2_models.PortBinding, ml2_models.PortBindingLevel
+        bound = (level.port_id == binding.port_id) & (level.host == binding.host)
+        here = (level.segment_id == group.segment_id) & binding.host.in_(self.wanted.hosts)
+        statement = select(binding).join(level, bound).where(here, binding.vif_type == "dvs")
+        for row in session.scalars(statement):
+            details = json.loads(row.vif_details or "{}")
+            if (details.get("dvs_id"), details.get("pg_id")) == (group.dvs_uuid, group.group_key):
+                row.vif_details = json.dumps({**details, "dvs_port_group_name": group.group_name})
 
     def set_status(self, port_id: str, *, up: bool, host: str) -> None:
         """ACTIVE through the provisioning block, or DOWN."""

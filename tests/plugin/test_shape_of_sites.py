@@ -13,7 +13,7 @@ from contrail_vsphere.simulator.vcenter.distributed_virtual_switch import (
     DistributedVirtualSwitch,
 )
 from contrail_vsphere.simulator.vcenter.virtual_machine import ManagedBy
-from contrail_vsphere.vcenter_plugin import controller
+from contrail_vsphere.vcenter_plugin import controller, port_watch
 from contrail_vsphere.wire.soap.types import vim
 
 pytestmark = pytest.mark.looptime
@@ -103,4 +103,22 @@ async def test_sites_of_more_vms_than_there_are_passes_at_once(tmp_path, monkeyp
         await stand.resume()
         await stand.settle()
         for vm in vms:
+            connected(stand, vm)
+
+
+async def test_the_ports_of_a_large_switch_are_read_in_portions(tmp_path, monkeypatch):
+    monkeypatch.setattr(port_watch, "PORTS_PER_READ", 2)
+    async with PluginStand(tmp_path) as stand:
+        here, reads = [], stand.vcenter.calls
+        for network, prefix in (("blue", "10.1.0.0/24"), ("green", "10.2.0.0/24"), ("red", "10.3.0.0/24")):
+            stand.network(network, prefix)
+            await stand.until(lambda name=network: name in stand.groups())
+            here += await placed(stand, f"{network}-a", f"{network}-b", network=network)
+        await stand.crash()
+        before, asked = stand.calls(), reads["FetchDVPorts"]
+        await stand.resume()
+        assert reads["FetchDVPorts"] - asked == 3, "two ports are in each port group"
+        await stand.settle()
+        assert stand.written(before) == {}, "all their VLANs are known"
+        for vm in here:
             connected(stand, vm)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any
 from uuid import UUID
 
@@ -33,6 +33,8 @@ ROLE_BLOB = "net.juniper.contrail.role"
 """On the ContrailVMs' own trunk, whose range is everybody's."""
 EXPECTED = 120.0
 """Seconds for which the VLAN of a VM that was announced is given to nobody else."""
+PORTS_PER_READ = 5000
+"""Ports of one answer, as far as port groups can be parted."""
 WIDEST = 1000
 """A trunk of more VLANs than that reserves nothing: it is a carrier, not a user."""
 _LOG = logging.getLogger(__name__)
@@ -72,7 +74,20 @@ class PortWatch:
         if not scope.whole and not hosts:
             return
         for dvs, wanted in self._groups().items():
-            await self._book.fetch_groups(dvs, wanted, hosts=hosts)
+            await self._book.fetch_groups(dvs, self._portions(wanted), hosts=hosts)
+
+    def _portions(self, groups: Iterable[NetworkId]) -> Iterator[set[NetworkId]]:
+        """Port groups to be asked about at a time: a whole large switch would be tens of megabytes in one answer."""
+        portion, cards = set[NetworkId](), 0
+        for group in sorted(groups):
+            users = len(self._observed.index.users_of.get(group, ()))
+            if portion and cards + users > PORTS_PER_READ:
+                yield portion
+                portion, cards = set(), 0
+            portion.add(group)
+            cards += users
+        if portion:
+            yield portion
 
     def _groups(self) -> dict[DvsId, set[NetworkId]]:
         """Port groups whose ports may have VLANs of their own: ours, and others, where those are not free then."""

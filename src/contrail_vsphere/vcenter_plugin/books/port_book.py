@@ -7,7 +7,7 @@ ours that failed) makes it stale; a plan for a stale port begins with reading it
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 
 from contrail_vsphere.engine.batcher import Batcher
@@ -59,14 +59,17 @@ class PortBook:
         """Read it, together with whatever else is read at this moment."""
         await self._reads.submit(dvs, key)
 
-    async def fetch_groups(self, dvs: DvsId, groups: Iterable[NetworkId], *, hosts: Iterable[HostId] = ()) -> None:
-        """Read all connected ports of port groups; ports of them that were known and are not connected are in doubt."""
-        wanted, chosen = frozenset(groups), frozenset(hosts)
-        found = await self._door.of_groups(dvs, wanted, hosts=chosen)
+    async def fetch_groups(
+        self, dvs: DvsId, portions: Iterable[Collection[NetworkId]], *, hosts: Iterable[HostId] = ()
+    ) -> None:
+        """Read all connected ports of port groups, portion by portion; others of them that are known are in doubt."""
+        chosen, wanted = frozenset(hosts), set[NetworkId]()
         here = set()
-        for port in found:
-            here.add(port.key)
-            self._take(port)
+        for portion in portions:
+            wanted.update(portion)
+            for port in await self._door.of_groups(dvs, portion, hosts=chosen):
+                here.add(port.key)
+                self._take(port)
         for key, row in self._ports.get(dvs, {}).items():
             if key not in here and FOLDING.unfold(row, key).group in wanted:
                 self._doubted.add((dvs, key))

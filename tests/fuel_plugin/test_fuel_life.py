@@ -78,7 +78,7 @@ def pacemaker(tmp_path, monkeypatch):
 
     def run(*command):
         inside = ["unshare", "--mount", "sh", "-c", IN_THE_AGENTS, "sh", agents.parent, WHERE_AGENTS_ARE]
-        done = subprocess.run([*inside, *command], capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run([*inside, *command], capture_output=True, text=True, timeout=600, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -157,7 +157,7 @@ def test_a_worker_of_older_code_is_restarted_where_it_runs(pacemaker, tmp_path, 
     """On this CIB nothing runs, so that crm says what it was asked for and cannot do."""
     command, home = controller(tmp_path, "one", astute(1, 3))
     command[2] = "render"
-    subprocess.run([COMMAND, *command], check=True, timeout=60, capture_output=True)
+    subprocess.run([COMMAND, *command], check=True, timeout=180, capture_output=True)
     running = home / RUN_DIR.lstrip("/")
     running.mkdir(parents=True)
     for name, version, here in (("172.16.0.254", "0.0.1", False), ("vc2.example.org", runs, True)):
@@ -165,7 +165,11 @@ def test_a_worker_of_older_code_is_restarted_where_it_runs(pacemaker, tmp_path, 
         if here:
             (running / f"{name}.pid").write_text("1")
     done = subprocess.run(
-        [COMMAND, "neutron", "fuel", "restart", "--root", home], capture_output=True, text=True, timeout=60, check=False
+        [COMMAND, "neutron", "fuel", "restart", "--root", home],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
     )
     assert done.returncode == bool(told)
     assert told in done.stderr

@@ -172,11 +172,11 @@ def test_the_command_writes_once(tmp_path):
         tmp_path,
         "--json",
     ]
-    first = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    first = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
     written = yaml.safe_load(first.stdout)["written"]
     assert sorted(written) == sorted(files(astute("fuel8")))
     secret = tmp_path / SETTINGS_DIR.lstrip("/") / f"{FIRST}.password"
     assert secret.read_text() == "Se:cret#1\n"
     assert secret.stat().st_mode & 0o777 == 0o640
-    again = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    again = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
     assert yaml.safe_load(again.stdout)["written"] == []

@@ -170,6 +170,16 @@ class NeutronStand:
             VALUES ('{self.name}', 'everything', '', '', 'pending', 0, '', UTC_TIMESTAMP())
         """)  # fmt: skip
 
+    async def looked_again(self) -> None:
+        """The worker has read everything anew and knows it; it has nothing to do after that."""
+        await self.look_again()
+        statement = f"SELECT COUNT(*) FROM vmware_dvs_journal WHERE vcenter = '{self.name}' AND kind = 'everything'"
+
+        async def done() -> bool:
+            return await asyncio.to_thread(self.neutron.execute, statement) == [(0,)]
+
+        await self.until(done, "the worker has looked at everything")
+
     async def kill(self, worker: asyncio.subprocess.Process) -> None:
         worker.send_signal(signal.SIGKILL)
         await worker.wait()

@@ -123,7 +123,7 @@ async def test_a_dvport_that_a_card_left_is_closed_though_that_failed_once(stand
     stand.vcenter.scenario.add_fault(method="ReconfigureDVPort_Task", drop=True, times=1)
     await stand.replug(nic)
     await stand.until(lambda: stand.dv_port(nic).name == port.id, "the new DVPort is the port's")
-    await stand.until(lambda: stand.dvs.ports.get(left).name == "", "the old one is nobody's", 15)
+    await stand.until(lambda: stand.dvs.ports.get(left).name == "", "the old one is nobody's")
 
 
 async def test_an_orphan_is_kept_until_it_is_ordered_away(stand: NeutronStand):

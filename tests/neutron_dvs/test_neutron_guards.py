@@ -40,7 +40,7 @@ class Guarded(NeutronStand):
         """``/metrics``, as Prometheus reads them."""
 
         def read() -> str:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=60) as answer:
                 return answer.read().decode()
 
         families = text_string_to_metric_families(await asyncio.to_thread(read))
@@ -96,7 +96,7 @@ async def test_a_request_can_be_followed_from_neutron_to_vcenter(guarded: Guarde
         request = urllib.request.Request(
             f"{guarded.neutron.url}/v2.0/networks", data=body, headers={"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return answer.headers["X-Openstack-Request-Id"], json.load(answer)["network"]["id"]
 
     request_id, network_id = await asyncio.to_thread(create)

@@ -78,7 +78,7 @@ def test_the_sample_configuration_has_every_option(tmp_path):
     subprocess.run(
         [program, "--namespace", "contrail_vsphere", "--output-file", sample],
         check=True,
-        timeout=60,
+        timeout=180,
         capture_output=True,
     )
     text = sample.read_text()
@@ -109,7 +109,7 @@ def test_the_resource_agent_describes_itself_and_refuses_what_is_missing():
 
     def run(action, **more):
         return subprocess.run(
-            [agent, action], env={**env, **more}, capture_output=True, text=True, timeout=30, check=False
+            [agent, action], env={**env, **more}, capture_output=True, text=True, timeout=120, check=False
         )
 
     described = run("meta-data")

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import pytest
 
-DEADLINE = 60.0
+DEADLINE = 180.0
 
 
 def missing(what: str) -> NoReturn:

@@ -185,7 +185,7 @@ async def test_a_letter_under_way_when_the_process_is_killed_arrives_afterwards(
         sender = await asyncio.create_subprocess_exec(
             sys.executable, "-c", SENDER, place, str(tmp_path), str(port), stdin=asyncio.subprocess.DEVNULL
         )
-        await asyncio.wait_for(server.taken.wait(), 30)
+        await asyncio.wait_for(server.taken.wait(), 60)
         sender.kill()
         await sender.wait()
         assert waiting(sqlite_store) == [(["rack3@example.com"], 0)]
@@ -227,7 +227,7 @@ async def test_server_manager_sends_at_its_start_what_it_finds(sqlite_store, vau
         parts = Parts(None, "reg:5100", registry, ansible, relay=relay)
         manager = ServerManager(sqlite_store, tmp_path / "data", parts=parts)
         await manager.start()
-        await asyncio.wait_for(server.taken.wait(), 20)
+        await asyncio.wait_for(server.taken.wait(), 60)
         await manager.post.settled()
         assert waiting(sqlite_store) == []
         await manager.stop()

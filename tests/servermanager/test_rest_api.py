@@ -179,7 +179,7 @@ def served(tmp_path_factory):
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not ("server" in told and told["server"].started) and time.monotonic() < deadline:
         time.sleep(0.05)
     yield f"http://127.61.0.2:{port}", told["token"]
@@ -202,7 +202,7 @@ def test_no_nonsense_breaks_it(served):
         def one(case):
             if case.method == "DELETE" and case.path_parameters.get("name") == "admin":
                 return
-            answer = case.call(headers={"Authorization": f"Bearer {token}"}, timeout=20)
+            answer = case.call(headers={"Authorization": f"Bearer {token}"}, timeout=60)
             seen.add(answer.status_code)
             case.validate_response(answer, checks=[status_code_conformance, response_schema_conformance])
             assert answer.status_code != 500

@@ -87,11 +87,13 @@ async def test_09_runs_beyond_the_slots_wait_and_one_that_waits_can_be_canceled(
 async def test_a_run_whose_worker_fails_ends_with_a_reason_and_frees_its_server(
     tmp_path, monkeypatch, how, state, reason
 ):
-    monkeypatch.setattr(module, "LEASE", 2.0 if how == "hang" else 60.0)
+    monkeypatch.setattr(module, "LEASE", 3.0 if how == "hang" else 60.0)
     monkeypatch.setattr(module, "CANCEL_GRACE", 0.5 if how == "deaf" else 60.0)
-    limit = 5.0 if how in ("wait", "deaf") else 60.0
-    async with supervising(tmp_path, run_timeout=limit) as supervisor:
+    async with supervising(tmp_path, run_timeout=5.0 if how == "wait" else 600.0) as supervisor:
         await supervisor.run(request("r1", how, ["10.0.0.1", "10.0.0.2"]))
+        if how == "deaf":
+            await until(lambda: "completed" in supervisor.reports()[0].hosts["s2"].roles.values())
+            await supervisor.cancel("r1")
         report = await over(supervisor, "r1")
         assert (report.state, report.reason) == (state, reason)
         assert processes_of(tmp_path / "runs" / "r1") == []

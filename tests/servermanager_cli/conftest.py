@@ -108,7 +108,7 @@ ansible_url = "http://127.0.0.1:{ansible.server_port}"
     def stop(self, *, kill=False):
         if self.process is not None:
             self.process.kill() if kill else self.process.terminate()
-            self.process.wait(20)
+            self.process.wait(60)
             self.process.stdout.close()
             self.process = None
 

@@ -9,10 +9,9 @@ from contrail_vsphere.cli.server_manager.client import Client, Where
 
 
 class Impatient(BaseHTTPRequestHandler):
-    """Closes a connection that is silent for a moment, as every server does after its time."""
+    """Closes a connection after its answer without saying so, as every server does with one that is silent for long."""
 
     protocol_version = "HTTP/1.1"
-    timeout = 0.2
 
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -20,6 +19,7 @@ class Impatient(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "2")
         self.end_headers()
         self.wfile.write(b"{}")
+        self.close_connection = True
 
     def log_message(self, *_):
         pass

@@ -118,29 +118,30 @@ def sshd(tmp_path):
         with socket.create_server(("127.61.1.1", 0)) as probe:
             port = port or probe.getsockname()[1]
         key = tmp_path / f"host{len(running)}"
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True, timeout=20)
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True, timeout=60)
         config = tmp_path / f"sshd{len(running)}.conf"
         config.write_text(
             f"Port {port}\nListenAddress 127.61.1.1\nListenAddress 127.61.1.2\nHostKey {key}\nPidFile none\n"
         )
         os.makedirs("/run/sshd", exist_ok=True)  # noqa: PTH103
         running.append(subprocess.Popen([program, "-D", "-f", config], stderr=subprocess.DEVNULL))
-        for _ in range(100):
+        deadline = time.monotonic() + 60
+        while True:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.61.1.1", port)) == 0:
                     break
-
+            assert time.monotonic() < deadline
             time.sleep(0.05)
         return port, key.with_suffix(".pub").read_text().split()[1]
 
     def stop():
         running[-1].terminate()
-        running[-1].wait(10)
+        running[-1].wait(60)
 
     yield start, stop
     for each in running:
         each.terminate()
-        each.wait(10)
+        each.wait(60)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="sshd's separation directory needs root")
@@ -158,7 +159,7 @@ def test_a_host_key_is_pinned_at_add_and_held_to(manager, sshd):
 
 def test_it_starts_quickly():
     code = "import sys; import contrail_vsphere.cli.server_manager.main; print('sqlalchemy' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30).stdout == "False\n"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120).stdout == "False\n"
 
 
 class Terminal(io.StringIO):

@@ -43,10 +43,13 @@ def lab():
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_running(request):
-    """A test that failed in the middle of a run does not bring down those after it."""
+    """A test that failed in the middle of a run, or of a kill, does not bring down those after it."""
     yield
     if "lab" in request.fixturenames:
         rig = request.getfixturevalue("lab")
+        for part in ("serve-ansible", "serve"):
+            if part not in rig.processes:
+                rig.serve(part)
         for row in rig.ask("GET", "/v1/runs?limit=500")["items"]:
             if row["state"] not in FINAL:
                 rig.ask("POST", f"/v1/runs/{row['id']}/cancel")

@@ -3,6 +3,7 @@
 The test's process stays outside the lab's network; a thread of it goes in, and asks there as the command line does.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -97,14 +98,14 @@ class Rig:
     def kill(self, part):
         process = self.processes.pop(part)
         process.kill()
-        process.wait(20)
+        process.wait(60)
         process.stdout.close()
 
     def stop(self):
         for part in list(reversed(self.processes)):
             process = self.processes.pop(part)
             process.terminate()
-            process.wait(60)
+            process.wait(180)
             process.stdout.close()
         if self._door is not None:
             self._door.shutdown()
@@ -128,27 +129,27 @@ class Rig:
             finally:
                 client.close()
 
-        return self._door.submit(inside).result(60)
+        return self._door.submit(inside).result(180)
 
     def cli(self, *arguments, code=0):
         command = [sys.executable, "-m", "contrail_vsphere.cli.server_manager.main", "--config", str(self.config)]
         done = subprocess.run(
             ["nsenter", "--target", str(self.lab["pid"]), "--net", "--", *command, *arguments], capture_output=True,
-            text=True, timeout=300, stdin=subprocess.DEVNULL, env={**os.environ, "COLUMNS": "250"},
+            text=True, timeout=600, stdin=subprocess.DEVNULL, env={**os.environ, "COLUMNS": "250"},
         )  # fmt: skip
         assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
         return done
 
     def inside(self, *command):
         """Run something in the lab's own namespace, where the cables are."""
-        subprocess.run(["nsenter", "-t", str(self.lab["pid"]), "--net", "--", *command], check=True, timeout=20)
+        subprocess.run(["nsenter", "-t", str(self.lab["pid"]), "--net", "--", *command], check=True, timeout=60)
 
     def lend(self, host, *directories):
         """Show directories of this machine to a server that cannot see them, as its home directory is its own."""
         pid = self.lab["hosts"][host]["pid"]
         for each in directories:
             if not Path(f"/proc/{pid}/root{each}/.").exists():
-                subprocess.run([sys.executable, "-c", LEND, str(pid), str(each)], check=True, timeout=20)
+                subprocess.run([sys.executable, "-c", LEND, str(pid), str(each)], check=True, timeout=60)
 
     def simulate(self, host, *arguments):
         """Start a simulator on a server; its ready line. It ends with the lab."""
@@ -156,7 +157,7 @@ class Rig:
         command = [sys.executable, "-m", "contrail_vsphere.cli.main", "simulate", *arguments]
         return self._spawn(f"simulated {arguments[0]}", [*entered, *command])
 
-    def on(self, host, *command, seconds=60):
+    def on(self, host, *command, seconds=180):
         """Run something on a server, by the back door."""
         entered = ["nsenter", "-t", str(self.lab["hosts"][host]["pid"]), "-a", "env",
                    "CONTAINERS_CONF=/root/containers.conf", *command]  # fmt: skip
@@ -279,6 +280,18 @@ def playbooks(directory):
     return found
 
 
+def files_below(directory):
+    """Path -> content of what is there now; others write and remove there meanwhile."""
+    found = {}
+    for place, _, names in os.walk(directory):
+        for name in names:
+            path = Path(place, name)
+            if path.is_file():
+                with contextlib.suppress(FileNotFoundError):
+                    found[path] = path.read_bytes()
+    return found
+
+
 def kill_all(pids):
     for pid in pids:
         try:
@@ -293,4 +306,7 @@ def _enter(pid):
             raise OSError(ctypes.get_errno(), "setns")
 
 
-__all__ = ["CANARIES", "PLACEMENT", "ContrailVsphereError", "OneRunAtATime", "Rig", "kill_all", "what_is_missing"]
+__all__ = [
+    "CANARIES", "PLACEMENT", "ContrailVsphereError", "OneRunAtATime", "Rig", "files_below", "kill_all",
+    "what_is_missing",
+]  # fmt: skip

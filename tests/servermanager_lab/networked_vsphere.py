@@ -19,7 +19,7 @@ from contrail_vsphere.demo.estate import Estate
 from contrail_vsphere.demo.processes import Children
 from contrail_vsphere.servermanager.catalogue import catalogue
 
-DEADLINE = 120.0
+DEADLINE = 600.0
 
 
 def ask(url, body=None):

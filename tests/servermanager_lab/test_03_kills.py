@@ -4,11 +4,13 @@ The kinds of death are drawn without replacement, the moments by a seeded genera
 trial; the long form has twenty times as many deaths, other moments every time, and a server of two roles.
 """
 
+import contextlib
 import random
 import time
+from pathlib import Path
 
 import pytest
-from lab_rig import ContrailVsphereError, OneRunAtATime, kill_all
+from lab_rig import ContrailVsphereError, OneRunAtATime, files_below, kill_all
 
 from contrail_vsphere.servermanager.ansible_server.run_directory import processes_of
 
@@ -29,8 +31,13 @@ WRITTEN = {
 }  # fmt: skip
 
 
-def registry_pid(lab):
-    return int((lab.directory / "manager" / "registry" / "pid").read_text())
+def registry_pids(lab):
+    """Of the registry that runs; none while one is on its way up, whose number may be another process's by now."""
+    pid = int((lab.directory / "manager" / "registry" / "pid").read_text())
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        if b"docker-registry" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return [pid]
+    return []
 
 
 def strike(lab, part, *, server, run_id=""):
@@ -44,7 +51,7 @@ def strike(lab, part, *, server, run_id=""):
     elif part == "sshd":
         kill_all(lab.pids(server, "sshd"))
     else:
-        kill_all([registry_pid(lab)])
+        kill_all(registry_pids(lab))
 
 
 def unfinished(lab):
@@ -81,7 +88,7 @@ def one_image(lab, server, parts, number, moments):
         time.sleep(max(0.0, begun + moment / 6 - time.monotonic()))
         strike(lab, part, server=server)
     image = lab.image(name)
-    for _ in range(5):
+    for _ in range(30):
         if image["state"] == "ready":
             break
         assert image["state"] == "failed"
@@ -110,8 +117,8 @@ def trials(lab, count, seed, *, server, at_once):
             trial(lab, server, parts, number, sorted(chance.uniform(0, 4) for _ in parts))
             assert unfinished(lab) == []
     assert looker.most == 1, "two runs on one server"
-    kept = (lab.directory / "ansible" / "runs").rglob("*")
-    assert [path for path in kept if path.name in ("request.json", "private", "control")] == []
+    kept = files_below(lab.directory / "ansible" / "runs")
+    assert [path for path in kept if {"request.json", "private", "control"} & set(path.parts)] == []
     lab.provisioned(servers=[server])
 
 
@@ -128,7 +135,7 @@ def test_a_run_outlives_the_ansible_servers_restart(lab):
     """SIGKILL in the middle; the worker goes on, and its run succeeds without being asked for again."""
     order = {"servers": ["server2"], "overrides": {"controller": {"CONTROLLER": {"bgp_asn": 64777}}}}
     run_id = lab.provision(**order)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while f"{run_id} server2" not in lab.debug_log():
         assert time.monotonic() < deadline
         time.sleep(0.1)

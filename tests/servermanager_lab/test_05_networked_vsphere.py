@@ -34,5 +34,5 @@ def test_the_files_of_a_provisioned_server_make_a_networked_vsphere(lab):
     # The containers hold stand-ins; the real services take their places, with the commands that the roles have.
     lab.on("server3", "podman", "rm", "-fa", "-t", "0")
     worlds = json.dumps({"vcenter": vcenter["control_url"], "contrail": contrail["control_url"]})
-    seen = json.loads(lab.on("server3", sys.executable, str(SCRIPT), worlds, seconds=150))
+    seen = json.loads(lab.on("server3", sys.executable, str(SCRIPT), worlds, seconds=700))
     assert seen == {"groups": ["web"], "ports": 2, "conflicts": 0, "hosts": 2, "agents": 2, "plugged": 2}, seen

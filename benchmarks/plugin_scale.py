@@ -111,7 +111,7 @@ class Plugin:
         request = urllib.request.Request(f"{self.url}/metrics")
         token = next(self._settings.parent.joinpath("data").glob("*.tokens")).read_text().split()[2]
         request.add_header("Authorization", f"Bearer {token}")
-        with urllib.request.urlopen(request, timeout=60) as reply:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as reply:
             lines = [line.rpartition(" ") for line in reply.read().decode().splitlines() if not line.startswith("#")]
         return {name: float(value) for name, _, value in lines}
 

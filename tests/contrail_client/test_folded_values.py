@@ -1,7 +1,8 @@
 """What is kept folded is read as it was: nothing is lost, and equal values are told to be equal."""
 
+from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from uuid import UUID
 
@@ -164,6 +165,14 @@ def test_records_are_read_as_they_were(records):
 )
 def test_states_are_read_as_they_were(states):
     assert port_states.FOLDING.unfold_all(port_states.FOLDING.fold_all(states)) == tuple(states)
+
+
+@given(st.lists(st.tuples(SOME, st.lists(st.sampled_from(["ACTIVE", "ERROR"]), max_size=3)), max_size=6))
+def test_ports_are_counted_as_they_come_and_go(passes):
+    states, now = port_states.PortStates(), datetime(2026, 1, 1, tzinfo=UTC)
+    for vm, found in passes:
+        states.put(vm, [PortState(PortId(vm, nic), state, "", now, "web", "host-1") for nic, state in enumerate(found)])
+    assert +states.counts == Counter(state.state for state in states)
 
 
 def test_a_folded_sequence_is_a_sequence():

@@ -273,10 +273,9 @@ class PluginService:
         return server.url
 
     def _ports_by_state(self) -> dict[tuple[str], float]:
-        counted: dict[tuple[str], float] = {}
-        for port in self.plugin.controller.ports() if self.reigns.leads else ():
-            counted[(port.state,)] = counted.get((port.state,), 0.0) + 1
-        return counted
+        if not self.reigns.leads:
+            return {}
+        return {(state,): float(number) for state, number in self.plugin.controller.states.counts.items() if number}
 
     def _capacity(self) -> dict[tuple[str], float]:
         if not self.reigns.leads:

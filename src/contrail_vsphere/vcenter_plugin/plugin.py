@@ -296,10 +296,10 @@ class VCenterPlugin:
         """What an operator has to act on."""
         at, capacities = self._capacities
         if not capacities or self._clock() >= at + self.options.resync:
-            busy = {host for port in self.controller.ports() if (host := port.host) is not None}
+            busy = {host for port in self.controller.states if (host := port.host) is not None}
             self._capacities = self._clock(), {host: self.capacity(host) for host in busy}
         return troubles(
-            ports=self.controller.ports(),
+            ports=self.controller.states,
             hosts=self.hosts.sights(),
             capacity=self._capacities[1],
             pending=self.controller.pending_deletes,

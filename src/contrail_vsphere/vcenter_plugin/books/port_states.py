@@ -1,11 +1,12 @@
 """The state of every port as its VM's last pass has left it, for people, metrics and whoever waits for a host.
 
-Which ports a host still owes is asked for each host of a thousand; so it is kept, not searched for. States are kept
-folded, those of a VM in one row.
+Which ports a host still owes is asked for each host of a thousand, and how many ports are in which state by whoever
+watches; so both are kept, not searched for. States are kept folded, those of a VM in one row.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,6 +41,8 @@ class PortStates:
         self._states: dict[int, bytes] = {}
         self._unsettled: dict[HostId, set[UUID]] = {}
         """VMs with a port on the host that is neither active nor off."""
+        self.counts: Counter[str] = Counter()
+        """Ports by state."""
 
     def __iter__(self) -> Iterator[PortState]:
         """All, by VM."""
@@ -52,7 +55,10 @@ class PortStates:
 
     def put(self, machine: UUID, states: Collection[PortState]) -> None:
         """Its states now; none: it is gone."""
-        for state in self.of(machine):
+        known = self.of(machine)
+        self.counts.subtract(state.state for state in known)
+        self.counts.update(state.state for state in states)
+        for state in known:
             if state.host is not None and state.host in self._unsettled:
                 self._unsettled[state.host].discard(machine)
         if states:

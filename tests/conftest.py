@@ -18,8 +18,6 @@ def pytest_configure(config: pytest.Config) -> None:
     # looptime asks the policy for its loop before every test; before a synchronous one that would make a loop that
     # nobody closes, and the warning about it fails the run.
     asyncio.set_event_loop(None)
-    # Half a million objects of modules and tests come to stay: nothing among them is garbage.
-    gc.disable()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -31,7 +29,6 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.freeze()
     # A simulated world is thousands of objects that live as long as their test: the default looks every 700.
     gc.set_threshold(10_000)
-    gc.enable()
 
 
 @pytest.hookimpl(trylast=True)

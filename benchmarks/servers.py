@@ -37,7 +37,8 @@ async def measure(lab: dict[str, Any], directory: Path) -> dict[str, Any]:
             pairs.append((ours, await asyncio.to_thread(side.bare)))
         return {
             "hosts": len(lab["hosts"]), "roles": len(ROLES), "first": first["seconds"],
-            "ours": min(ours["seconds"] for ours, _ in pairs), "bare": min(bare for _, bare in pairs),
+            "ours": min(ours["seconds"] for ours, _ in pairs), "bare": min(bare for _, (bare, _) in pairs),
+            "ours_cpu": min(ours["cpu"] for ours, _ in pairs), "bare_cpu": min(cpu for _, (_, cpu) in pairs),
             "changed": sum(ours["changed"] for ours, _ in pairs), "first_event": min(o["event"] for o, _ in pairs),
             "modules": max(ours["modules"] for ours, _ in pairs),
         }  # fmt: skip
@@ -68,6 +69,8 @@ def shown(found: dict[str, Any]) -> list[str]:
         f" again {found['ours']:.1f} s with {found['changed']} changes",
         f"  bare ansible-playbook of the same plays {found['bare']:.1f} s: {found['ours'] / found['bare'] - 1:+.1%};"
         f" first event after {found['first_event']:.1f} s, {found['modules']:.0f} module runs per role and server",
+        f"  seconds of CPU on this side {found['ours_cpu']:.1f}, bare {found['bare_cpu']:.1f}:"
+        f" {found['ours_cpu'] / found['bare_cpu'] - 1:+.1%}",
     ]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -83,6 +84,13 @@ async def serving(directory: Path) -> AsyncIterator[Path]:
         yield config
 
 
+def cpu_seconds(*, own: bool = True) -> float:
+    """Of what this process started and has waited for, worker and Ansible among it, and of the servers in it itself."""
+    counted = [resource.getrusage(resource.RUSAGE_CHILDREN)]
+    counted += [resource.getrusage(resource.RUSAGE_SELF)] if own else []
+    return sum(each.ru_utime + each.ru_stime for each in counted)
+
+
 class Side:
     """An operator of the Server Manager that serves here."""
 
@@ -121,9 +129,10 @@ class Side:
         return run_id
 
     def provision(self, *, fails: bool = False) -> dict[str, Any]:
-        """One run, watched to its end."""
-        at, began = time.time(), time.perf_counter()
-        return {**self.follow(self.begin(), since=at, fails=fails), "seconds": time.perf_counter() - began}
+        """One run, watched to its end; ``cpu`` is what both servers, their worker and Ansible used for it."""
+        at, began, used = time.time(), time.perf_counter(), cpu_seconds()
+        told = self.follow(self.begin(), since=at, fails=fails)
+        return {**told, "seconds": time.perf_counter() - began, "cpu": cpu_seconds() - used}
 
     def follow(self, run_id: str, *, since: float = 0.0, fails: bool = False) -> dict[str, Any]:
         """Watch a run to its end: when what happened was shown, and what the run's own log of events says."""
@@ -152,8 +161,8 @@ class Side:
             "touched": sorted({each["host"] for each in events if each.get("host")}),
         }  # fmt: skip
 
-    def bare(self) -> float:
-        """The same plays by ansible-playbook alone."""
+    def bare(self) -> tuple[float, float]:
+        """The same plays by ansible-playbook alone: seconds, and seconds of CPU."""
         from contrail_vsphere.servermanager.ansible_server.run_directory import RunDirectory
         from contrail_vsphere.servermanager.ansible_server.worker import PLAYBOOK, environment, lay_out
         from contrail_vsphere.servermanager.runs import RunRequest
@@ -164,6 +173,6 @@ class Side:
             tool = str(Path(sys.executable).parent / "ansible-playbook")
             command = [tool, "--diff", "-i", str(run.private / "inventory.yml"), PLAYBOOK]
             given = {**environment(run.private, Path(control)), "PATH": os.environ["PATH"], "HOME": str(run.private)}
-            began = time.perf_counter()
+            began, used = time.perf_counter(), cpu_seconds(own=False)
             subprocess.run(command, env=given, check=True, capture_output=True, timeout=600)
-            return time.perf_counter() - began
+            return time.perf_counter() - began, cpu_seconds(own=False) - used

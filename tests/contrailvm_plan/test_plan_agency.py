@@ -80,13 +80,22 @@ def test_a_new_package_updates_the_agency(world):
 def test_what_eam_accepts_but_does_not_show_is_not_sent_over_and_over(world):
     world.memory = replace(world.memory, offer=replace(world.memory.offer, pem="OTHER"))
     (update,) = world.only(UpdateAgency)
-    sent = KeyRecord(sent=ConfigSent(config_digest(update.config), world.now))
+    sent = KeyRecord(sent=ConfigSent(config_digest(update.config), world.now, accepted=True))
     world.memory = replace(world.memory, record=sent)
     world.later(10)
     world.read(times=3)
     assert not world.only(UpdateAgency)
     assert "does not show it" in world.only(Alarm)[0].reason
     world.later(700)
+    assert world.only(UpdateAgency)
+
+
+def test_what_was_sent_but_never_answered_is_sent_again(world):
+    """The process died with it, or the connection: whether EAM has it is seen from what it shows."""
+    world.memory = replace(world.memory, offer=replace(world.memory.offer, pem="OTHER"))
+    (update,) = world.only(UpdateAgency)
+    sent = KeyRecord(sent=ConfigSent(config_digest(update.config), world.now))
+    world.memory = replace(world.memory, record=sent)
     assert world.only(UpdateAgency)
 
 

@@ -6,6 +6,7 @@ simulated vCenter's state, at every moment and in the end; the manager's records
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -15,7 +16,9 @@ from typing import Any
 import pytest
 from crash_points import Point
 from crash_rig import Rig
-from crash_stories import DOWNTIMES, STORIES, Deletes, Deploys, Joins, PowersOff, Removes, Story, tell
+from crash_stories import DOWNTIMES, STORIES, Deletes, Deploys, Joins, PowersOff, Removes, Story, Updates, tell
+
+from contrail_vsphere.contrailvm.plan.agency import NOT_TAKEN_RETRY
 
 pytestmark = pytest.mark.looptime
 
@@ -145,6 +148,16 @@ async def test_a_host_is_not_put_on_hold_because_the_manager_died_repairing_it(t
         await theatre.tell(*[Point("before Resolve", 1)] * 4)
         assert not theatre.failures, theatre.failures[0]
         assert theatre.deaths == 4
+
+
+async def test_an_update_that_died_on_its_way_is_not_waited_for(tmp_path, prepared):
+    """Found by the thousand kills: for ten minutes EAM was believed to have it, and not to support it."""
+    async with Theatre(tmp_path, prepared, Updates) as theatre:
+        begun = asyncio.get_running_loop().time()
+        await theatre.tell(Point("before Update", 1))
+        assert not theatre.failures, theatre.failures[0]
+        assert theatre.deaths == 1
+        assert asyncio.get_running_loop().time() - begun < NOT_TAKEN_RETRY
 
 
 @pytest.mark.soak

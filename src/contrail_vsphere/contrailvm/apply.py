@@ -171,8 +171,10 @@ class Applier:
         if "package" in action.changed:
             for agent in action.config.agents:
                 await self.probe(agent.ovf_url)
-        self.notebook.update_key(key, sent=ConfigSent(digest=config_digest(action.config), at=self.now()))
+        sent = ConfigSent(digest=config_digest(action.config), at=self.now())
+        self.notebook.update_key(key, sent=sent)
         await self.backends.update_agency(action.agency, action.config)
+        self.notebook.update_key(key, sent=replace(sent, accepted=True))
         await self.reread(action.agency)
 
     async def _hand_over(self, action: HandOver) -> None:

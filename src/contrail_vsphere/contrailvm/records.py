@@ -167,6 +167,8 @@ class ConfigSent:
 
     digest: str
     at: float
+    accepted: bool = False
+    """It was answered. False as long as it is on its way, and ever after if we died or the answer was lost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,7 +186,7 @@ def _update(desired: Desired, observed: Observed, agency: Agency, wanted: Agency
             return held
     what = ", ".join(changed)
     sent = observed.record.sent
-    if sent is not None and sent.digest == config_digest(wanted):
+    if sent is not None and sent.accepted and sent.digest == config_digest(wanted):
         if observed.read_at <= sent.at + REFETCH_INTERVAL:
             return (Wait(reason=f"{observed.keeper} was given a new {what}", until=sent.at + 2 * REFETCH_INTERVAL),)
         if observed.now < sent.at + NOT_TAKEN_RETRY:

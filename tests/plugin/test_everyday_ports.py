@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from plugin_stand import PluginStand
 
@@ -45,6 +47,24 @@ async def test_a_vm_gets_vlan_objects_and_plug_and_its_frames_arrive(tmp_path):
         assert spent["ReconfigureDVPort_Task"] == 1
         contrail = {name: number for name, number in spent.items() if "create" in name or "read" in name}
         assert sum(contrail.values()) == 4, contrail
+
+
+async def test_the_time_a_plug_takes_is_ours_alone(tmp_path):
+    """A VM on a host without a vRouter waits for it a minute; what is told of plugs is told without that."""
+    async with PluginStand(tmp_path) as stand:
+        stand.network("blue")
+        await stand.until(lambda: "blue" in stand.groups())
+        host = stand.vcenter.scenario.hosts()[0]
+        await stand.vcenter.vrouters.kill(host.moid)
+        await asyncio.sleep(30)
+        vm = await stand.vm("waits", "blue", host=0)
+        await asyncio.sleep(60)
+        assert not stand.plugged(host)
+        await stand.vcenter.vrouters.restart(host.moid)
+        await stand.until(lambda: stand.plugged(vm.host))
+        await stand.settle()
+        (took,) = stand.plugin.applier.tally.plug_seconds
+        assert took < 30
 
 
 async def test_nothing_is_written_when_nothing_changed(tmp_path):

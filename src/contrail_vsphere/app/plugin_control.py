@@ -2,7 +2,7 @@
 
 # No postponed annotations here: FastAPI reads them, and they name things that are local to the functions below.
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Annotated, Any
 from uuid import UUID
@@ -213,8 +213,8 @@ def _port(plugin: VCenterPlugin, health: HealthBook, port: PortState) -> dict[st
     }
 
 
-def _percentiles(seconds: list[float]) -> dict[str, float | None]:
-    """From the moment a running card is first seen in need of a plug until its VRouterAgent has confirmed it."""
+def _percentiles(seconds: Iterable[float]) -> dict[str, float | None]:
+    """From when a running card needs a plug, and nobody else is waited for, until its VRouterAgent has confirmed it."""
     times = sorted(seconds)
     return {
         name: round(times[min(len(times) - 1, int(len(times) * share))] * 1000, 1) if times else None

@@ -7,6 +7,7 @@ deletion, does the brake permit it. Nothing is retried here: an error is the pas
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -70,8 +71,8 @@ class Tally:
 
     done: dict[str, int] = field(default_factory=dict)
     moves: int = 0
-    plug_seconds: list[float] = field(default_factory=list)
-    """The last plugs: from the moment a card was first seen in need of one. At most 10,000."""
+    plug_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=10_000))
+    """The last plugs: from the moment a card was seen in need of one and waited for nobody but us."""
 
 
 class Applier:

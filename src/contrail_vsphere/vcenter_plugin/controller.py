@@ -299,6 +299,8 @@ class PluginController:
             wait = waits.get(port.id)
             if wait is not None:
                 state, reason = wait.state, wait.reason
+                # What somebody else has to do first is not time that we take.
+                self._wanted_since.pop(port.id, None)
             elif port.id in busy or general:
                 state, reason = "PROVISIONING" if port.wanted is not None else "DRAINING", ""
             else:
@@ -310,14 +312,15 @@ class PluginController:
             since = old.since if old is not None and old.state == state else self._now()
             after.append(PortState(port.id, state, reason, since, sight.name, host))
         self.states.put(sight.id, after)
+        for gone in before.keys() - {each.id for each in after}:
+            self._wanted_since.pop(gone, None)
 
     def _note_plugs(self, work: Iterable[Action], failed: Mapping[str, Exception]) -> None:
         for action in work:
             if isinstance(action, PlugPort) and action.track not in failed:
                 since = self._wanted_since.pop(action.port, None)
-                times = self.applier.tally.plug_seconds
-                if since is not None and len(times) < 10_000:
-                    times.append(asyncio.get_running_loop().time() - since)
+                if since is not None:
+                    self.applier.tally.plug_seconds.append(asyncio.get_running_loop().time() - since)
 
     def ports(self) -> tuple[PortState, ...]:
         """Every port, by VM."""

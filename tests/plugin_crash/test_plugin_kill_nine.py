@@ -13,7 +13,9 @@ from contrail_vsphere.vcenter_plugin.desired import Scope
 from contrail_vsphere.vcenter_plugin.plugin import PluginOptions
 
 pytestmark = [pytest.mark.process]
-KILLS, LONG = 10, 1000
+KILLS = 10
+SEEDS, LONG = range(2, 12), 100
+"""``make soak``: 10 * 100 = 1,000 kills, on as many sites as there are workers at a time."""
 KINDS = ("virtual-machine", "virtual-machine-interface", "instance-ip")
 
 
@@ -99,6 +101,7 @@ async def test_ten_kills(tmp_path):
 
 
 @pytest.mark.soak
-async def test_a_thousand_kills(tmp_path):
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_a_thousand_kills(seed, tmp_path):
     """Each is one signal 9 to a plugin that works; beside them the ten of ``make test``."""
-    await kills(tmp_path, count=LONG, seed=2)
+    await kills(tmp_path, count=LONG, seed=seed)

@@ -9,6 +9,7 @@ from typing import Any
 
 from plugin_stand import PluginStand
 
+from contrail_vsphere.app.access import Role
 from contrail_vsphere.app.control_client import ControlClient
 from contrail_vsphere.config.load import load
 from contrail_vsphere.demo.processes import Child, Children
@@ -82,13 +83,21 @@ class StandbyRig(PluginStand):
         """The whole picture, as the member that leads has it."""
         return await self._ask(name, "/v1/status")
 
+    async def release(self, name: str) -> None:
+        """Approve the deletions that its brake refused."""
+        async with self._client(name, role="operator") as client:
+            await client.post("/v1/brakes/plugin/release", {})
+
     async def _ask(self, name: str, path: str) -> dict[str, Any]:
+        async with self._client(name, role="viewer") as client:
+            answer: dict[str, Any] = await client.get(path)
+        return answer
+
+    def _client(self, name: str, *, role: Role) -> ControlClient:
         settings = load(self.directory / name / "settings.toml", {})
         url = self.members[name].ready["control_url"]
         listen = type(settings.plugin.listen).parse(url.rpartition("/")[2])
-        async with ControlClient(settings, role="viewer", listen=listen) as client:
-            answer: dict[str, Any] = await client.get(path)
-        return answer
+        return ControlClient(settings, role=role, listen=listen)
 
     async def leading(self, *, among: tuple[str, ...] = (), seconds: float = 30.0) -> str:
         """Wait for one that leads."""

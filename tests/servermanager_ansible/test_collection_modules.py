@@ -149,6 +149,43 @@ def test_health_tells_what_is_wrong_and_in_check_mode_looks_once(docker):
     assert run("health", **{**wanted, "kind": "none"})["contrail"]["done"] is True
 
 
+def test_a_look_tells_what_is_settled_and_touches_nothing(tmp_path, docker):
+    path = tmp_path / "etc" / "lb.conf"
+    settled = {
+        "role": "lb", "directories": [str(path.parent)],
+        "files": [{"path": str(path), "secret_content": "canary-5512", "mode": "0600"}],
+        "container": {"name": "lb", "action": "create", "spec_hash": "h1", "image": "not looked at"},
+        "health": {"kind": "none"},
+    }  # fmt: skip
+    gone = {"role": "old", "container": {"name": "old", "action": "remove", "spec_hash": ""}}
+
+    def look(*services, **more):
+        return run("look", services=list(services), socket=docker.socket, **more)
+
+    assert look(settled, gone)["contrail"] == {"step": "look", "settled": ["old"]}
+    run("directories", paths=settled["directories"])
+    assert look(settled)["differing"] == ["lb"]
+    run("config_files", files=settled["files"])
+    assert look(settled)["differing"] == ["lb"]
+    run("container", **container(docker))
+    found = look(settled, gone, check=True)
+    assert (found["changed"], found["differing"], found["contrail"]["settled"]) == (False, [], ["lb", "old"])
+    assert "canary" not in json.dumps(found)
+    other = {**settled, "container": {**settled["container"], "spec_hash": "h2"}}
+    deaf = {**settled, "health": {"kind": "tcp", "port": 1}}
+    assert [look(each)["differing"] for each in (other, deaf)] == [["lb"], ["lb"]]
+    docker.containers["old"] = {"Config": {"Labels": {}}, "State": {"Running": True}}
+    assert look(settled, gone)["differing"] == ["old"], "whose it is, the module that removes it finds out"
+    path.chmod(0o644)
+    assert look(settled)["differing"] == ["lb"]
+    path.chmod(0o600)
+    docker.containers["lb"]["State"]["Running"] = False
+    assert look(settled)["differing"] == ["lb"]
+    nowhere = run("look", services=[settled, gone], socket=str(tmp_path / "nowhere"))
+    assert nowhere["differing"] == ["lb", "old"], "who has to wait for the engine does, and says so"
+    assert docker.containers["lb"]["State"]["Running"] is False
+
+
 def test_without_an_engine_the_message_says_what_to_install(tmp_path, docker):
     assert "apt-get install podman" in run("engine", code=1, socket=str(tmp_path / "none"))["msg"]
     found = run("engine", socket=docker.socket)

@@ -41,34 +41,36 @@ class Event(BaseModel):
     run: RunState | None = Field(default=None, description="With `ended`: how the run ended")
 
 
-def translated(raw: Mapping[str, Any]) -> dict[str, Any] | None:
-    """An event of ansible-runner in our words, without number and time; None if it tells nothing new."""
+def translated(raw: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """An event of ansible-runner in our words, without numbers and times; nothing if it tells nothing new."""
     data = raw.get("event_data") or {}
     host, task = str(data.get("host") or ""), str(data.get("task") or "")
     kind = raw.get("event")
     if kind == "runner_on_start" and host:
-        return {"state": "running", "host": host, "task": task}
+        return [{"state": "running", "host": host, "task": task}]
     if kind not in ("runner_on_ok", "runner_on_failed", "runner_on_unreachable") or not host:
-        return None
+        return []
     result = data.get("res") or {}
     state = {"runner_on_ok": "ok", "runner_on_failed": "failed"}.get(str(kind), "unreachable")
-    if state == "ok" and "what" not in result:
-        return None
     # What a server answers is not to be trusted, not even in its shape.
     about, what = result.get("contrail"), result.get("what")
     about = about if isinstance(about, dict) else {}
-    return {
-        "state": state,
-        "host": host,
-        "task": task,
-        "role": str(about.get("role") or ""),
-        "done": bool(about.get("done")),
-        "changed": bool(result.get("changed")),
-        "seconds": float(data.get("duration") or 0.0),
-        "message": _words(result) if state != "ok" else "",
-        "what": [str(each)[:_MESSAGE] for each in what[:_WHAT]] if isinstance(what, list) else [],
-        "diff": _diffs(result.get("diff")),
-    }
+    told = {"state": state, "host": host, "task": task, "seconds": float(data.get("duration") or 0.0)}
+    if state == "ok" and isinstance(settled := about.get("settled"), list):
+        return [{**told, "role": str(role)[:_WHAT], "done": True} for role in settled[:_WHAT]]
+    if state == "ok" and "what" not in result:
+        return []
+    return [
+        {
+            **told,
+            "role": str(about.get("role") or ""),
+            "done": bool(about.get("done")),
+            "changed": bool(result.get("changed")),
+            "message": _words(result) if state != "ok" else "",
+            "what": [str(each)[:_MESSAGE] for each in what[:_WHAT]] if isinstance(what, list) else [],
+            "diff": _diffs(result.get("diff")),
+        }
+    ]
 
 
 def _words(result: Mapping[str, Any]) -> str:

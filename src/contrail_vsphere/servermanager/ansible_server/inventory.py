@@ -41,9 +41,12 @@ def inventory(request: RunRequest, *, keys: Mapping[str, str], known_hosts: str)
     }
     # Groups, since how many servers a play takes at once is decided before any server's variables are there.
     children |= {f"rolling_{stage}": {"hosts": dict.fromkeys(stages[stage])} for stage in rolling_stages(request)}
+    if request.engine:
+        children["engine_setup"] = {
+            "hosts": dict.fromkeys(request.hosts), "vars": {"contrail_engine": request.engine}
+        }  # fmt: skip
     variables = {
         "contrail_registry": request.registry.model_dump(),
-        "contrail_engine": request.engine,
         "ansible_python_interpreter": "/usr/bin/python3",
         "ansible_ssh_common_args": f"-o UserKnownHostsFile={known_hosts} -o GlobalKnownHostsFile=/dev/null",
     }
@@ -123,6 +126,7 @@ def _role(role: RoleToRun) -> dict[str, Any]:
     sources = [bind.split(":")[0] for bind in role.container.spec.get("binds", [])]
     made = [each for each in sources if not each.startswith(_NOT_OURS_TO_MAKE)]
     return {
+        "role": role.role,
         "directories": list(dict.fromkeys([*role.directories, *made])),
         "files": [
             {"path": file.path, "mode": file.mode, "secret_content" if file.secret else "content": file.content}

@@ -91,16 +91,14 @@ class _Run:
 
     def _on_event(self, raw: Mapping[str, Any]) -> bool:
         """False: ansible-runner need not keep the event, which would bear more than it should."""
-        event = translated(raw)
-        if event is None:
-            if raw.get("event") in ("verbose", "error") and raw.get("stdout"):
-                self._said = [*self._said[-5:], str(raw["stdout"]).strip()]
-            return False
-        if event["state"] == "running":
-            if event["host"] in self._started:
-                return False
-            self._started.add(event["host"])
-        self._progress.take(self._log.write(time.time(), **self._masked(event)))
+        if raw.get("event") in ("verbose", "error") and raw.get("stdout"):
+            self._said = [*self._said[-5:], str(raw["stdout"]).strip()]
+        for event in translated(raw):
+            if event["state"] == "running":
+                if event["host"] in self._started:
+                    continue
+                self._started.add(event["host"])
+            self._progress.take(self._log.write(time.time(), **self._masked(event)))
         return False
 
     def _canceled(self) -> bool:

@@ -15,6 +15,16 @@ MARK = "contrail.managed-by"
 SPEC_HASH = "contrail.spec-hash"
 
 
+def labels(found: dict[str, Any]) -> dict[str, str]:
+    """Of a container that was looked at."""
+    return (found.get("Config") or {}).get("Labels") or {}
+
+
+def running(found: dict[str, Any]) -> bool:
+    """Whether a container that was looked at runs."""
+    return bool((found.get("State") or {}).get("Running"))
+
+
 class EngineError(Exception):
     """The engine refuses, or does not answer."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.contrail.servers.plugins.module_utils.host_lock import host_lock
+from ansible_collections.contrail.servers.plugins.module_utils.whole_files import FILE, read, wanted_content, write
 
 DOCUMENTATION = """
 module: config_files
@@ -37,55 +36,22 @@ RETURN = """
 what: {description: The files that were not as they should be., returned: success, type: list, elements: str}
 """
 
-FILE = {
-    "path": {"type": "path", "required": True},
-    "mode": {"type": "str", "default": "0640"},
-    "content": {"type": "str"},
-    "secret_content": {"type": "str", "no_log": True},
-}
-
-
-def _before(path: str) -> tuple[bytes | None, int]:
-    """Content and mode; None if there is none. A link counts as none: it is replaced, never followed."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return None, 0
-    with os.fdopen(handle, "rb") as file:
-        return file.read(), stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-
-
-def _write(path: str, content: bytes, mode: int) -> None:
-    scratch = f"{path}.{os.getpid()}.new"
-    handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
-    except BaseException:
-        os.unlink(scratch)
-        raise
-
 
 def _one(wanted: dict[str, Any], *, check: bool) -> dict[str, str] | None:
     """The difference it makes; None if the file is as it should be."""
-    secret = wanted["secret_content"] is not None
-    text = wanted["secret_content"] if secret else wanted["content"] or ""
-    content, mode, path = text.encode(), int(wanted["mode"], 8), wanted["path"]
-    before, mode_before = _before(path)
+    content, mode = wanted_content(wanted)
+    path = wanted["path"]
+    before, mode_before = read(path)
     if before == content and mode_before == mode:
         return None
     if not check:
         if before is not None and before != content:
-            _write(path + ".previous", before, mode_before & 0o640)
-        _write(path, content, mode)
-    if secret:
+            write(path + ".previous", before, mode_before & 0o640)
+        write(path, content, mode)
+    if wanted["secret_content"] is not None:
         return {"before": "", "after": "(holds secrets, not shown)\n", "after_header": path}
     shown = "" if before is None else before.decode("utf-8", "replace")
-    return {"before": shown, "after": text, "before_header": path, "after_header": path}
+    return {"before": shown, "after": content.decode(), "before_header": path, "after_header": path}
 
 
 def main() -> None:

@@ -6,7 +6,14 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.contrail.servers.plugins.module_utils.engine_api import MARK, SPEC_HASH, Engine, EngineError
+from ansible_collections.contrail.servers.plugins.module_utils.engine_api import (
+    MARK,
+    SPEC_HASH,
+    Engine,
+    EngineError,
+    labels,
+    running,
+)
 from ansible_collections.contrail.servers.plugins.module_utils.host_lock import host_lock
 
 DOCUMENTATION = """
@@ -74,8 +81,7 @@ def _reason(params: dict[str, Any], found: dict[str, Any] | None) -> str:
     name = params["name"]
     if found is None:
         return f"container {name} is missing"
-    labels = (found.get("Config") or {}).get("Labels") or {}
-    if labels.get(SPEC_HASH) != params["spec_hash"]:
+    if labels(found).get(SPEC_HASH) != params["spec_hash"]:
         return f"container {name} has another specification"
     if params["recreate"]:
         return f"container {name} runs with an old configuration"
@@ -85,7 +91,7 @@ def _reason(params: dict[str, Any], found: dict[str, Any] | None) -> str:
 def _present(engine: Engine, params: dict[str, Any], found: dict[str, Any] | None, *, check: bool) -> list[str]:
     name, reason = params["name"], _reason(params, found)
     if not reason:
-        if found is not None and (found.get("State") or {}).get("Running"):
+        if found is not None and running(found):
             return []
         if not check:
             engine.start(name)
@@ -106,7 +112,7 @@ def _present(engine: Engine, params: dict[str, Any], found: dict[str, Any] | Non
 
 def _change(engine: Engine, params: dict[str, Any], *, check: bool) -> list[str]:
     found = engine.inspect(params["name"])
-    if found is not None and MARK not in ((found.get("Config") or {}).get("Labels") or {}):
+    if found is not None and MARK not in labels(found):
         message = "container {} is not ours (it lacks the label {}): rename or remove it".format(params["name"], MARK)
         raise EngineError(0, message)
     if params["state"] == "present":

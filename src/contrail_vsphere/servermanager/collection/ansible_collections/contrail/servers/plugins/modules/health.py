@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import http.client
-import socket
 import time
-from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.contrail.servers.plugins.module_utils.engine_api import Engine, EngineError
+from ansible_collections.contrail.servers.plugins.module_utils.service_answers import ONE_LOOK, trouble
 
 DOCUMENTATION = """
 module: health
@@ -33,46 +31,6 @@ what: {description: In check mode - what is not healthy., returned: success, typ
 
 PAUSE = 0.5
 """Seconds between two looks."""
-ONE_LOOK = 5.0
-
-
-def _tcp(address: str, port: int) -> str:
-    try:
-        with socket.create_connection((address, port), ONE_LOOK):
-            return ""
-    except OSError as error:
-        return f"port {port} does not answer: {error.strerror or error}"
-
-
-def _http(address: str, port: int, path: str) -> str:
-    connection = http.client.HTTPConnection(address, port, timeout=ONE_LOOK)
-    try:
-        connection.request("GET", path)
-        status = connection.getresponse().status
-        return "" if status < 500 else f"port {port} answers HTTP {status}"
-    except (OSError, http.client.HTTPException) as error:
-        return f"port {port} does not answer: {error}"
-    finally:
-        connection.close()
-
-
-def _trouble(engine: Engine, params: dict[str, Any]) -> str:
-    """What is wrong now; empty if all is well."""
-    found = engine.inspect(params["container"])
-    if found is None:
-        return "container {} is missing".format(params["container"])
-    if not (found.get("State") or {}).get("Running"):
-        return "container {} does not run: {}".format(params["container"], engine.last_words(params["container"]))
-    if params["kind"] == "none":
-        return ""
-    trouble = ""
-    for address in dict.fromkeys(["127.0.0.1", params["address"]]):
-        if address:
-            port = params["port"]
-            trouble = _tcp(address, port) if params["kind"] == "tcp" else _http(address, port, params["path"])
-            if not trouble:
-                return ""
-    return trouble
 
 
 def main() -> None:
@@ -92,19 +50,20 @@ def main() -> None:
     )
     params = module.params
     step = {"role": params["role"], "step": "health"}
+    where = {each: params[each] for each in ("kind", "port", "path", "address")}
     engine = Engine(params["socket"], timeout=ONE_LOOK)
     deadline = time.monotonic() + params["timeout"]
     while True:
         try:
-            trouble = _trouble(engine, params)
+            wrong = trouble(engine, params["container"], **where)
         except EngineError as error:
-            trouble = str(error)
-        if not trouble or module.check_mode:
+            wrong = str(error)
+        if not wrong or module.check_mode:
             # In check mode a role is done when it was looked at.
             done = {**step, "done": True}
-            module.exit_json(changed=bool(trouble), what=[trouble] if trouble else [], contrail=done)
+            module.exit_json(changed=bool(wrong), what=[wrong] if wrong else [], contrail=done)
         if time.monotonic() > deadline:
-            module.fail_json(msg="not healthy after {} s: {}".format(params["timeout"], trouble), contrail=step)
+            module.fail_json(msg="not healthy after {} s: {}".format(params["timeout"], wrong), contrail=step)
         time.sleep(PAUSE)
 
 

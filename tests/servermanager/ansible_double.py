@@ -18,7 +18,7 @@ class AnsibleDouble:
         self.reports.setdefault(request.id, RunReport(id=request.id, state=RunState.RUNNING))
         return self.reports[request.id]
 
-    async def report(self, run_id):
+    async def report(self, run_id, *, after=-1, wait=0.0):
         if self.away:
             raise Unreachable("the Ansible server does not answer")
         if run_id not in self.reports:

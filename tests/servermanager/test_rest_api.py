@@ -11,9 +11,10 @@ from api_stand import Stand, serving
 from hypothesis import HealthCheck, given, seed, settings
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
 from sm_stand import free_port, now
-from sqlalchemy import text
+from sqlalchemy import event, text
 from test_provisioning import CANARY, fill
 
+from contrail_vsphere.servermanager.api import remembered
 from contrail_vsphere.servermanager.states import RunState
 from contrail_vsphere.servermanager.store import Store
 
@@ -92,6 +93,41 @@ async def test_a_provision_over_the_api(store, tmp_path):
         assert CANARY not in everything
         stand.ansible.away = True
         assert (await client.post("/v1/provision", json={"servers": ["s1"]})).status_code == 503
+
+
+async def test_many_who_watch_a_run_read_the_database_once_and_see_every_change(store, tmp_path, monkeypatch):
+    async with serving(store, tmp_path) as stand, stand.client() as client:
+        fill(store, stand.service.objects, servers=1)
+        run_id = (await client.post("/v1/provision", json={"cluster": "c1"})).json()["id"]
+        viewer = (await client.post("/v1/tokens", json={"name": "v", "role": "viewer"})).json()["token"]
+        asked = []
+
+        def seen(_connection, _cursor, statement, *_more):
+            asked.append(statement)
+
+        async with stand.client(viewer) as watching:
+            event.listen(store.engine, "before_cursor_execute", seen)
+            path = f"/v1/runs/{run_id}"
+            answers = await asyncio.gather(*(watching.get(path) for _ in range(50)))
+            assert {each.json()["state"] for each in answers} <= {"queued", "running"}
+            assert sum("FROM token" in each for each in asked) <= 5, "it may be written meanwhile, and is read again"
+            assert sum("FROM run" in each for each in asked) <= 10
+            event.remove(store.engine, "before_cursor_execute", seen)
+            stand.ansible.end(run_id, RunState.SUCCEEDED, {"s1": "completed"})
+            await stand.service.provisioner.settled(run_id)
+            assert (await watching.get(path)).json()["state"] == "succeeded"
+            assert (await watching.get(path + "x")).status_code == 404
+            # What another process writes shows when the answer is too old.
+            other = Store(store.engine.url.render_as_string(hide_password=False), now=now)
+            with other.writing() as session:
+                session.execute(text("UPDATE run SET reason = 'from elsewhere'"))
+            other.close()
+            monkeypatch.setattr(remembered, "AGE", 0.0)
+            assert (await watching.get(path)).json()["reason"] == "from elsewhere"
+            monkeypatch.setattr(remembered, "AGE", 1.0)
+            assert (await watching.get(path)).status_code == 200
+            await client.delete("/v1/tokens/v")
+            assert (await watching.get(path)).status_code == 401, "at once"
 
 
 async def test_a_named_secret_is_put_used_and_kept_while_used(store, tmp_path):

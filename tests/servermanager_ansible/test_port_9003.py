@@ -81,6 +81,31 @@ async def test_a_run_is_asked_for_followed_and_told_again_from_any_event(tmp_pat
         assert (await client.get("/runs")).json()["items"][0]["id"] == "r1"
 
 
+async def test_an_answer_can_be_waited_for_and_comes_with_the_news(tmp_path):
+    async with served(tmp_path) as (client, supervisor):
+
+        async def status(after, wait):
+            answer = await client.get("/playbook_status", params={"id": "r1", "after": after, "wait": wait})
+            return answer.json()
+
+        await client.post("/run_playbook", json=request("r1", "wait").model_dump())
+        told = await status(-1, 0)
+        while told["n"] == 0:
+            told = await status(0, 20)
+        assert (await status(told["n"], 0.1))["n"] == told["n"], "no news, and the wait is over"
+        waiting = asyncio.create_task(status(told["n"], 20))
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+        (tmp_path / "go").touch()
+        assert (await asyncio.wait_for(waiting, 60))["n"] > told["n"]
+        await over(supervisor, "r1")
+        last = await status(10_000, 20)
+        assert (last["state"], last["n"]) == ("succeeded", (await supervisor.report("r1")).n)
+        supervisor.part()
+        assert await status(10_000, 20) == last
+        assert (await client.get("/playbook_status", params={"id": "r1", "wait": 21})).status_code == 422
+
+
 async def test_the_seed_eras_list_is_a_run_and_its_callback_is_heard(tmp_path):
     async with served(tmp_path) as (client, supervisor):
         taken = await client.post("/run_playbook", json=[ITEM])

@@ -55,6 +55,7 @@ class AnsibleService:
             server = self._server(app, data)
             await server.start()
             stack.push_async_callback(server.stop)
+            stack.callback(supervisor.part)
             self.ready = {"url": server.url, "runs": str(data / "runs"), "debug_log": str(data / "debug.log")}
             self._stack = stack.pop_all()
         return self

@@ -49,7 +49,7 @@ def create_token(session: Session, actor: Actor, name: str, role: Role) -> Secre
     if session.get(Token, name) is not None:
         raise AlreadyExists(f"there is a token {name!r}", hint="delete it first, or choose another name")
     text = PREFIX + secrets.token_urlsafe(32)
-    session.add(Token(name=name, role=role, digest=_digest(text), created=actor.at))
+    session.add(Token(name=name, role=role, digest=digest_of(text), created=actor.at))
     audit(session, actor, "add", kind="token", object_id=name, detail={"role": role})
     return Secret(text)
 
@@ -66,9 +66,9 @@ def delete_token(session: Session, actor: Actor, name: str) -> None:
     audit(session, actor, "delete", kind="token", object_id=name)
 
 
-def caller_of(session: Session, text: str) -> Caller | None:
-    """Whose token it is; None if nobody's. Found by its hash, so that time tells nothing about the token."""
-    row = session.scalar(select(Token).where(Token.digest == _digest(text)))
+def caller_of(session: Session, digest: str) -> Caller | None:
+    """Whose token has this ``digest``; None if nobody's. By its hash, so that time tells nothing about the token."""
+    row = session.scalar(select(Token).where(Token.digest == digest))
     if row is None:
         return None
     return Caller(row.name, next(role for role in ROLES if role == row.role))
@@ -84,5 +84,6 @@ def first_token(store: Store, path: Path) -> bool:
         return True
 
 
-def _digest(text: str) -> str:
+def digest_of(text: str) -> str:
+    """What is known of a token."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -41,9 +41,11 @@ class AnsibleClient:
         """``POST /run_playbook``."""
         return await self._call("POST", "/run_playbook", body=request.model_dump())
 
-    async def report(self, run_id: str) -> RunReport:
-        """``GET /playbook_status``."""
-        return await self._call("GET", "/playbook_status", query={"id": run_id})
+    async def report(self, run_id: str, *, after: int = -1, wait: float = 0.0) -> RunReport:
+        """``GET /playbook_status``; ``wait`` is in seconds, 20 at most."""
+        return await self._call(
+            "GET", "/playbook_status", query={"id": run_id, "after": str(after), "wait": f"{wait:g}"}
+        )
 
     async def cancel(self, run_id: str) -> RunReport:
         """``POST /runs/{id}/cancel``."""

@@ -44,8 +44,12 @@ from contrail_vsphere.servermanager.tables import Plan as PlanRow
 
 _LOG = logging.getLogger(__name__)
 
-POLL: Final = 0.3
-"""Seconds between two looks at a run that is under way, so that who watches is less than one behind."""
+WAIT: Final = 5.0
+"""Seconds that the Ansible server may keep us waiting for news of a run."""
+REST: Final = 0.1
+"""Seconds between two reports that are written down, so that who watches is hardly behind and the database at rest."""
+SILENCE: Final = 0.5
+"""Seconds until the Ansible server is asked again when it did not answer."""
 PROVISION: Final = "provision"
 DRIFT: Final = "drift"
 UNFINISHED: Final = (RunState.QUEUED, RunState.RUNNING)
@@ -179,8 +183,9 @@ class Provisioner:
         heard = loop.time()
         last: RunReport | None = None
         while True:
+            rest = REST
             try:
-                report = await self._ansible.report(run_id)
+                report = await self._ansible.report(run_id, after=last.n if last is not None else -1, wait=WAIT)
                 heard = loop.time()
                 if report != last and await asyncio.to_thread(self._take, run_id, report):
                     return
@@ -189,13 +194,14 @@ class Provisioner:
                 await asyncio.to_thread(self._end, run_id, RunState.INTERRUPTED, "the Ansible server lost the run")
                 return
             except (TransientError, Conflict) as error:
+                rest = SILENCE
                 if loop.time() - heard > LOST_AFTER:
                     await asyncio.to_thread(self._end, run_id, RunState.INTERRUPTED, str(error))
                     return
             except ContrailVsphereError as error:
                 await asyncio.to_thread(self._end, run_id, RunState.INTERRUPTED, str(error))
                 return
-            await asyncio.sleep(POLL)
+            await asyncio.sleep(rest)
 
     # -- units of work, on threads --------------------------------------------------------------------------------
 

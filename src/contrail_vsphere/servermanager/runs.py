@@ -109,6 +109,7 @@ class RunReport(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     id: str
+    n: int = Field(default=0, description="Number of the last event that is in it")
     state: RunState
     reason: str = ""
     hosts: dict[str, HostReport] = Field(default_factory=dict)
@@ -121,8 +122,11 @@ class AnsibleServer(Protocol):
         """Take a run; ``Conflict`` if one of its servers is in another run."""
         ...
 
-    async def report(self, run_id: str) -> RunReport:
-        """``NotFound`` for a run it does not know."""
+    async def report(self, run_id: str, *, after: int = -1, wait: float = 0.0) -> RunReport:
+        """As soon as there are events ``after`` that number or the run is over, at the latest after ``wait`` seconds.
+
+        ``NotFound`` for a run it does not know.
+        """
         ...
 
     async def cancel(self, run_id: str) -> RunReport:

@@ -7,6 +7,7 @@ both databases two people's changes to one object meet at its version, and the s
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -59,6 +60,9 @@ class Store:
         if password:
             parsed = parsed.set(password=password)
         self.now = now
+        self._count = itertools.count(1)
+        self.written = 0
+        """Grows with every unit of work that this process wrote."""
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         if self.is_sqlite:
             if not parsed.database or parsed.database == ":memory:":
@@ -95,6 +99,7 @@ class Store:
         engine = self.engine.execution_options(writes=True)
         with _translated(), Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
+        self.written = next(self._count)
 
     def close(self) -> None:
         """End all connections."""

@@ -93,10 +93,16 @@ def create_app(
         id: Annotated[str, Query(max_length=100)] = "",
         server_id: Annotated[str, Query(max_length=100)] = "",
         role: Annotated[str, Query(max_length=100)] = "",
+        after: Annotated[int, Query(ge=-1, le=2**31)] = -1,
+        wait: Annotated[float, Query(ge=0, le=20)] = 0.0,
     ) -> RunReport:
-        """Where a run stands: by its id, or the latest of a server and a role."""
+        """Where a run stands: by its id, or the latest of a server and a role.
+
+        By its id, an answer may be waited for: it comes when the run has an event behind number `after` or is over, and
+        after `wait` seconds in any case.
+        """
         if id:
-            return await supervisor.report(id)
+            return await supervisor.report(id, after=after, wait=wait)
         if not server_id:
             raise InvalidArgument("id or server_id is needed")
         found = supervisor.reports(server=server_id, role=role)

@@ -88,9 +88,12 @@ class Progress:
 
     def __init__(self, roles: Mapping[str, Iterable[str]]) -> None:
         self._hosts = {name: _Host(list(each)) for name, each in roles.items()}
+        self.n = 0
+        """Number of the last event, 0 before the first."""
 
     def take(self, event: Event) -> None:
         """The next event."""
+        self.n = event.n
         if event.state == "ended":
             for host in self._hosts.values():
                 host.end(event)

@@ -35,14 +35,16 @@ from contrail_vsphere.servermanager.states import RunState
 
 _LOG = logging.getLogger(__name__)
 
-LOOK: Final = 0.2
+LOOK: Final = 0.05
 """Seconds between two looks at a run that is under way; none are taken while nothing runs."""
 LEASE: Final = 60.0
 """Seconds without a sign of the worker's main loop after which it counts as hung."""
 CANCEL_GRACE: Final = 15.0
 """Seconds a worker gets to end by itself."""
-LAUNCH_LOOKS: Final = 300
-PARTING_LOOKS: Final = 10
+LAUNCH_LOOKS: Final = 1200
+PARTING_LOOKS: Final = 100
+PARTING_LOOK: Final = 0.02
+"""Seconds; a worker that has told its end has nothing left to do."""
 KEEP_ALIVE: Final = 15.0
 """Seconds after which a silent stream sends something, so that both ends see a dead connection."""
 KEPT: Final = 500
@@ -76,8 +78,9 @@ class _Run:
 
     def report(self) -> RunReport:
         return RunReport(
-            id=self.record.id, state=self.record.state, reason=self.record.reason, hosts=self.progress.hosts()
-        )
+            id=self.record.id, n=self.progress.n, state=self.record.state, reason=self.record.reason,
+            hosts=self.progress.hosts(),
+        )  # fmt: skip
 
     def tell(self) -> None:
         """Wake who waits for news."""
@@ -106,6 +109,7 @@ class Supervisor:
         self._worker = worker
         self._runs: dict[str, _Run] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._parting = False
 
     async def start(self) -> None:
         """Adopt, declare interrupted, and queue again."""
@@ -116,6 +120,12 @@ class Supervisor:
                 _LOG.warning("taking up run %s", run.record.id)
                 self._follow(run, adopted=True)
         self._fill()
+
+    def part(self) -> None:
+        """Keep nobody waiting for news any more: an end is near."""
+        self._parting = True
+        for run in self._runs.values():
+            run.tell()
 
     async def stop(self) -> None:
         """No more watching; runs go on."""
@@ -149,9 +159,16 @@ class Supervisor:
         self._fill()
         return run.report()
 
-    async def report(self, run_id: str) -> RunReport:
-        """``NotFound`` for a run that is not known."""
-        return self._known(run_id).report()
+    async def report(self, run_id: str, *, after: int = -1, wait: float = 0.0) -> RunReport:
+        """Where a run stands, at the latest ``wait`` seconds from now: sooner if it is over or has events ``after``.
+
+        ``NotFound`` for a run that is not known.
+        """
+        run = self._known(run_id)
+        if wait > 0 and run.progress.n <= after and not run.record.state.final and not self._parting:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(run.changed.wait(), wait)
+        return run.report()
 
     def reports(self, *, server: str = "", role: str = "") -> list[RunReport]:
         """All that concern a server and a role, the latest first."""
@@ -187,7 +204,7 @@ class Supervisor:
                 if event.n > told:
                     told = event.n
                     yield event
-            if over:
+            if over or self._parting:
                 return
             try:
                 await asyncio.wait_for(changed.wait(), KEEP_ALIVE)
@@ -271,8 +288,7 @@ class Supervisor:
         """Until the worker is gone; why it had to be ended, empty if it ended by itself."""
         loop = asyncio.get_running_loop()
         asked_to_end: float | None = None
-        while await asyncio.to_thread(lambda: run.directory.worker_lives):
-            await self._take_events(run)
+        while await self._take_events(run):
             now = self._now()
             if run.directory.lease_age(now.timestamp()) > LEASE:
                 return "its worker hung"
@@ -286,8 +302,9 @@ class Supervisor:
             await asyncio.sleep(LOOK)
         return ""
 
-    async def _take_events(self, run: _Run) -> None:
-        new = await asyncio.to_thread(_list, run.directory, run.offset)
+    async def _take_events(self, run: _Run) -> bool:
+        """Whether the worker lived when its last events were read: if not, there are no more."""
+        lives, new = await asyncio.to_thread(_look, run.directory, run.offset)
         for event, offset in new:
             run.offset = offset
             run.progress.take(event)
@@ -299,6 +316,7 @@ class Supervisor:
             run.told = max(run.told, run.offset)
             await asyncio.to_thread(run.directory.save_told, run.told)
             run.tell()
+        return lives
 
     async def _finish(self, run: _Run, state: RunState, reason: str) -> None:
         """The last event, in the worker's place."""
@@ -310,7 +328,7 @@ class Supervisor:
         for _ in range(PARTING_LOOKS):
             if run.reaped() or not await asyncio.to_thread(lambda: run.directory.worker_lives):
                 break
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(PARTING_LOOK)
         await self._end_processes(run)
         await asyncio.to_thread(run.directory.forget_secrets)
         record = run.record.model_copy(update={"state": state, "reason": reason, "ended": self._now()})
@@ -365,6 +383,11 @@ def _spawn(command: Sequence[str], environment: Mapping[str, str], log: Path) ->
 
 def _list(directory: RunDirectory, offset: int) -> list[tuple[Event, int]]:
     return list(directory.events(offset=offset))
+
+
+def _look(directory: RunDirectory, offset: int) -> tuple[bool, list[tuple[Event, int]]]:
+    lives = directory.worker_lives
+    return lives, _list(directory, offset)
 
 
 def _append_end(directory: RunDirectory, at: float, state: RunState, reason: str) -> None:

@@ -7,6 +7,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -103,14 +104,32 @@ def _time(value: object) -> str:
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """An answer's bytes, made once for all who get it, and their ETag."""
+
+    body: bytes
+    tag: str
+
+
+def with_tag(value: Any, *, version: int | None = None) -> Tagged:
+    """``version`` makes the tag one that If-Match takes."""
+    body = plain(value).encode()
+    digest = hashlib.sha256(body).hexdigest()[:16]
+    return Tagged(body, f'"{version}.{digest}"' if version is not None else f'"{digest}"')
+
+
 def tagged(request: Request, value: Any, *, version: int | None = None) -> Response:
-    """The answer with its ETag, or 304 if the caller has it. ``version`` makes the tag one that If-Match takes."""
-    text = plain(value)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    tag = f'"{version}.{digest}"' if version is not None else f'"{digest}"'
+    """The answer with its ETag, or 304 if the caller has it."""
+    return answer_of(request, with_tag(value, version=version))
+
+
+def answer_of(request: Request, made: Tagged) -> Response:
+    """As ``tagged``, of an answer that is made."""
+    tag = made.tag
     if tag in [each.strip() for each in request.headers.get("If-None-Match", "").split(",")]:
         return Response(status_code=304, headers={"ETag": tag})
-    return Response(text, media_type="application/json", headers={"ETag": tag})
+    return Response(made.body, media_type="application/json", headers={"ETag": tag})
 
 
 def expected_version(request: Request) -> int | None:

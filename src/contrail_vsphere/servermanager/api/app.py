@@ -2,7 +2,6 @@
 
 # No postponed annotations here: FastAPI reads them, and they name things that are local to the functions below.
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
@@ -12,8 +11,9 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException as AnyHttpError
 
 from contrail_vsphere.model.errors import ContrailVsphereError
-from contrail_vsphere.servermanager.access import Caller, Role, caller_of
+from contrail_vsphere.servermanager.access import Caller, Role, caller_of, digest_of
 from contrail_vsphere.servermanager.api import answers, limits, routes_objects, routes_runs, routes_upkeep, seed_era
+from contrail_vsphere.servermanager.api.remembered import Remembered
 from contrail_vsphere.servermanager.api.seed_era_methods import MethodsInSmallLetters
 from contrail_vsphere.servermanager.service import ServerManager
 
@@ -37,9 +37,10 @@ def create_app(service: ServerManager, *, insecure_seed_era: bool = False, rate:
         docs_url=None,
         redoc_url=None,
     )
-    require = _require(service)
+    remembered = Remembered(service.store)
+    require = _require(service, remembered)
     app.include_router(routes_objects.router(service, require))
-    app.include_router(routes_runs.router(service, require))
+    app.include_router(routes_runs.router(service, require, remembered))
     app.include_router(routes_upkeep.router(service, require))
     app.include_router(seed_era.router(service, None if insecure_seed_era else require))
     app.add_exception_handler(ContrailVsphereError, answers.on_error)
@@ -51,16 +52,21 @@ def create_app(service: ServerManager, *, insecure_seed_era: bool = False, rate:
     return app
 
 
-def _require(service: ServerManager) -> Require:
+def _require(service: ServerManager, remembered: Remembered) -> Require:
     bearer = HTTPBearer(auto_error=False, description="A token of Server Manager")
 
-    def find(token: str) -> Caller | None:
-        with service.store.reading() as session:
-            return caller_of(session, token)
+    async def find(token: str) -> Caller | None:
+        digest = digest_of(token)
+
+        def read() -> Caller | None:
+            with service.store.reading() as session:
+                return caller_of(session, digest)
+
+        return await remembered.of(("token", digest), read)
 
     def require(role: Role) -> Callable[..., Awaitable[Caller]]:
         async def caller(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> Caller:
-            known = await asyncio.to_thread(find, credentials.credentials) if credentials is not None else None
+            known = await find(credentials.credentials) if credentials is not None else None
             if known is None:
                 raise HTTPException(401, "a valid token is needed", headers={"WWW-Authenticate": "Bearer"})
             if not known.may(role):

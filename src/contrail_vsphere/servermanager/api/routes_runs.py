@@ -11,7 +11,8 @@ from sqlalchemy import select
 
 from contrail_vsphere.model.errors import NotFound
 from contrail_vsphere.servermanager.access import Caller
-from contrail_vsphere.servermanager.api.answers import PageDocument, clean, errors, tagged
+from contrail_vsphere.servermanager.api.answers import PageDocument, Tagged, answer_of, clean, errors, tagged, with_tag
+from contrail_vsphere.servermanager.api.remembered import Remembered
 from contrail_vsphere.servermanager.api.routes_objects import OBJECT, After, Limit, ObjectId, actor, page
 from contrail_vsphere.servermanager.planner import Order
 from contrail_vsphere.servermanager.provision import PROVISION
@@ -62,7 +63,7 @@ def shown_run(row: Run) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def router(service: ServerManager, require: Any) -> APIRouter:
+def router(service: ServerManager, require: Any, remembered: Remembered) -> APIRouter:
     """The routes; ``require(role)`` is the dependency that lets callers with that role in."""
     made = APIRouter(prefix="/v1")
     viewer, operator = Depends(require("viewer")), Depends(require("operator"))
@@ -112,13 +113,17 @@ def router(service: ServerManager, require: Any) -> APIRouter:
             return tagged(request, shown_run(row))
 
     @made.get("/runs/{id}", tags=["runs"], responses=errors(404) | OBJECT, dependencies=[viewer])
-    def run(request: Request, id: ObjectId) -> Response:
+    async def run(request: Request, id: ObjectId) -> Response:
         """One run: where each server and role stands, and its history."""
-        with service.store.reading() as session:
-            row = session.get(Run, id)
-            if row is None:
-                raise NotFound(f"no run {id!r}")
-            return tagged(request, {**shown_run(row), "history": history(session, "run", id)})
+
+        def read() -> Tagged:
+            with service.store.reading() as session:
+                row = session.get(Run, id)
+                if row is None:
+                    raise NotFound(f"no run {id!r}")
+                return with_tag({**shown_run(row), "history": history(session, "run", id)})
+
+        return answer_of(request, await remembered.of(("run", id), read))
 
     @made.post("/runs/{id}/cancel", tags=["runs"], status_code=202, responses=errors(404, 409, 502, 503))
     async def cancel(id: ObjectId, caller: Caller = operator) -> dict[str, str]:

@@ -271,7 +271,7 @@ class Applier:
             self._vlans.free(record.id, host, at=self._clock())
             self._ledger.put(record.without(host))
 
-    def _update(self, action: PlugPort | SetLink, **values: object) -> None:
+    def _update(self, action: PlugPort | SetLink | Unplug, **values: object) -> None:
         """Note what an agent confirmed, unless the place was given up meanwhile."""
         record = self._ledger.get(action.port)
         plug = record.plug(action.host) if record is not None else None
@@ -293,7 +293,10 @@ class Applier:
                     await self._set_link(action)
                 case Unplug():
                     await self._agents.remove(action.address, action.vmi)
-                    self._release(action.port, action.host)
+                    if action.keep_vlan:
+                        self._update(action, digest="", up=False, attempted=False)
+                    else:
+                        self._release(action.port, action.host)
         except TransientError:
             self._hosts.doubt(action.host)
             raise

@@ -29,7 +29,7 @@ from contrail_vsphere.vcenter_plugin.books.port_states import PortState, PortSta
 from contrail_vsphere.vcenter_plugin.desired import instance_of
 from contrail_vsphere.vcenter_plugin.identity import PortId
 from contrail_vsphere.vcenter_plugin.observed import Observed
-from contrail_vsphere.vcenter_plugin.plan.actions import Action, PlugPort, Wait
+from contrail_vsphere.vcenter_plugin.plan.actions import Action, PlugPort, Wait, WritePort
 from contrail_vsphere.vcenter_plugin.plan.networks import NetworkPolicy, display_name, plan_network
 from contrail_vsphere.vcenter_plugin.plan.ports import LOOK_AGAIN, plan_machine
 from contrail_vsphere.vcenter_plugin.plan.sights import MachineSight, PortPolicy
@@ -74,6 +74,8 @@ class PluginController:
         """What was done for a network since there was last nothing to do for it."""
         self._unseen: set[int] = set()
         """Numbers of VMs that were not looked at yet since the start."""
+        self._in_vain: dict[UUID, set[Action]] = {}
+        """Writes to ports of cards that do not run which were done and do not show: one that runs takes them."""
         self._left: list[int] = []
         """Those that ``mark_all`` has not marked yet."""
         self._wanted_since: dict[PortId, float] = {}
@@ -187,6 +189,7 @@ class PluginController:
 
     def mark_all(self) -> None:
         """Look at everything: at as many VMs as there are passes at once, and at one more for each that begins."""
+        self._in_vain.clear()
         for network in self.observed.networks():
             self.networks.mark(network)
         self._left = list(self.observed.machines())
@@ -239,12 +242,14 @@ class PluginController:
                 self.states.put(machine, ())
                 self.observed.let_go(machine)
                 self._unseen.discard(machine.int)
+                self._in_vain.pop(machine, None)
                 return Done()
             self._follow_guest(sight)
             actions = plan_machine(sight, self.port_policy)
             self._note(sight, actions)
             self._unseen.discard(machine.int)
             work = [each for each in actions if not isinstance(each, Wait) and each.track not in failed]
+            work = self._not_in_vain(machine, work, done)
             if not work:
                 _raise_first(failed)
                 self._doubt_moving(sight, actions)
@@ -258,6 +263,16 @@ class PluginController:
             self._note_plugs(work, failed)
         _raise_first(failed)
         return RequeueAfter(0.1, reason="there is more to do")
+
+    def _not_in_vain(self, machine: UUID, work: Sequence[Action], done: Mapping[Action, int]) -> list[Action]:
+        """Without writes to ports of cards that do not run which vCenter has lost already."""
+        writes = {_essence(each) for each in work if isinstance(each, WritePort) and each.asleep}
+        lost = {each for each in writes if done[each] >= REPEATS} | (self._in_vain.get(machine, set()) & writes)
+        if lost:
+            self._in_vain[machine] = lost
+        else:
+            self._in_vain.pop(machine, None)
+        return [each for each in work if _essence(each) not in lost] if lost else list(work)
 
     def _follow_guest(self, sight: MachineSight) -> None:
         """Ask for the addresses of a guest as long as it has a card in a network whose guests bring their own."""

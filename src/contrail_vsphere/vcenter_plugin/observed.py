@@ -11,7 +11,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from contrail_vsphere.model.contrail import ContrailChange, ContrailVm, InstanceIp, VirtualNetwork, Vmi
-from contrail_vsphere.model.ids import HostId, NetworkId, VirtualMachineId, VmId, VmiId, VnId
+from contrail_vsphere.model.ids import HostId, NetworkId, VirtualMachineId, VmiId, VnId
 from contrail_vsphere.model.inventory import Change, Dvs, Network, VirtualMachine
 from contrail_vsphere.model.port_group import is_adopting
 from contrail_vsphere.vcenter_plugin.books.index import Index, Names
@@ -30,7 +30,7 @@ from contrail_vsphere.vcenter_plugin.desired import (
 from contrail_vsphere.vcenter_plugin.doors import ContrailView, GuestDoor, VSphereView
 from contrail_vsphere.vcenter_plugin.identity import Identity, PortId, is_ours
 from contrail_vsphere.vcenter_plugin.plan.networks import NetworkSight, names_of
-from contrail_vsphere.vcenter_plugin.plan.sights import HostSight, MachineSight, PortSight
+from contrail_vsphere.vcenter_plugin.plan.sights import HostSight, MachineSight, PortSight, switch_cards
 
 
 class Observed:
@@ -224,7 +224,13 @@ class Observed:
             destination=destination,
             destination_for=destination_for,
             abroad=self.moves.taken(vm.id, vm.host) if vm is not None and wanted else None,
-            cards=tuple(_cards(each) for each in vms),
+            cards=tuple(switch_cards(each) for each in vms),
+            asleep=frozenset(
+                (each.id, nic.key)
+                for each in vms
+                for nic in each.nics
+                if each.power != "poweredOn" or not nic.connected
+            ),
         )
 
     def _vms(self, instance: UUID) -> list[VirtualMachine]:
@@ -387,9 +393,3 @@ class Observed:
 
     def _seen(self, key: PortId | UUID) -> None:
         self._missing_since.pop(key, None)
-
-
-def _cards(vm: VirtualMachine) -> tuple[VmId, frozenset[tuple[int, NetworkId]]]:
-    """Its cards on distributed switches."""
-    nics = () if vm.template else vm.nics
-    return vm.id, frozenset((nic.key, nic.network) for nic in nics if nic.dvs_uuid and nic.network)

@@ -144,6 +144,8 @@ class WritePort(Action):
     host: HostId | None
     vlan: int | None
     blocked: bool | None
+    asleep: bool = False
+    """The card that has the port does not run: vCenter may take the write and lose it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,6 +279,8 @@ class Unplug(_AtAgent):
     """Unplug, and give up the VLAN there."""
 
     vmi: VmiId
+    keep_vlan: bool = False
+    """The switch still has the port in that VLAN: nobody else may have it yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

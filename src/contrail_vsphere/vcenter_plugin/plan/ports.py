@@ -16,7 +16,7 @@ from contrail_vsphere.contrail.vrouter_agent import VRouterPort
 from contrail_vsphere.model.dvport import DvPort
 from contrail_vsphere.vcenter_plugin.books.records import Plug
 from contrail_vsphere.vcenter_plugin.desired import WantedPort
-from contrail_vsphere.vcenter_plugin.identity import PREDECESSORS, PortId, may_touch
+from contrail_vsphere.vcenter_plugin.identity import PREDECESSORS, PortId
 from contrail_vsphere.vcenter_plugin.plan import contrail as plan_contrail
 from contrail_vsphere.vcenter_plugin.plan.actions import (
     Action,
@@ -25,13 +25,11 @@ from contrail_vsphere.vcenter_plugin.plan.actions import (
     ForgetPort,
     PlugPort,
     RefetchPort,
-    Release,
     SetLink,
-    Unplug,
     Wait,
     WritePort,
 )
-from contrail_vsphere.vcenter_plugin.plan.contrail import SIGHT_AGAIN
+from contrail_vsphere.vcenter_plugin.plan.leaving import close, drain, is_gone, unplug, unplug_all, without_network
 from contrail_vsphere.vcenter_plugin.plan.plug_values import digest_of, values_for
 from contrail_vsphere.vcenter_plugin.plan.sights import HostSight, MachineSight, PortPolicy, PortSight, vmi_id
 from contrail_vsphere.vcenter_plugin.vlans import HIGHEST, LOWEST
@@ -52,13 +50,13 @@ def plan_machine(sight: MachineSight, policy: PortPolicy) -> tuple[Action, ...]:
         elif port.elsewhere is not None and port.record is not None:
             actions += _hand_over(port, port.elsewhere, sight)
         elif port.missing:
-            actions += _without_network(port, sight, policy)
+            actions += without_network(port, sight, policy)
         else:
-            actions += _drain(port, sight, policy)
+            actions += drain(port, sight, policy)
     if sight.twins:
         reason = f"{', '.join(sight.twins)} has the same instance UUID: only one of them is served"
         actions.append(Wait(state="ERROR", reason=reason))
-    if not sight.ports and not sight.other_vmis and policy.writes_contrail:
+    if all(is_gone(port) for port in sight.ports) and not sight.other_vmis and policy.writes_contrail:
         actions += plan_contrail.farewell(sight, policy)
     return tuple(_surely(actions, sight))
 
@@ -82,16 +80,17 @@ def _keep(port: PortSight, wanted: WantedPort, sight: MachineSight, policy: Port
     if not policy.writes_contrail and port.vmi is None:
         if not port.fresh:
             yield RefetchPort(dvs=wanted.dvs, key=wanted.key, reason="the port may have changed")
-        yield from _close(port)
-        yield from _unplug_all(port, sight, "OpenStack has no interface for the card")
+        closing = tuple(close(port, sight))
+        yield from closing
+        yield from unplug_all(port, sight, "OpenStack has no interface for the card", closing=closing)
         yield Wait(state="WAIT_VMI", port=port.id, reason="OpenStack has made no interface for the card yet")
         return
     if port.record is not None and port.vmi is not None and port.record.vmi != port.vmi.uuid and port.record.plugs:
-        yield from _unplug_all(port, sight, f"another interface, {port.vmi.uuid}, stands for the card now")
+        yield from unplug_all(port, sight, f"another interface, {port.vmi.uuid}, stands for the card now")
         return
     moving_network = port.vmi is not None and port.vmi.network != wanted.network
     if moving_network:
-        yield from _unplug_all(port, sight, "the card is in another network now")
+        yield from unplug_all(port, sight, "the card is in another network now")
         if port.record is not None and any(plug.attempted or plug.digest for plug in port.record.plugs):
             return
     yield from plan_contrail.keep(port, wanted, sight, policy)
@@ -99,7 +98,7 @@ def _keep(port: PortSight, wanted: WantedPort, sight: MachineSight, policy: Port
         yield RefetchPort(dvs=wanted.dvs, key=wanted.key, reason="the port may have changed")
         return
     if host is None or not host.address:
-        yield from _close(port)
+        yield from close(port, sight)
         yield from _leave_others(port, wanted, sight)
         yield Wait(state="WAIT_HOST", port=port.id, reason=_no_host(wanted, host))
         return
@@ -108,7 +107,7 @@ def _keep(port: PortSight, wanted: WantedPort, sight: MachineSight, policy: Port
         return
     plug = port.record.plug(host.id) if port.record is not None else None
     if plug is not None and not plug.vlan:
-        yield from _unplug(port, plug, sight, "the agent has it with a VLAN that it cannot have there")
+        yield from unplug(port, plug, sight, "the agent has it with a VLAN that it cannot have there")
         return
     if plug is None:
         if wanted.on or port.dv.blocked is False:
@@ -149,6 +148,7 @@ def _serve(
             host=dv.host,
             vlan=plug.vlan,
             blocked=False,
+            asleep=not wanted.on,
             reason=f"VLAN {plug.vlan} on {host.name}",
         )
     if not host.forwards:
@@ -263,7 +263,7 @@ def _leave_others(port: PortSight, wanted: WantedPort, sight: MachineSight) -> I
             reason = f"the port is still at {plug.host}"
             yield Wait(state="MOVING", port=port.id, seconds=LOOK_AGAIN, reason=reason)
         else:
-            yield from _unplug(port, plug, sight, "the VM has left the host")
+            yield from unplug(port, plug, sight, "the VM has left the host")
 
 
 def _hand_over(port: PortSight, there: WantedPort, sight: MachineSight) -> Iterator[Action]:
@@ -278,107 +278,9 @@ def _hand_over(port: PortSight, there: WantedPort, sight: MachineSight) -> Itera
             reason = f"the port is still at {plug.host}"
             yield Wait(state="MOVING", port=port.id, seconds=LOOK_AGAIN, reason=reason)
         else:
-            yield from _unplug(port, plug, sight, "the card is another plugin's now")
+            yield from unplug(port, plug, sight, "the card is another plugin's now")
     if not record.plugs:
         yield ForgetPort(port=port.id, reason="the card is another plugin's now")
-
-
-def _without_network(port: PortSight, sight: MachineSight, policy: PortPolicy) -> Iterator[Action]:
-    """Nothing may pass; and if the network itself is gone, nothing of the card may stay in the one it had before."""
-    yield from _close(port)
-    if port.lost and not sight.blind:
-        yield from _unplug_all(port, sight, port.missing)
-        plugged = port.record is not None and bool(port.record.plugs)
-        may = policy.writes_contrail and not plugged and port.gone_for >= policy.linger
-        if may and port.vmi is not None and may_touch(port.vmi.creator, adopted=port.record is not None):
-            yield from plan_contrail.drain(port, port.vmi, reason=port.missing)
-    yield Wait(
-        state="WAIT_VN",
-        port=port.id,
-        reason=port.missing,
-        seconds=_rest_of(policy.linger, port, blind=bool(sight.blind)),
-    )
-
-
-def _rest_of(linger: float, port: PortSight, *, blind: bool) -> float | None:
-    """Seconds until the objects of a card without network may go; None: they are gone, or may stay."""
-    if port.lost and blind:
-        return SIGHT_AGAIN
-    left = linger - port.gone_for
-    return left if port.lost and port.vmi is not None and left > 0 else None
-
-
-# -- a card that is gone --------------------------------------------------------------------------------------------
-
-
-def _drain(port: PortSight, sight: MachineSight, policy: PortPolicy) -> Iterator[Action]:
-    """Close, unplug, delete, forget; nothing as long as absence proves nothing."""
-    if sight.blind:
-        yield Wait(state="DRAINING", port=port.id, seconds=SIGHT_AGAIN, reason=f"not seen, but {sight.blind}")
-        return
-    record = port.record
-    if record is not None:
-        if not port.fresh and record.key:
-            yield RefetchPort(dvs=record.dvs, key=record.key, reason="the card is gone")
-            return
-        # A port that has a VM which nobody shows us is another plugin's by now.
-        closing = tuple(_close(port)) if port.dv is None or port.dv.vm in (None, *dict(sight.cards)) else ()
-        yield from closing
-        yield from _unplug_all(port, sight, "the card is gone")
-        if record.plugs or closing:
-            return
-    if port.vmi is not None and policy.writes_contrail and may_touch(port.vmi.creator, adopted=record is not None):
-        if port.gone_for < policy.linger:
-            pause = policy.linger - port.gone_for
-            yield Wait(state="DRAINING", port=port.id, seconds=pause, reason="the card may come back")
-            return
-        yield from plan_contrail.drain(port, port.vmi)
-        return
-    if record is not None:
-        yield ForgetPort(port=port.id, reason="nothing is left of it")
-
-
-def _close(port: PortSight) -> Iterator[Action]:
-    """Give the port group's settings back to a port that has ours and nobody else's card."""
-    dv, record = port.dv, port.record
-    if dv is None or not port.fresh or (dv.vlan is None and dv.blocked is None):
-        return
-    ours = dv.nic is None or (dv.nic == port.id.nic and _is_mine(port, dv))
-    vlans = {plug.vlan for plug in record.plugs} if record is not None else set()
-    left = record is not None and not record.plugs and dv.vlan is not None
-    if ours and (dv.blocked is False or dv.vlan in vlans or left):
-        yield WritePort(
-            dvs=dv.dvs,
-            key=dv.key,
-            version=dv.version,
-            host=dv.host,
-            vlan=None,
-            blocked=None,
-            reason="nothing may pass there now",
-        )
-
-
-def _is_mine(port: PortSight, dv: DvPort) -> bool:
-    return port.wanted is None or port.wanted.vm == dv.vm
-
-
-def _unplug_all(port: PortSight, sight: MachineSight, reason: str) -> Iterator[Action]:
-    for plug in port.record.plugs if port.record is not None else ():
-        yield from _unplug(port, plug, sight, reason)
-
-
-def _unplug(port: PortSight, plug: Plug, sight: MachineSight, reason: str) -> Iterator[Action]:
-    record, host = port.record, sight.hosts.get(plug.host)
-    assert record is not None  # noqa: S101 - the plug is one of its
-    if not plug.attempted and not plug.digest:
-        yield Release(port=port.id, host=plug.host, reason=reason)
-    elif host is None:
-        # The host left the inventory and took its ContrailVM with it.
-        yield Release(port=port.id, host=plug.host, reason=f"{reason}; {plug.host} is no host any more")
-    elif not host.address or not host.reachable:
-        yield Wait(state="OWED", port=port.id, reason=f"to be unplugged at {host.name}, whose agent does not answer")
-    else:
-        yield Unplug(port=port.id, host=plug.host, address=host.address, vmi=record.vmi, reason=reason)
 
 
 def _no_host(wanted: WantedPort, host: HostSight | None) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from contrail_vsphere.model.contrail import ContrailVm, InstanceIp, VirtualNetwork, Vmi
 from contrail_vsphere.model.dvport import DvPort
 from contrail_vsphere.model.ids import HostId, NetworkId, VmId, VmiId
+from contrail_vsphere.model.inventory import VirtualMachine
 from contrail_vsphere.vcenter_plugin.books.records import PortRecord
 from contrail_vsphere.vcenter_plugin.desired import WantedPort
 from contrail_vsphere.vcenter_plugin.identity import Identity, PortId
@@ -80,6 +81,8 @@ class MachineSight:
     """Where it is on its way to, if another plugin serves that host, and the VLANs that others have there."""
     cards: tuple[tuple[VmId, frozenset[tuple[int, NetworkId]]], ...] = ()
     """Every VM that vCenter shows with this instance UUID, with its cards on switches (device key, port group)."""
+    asleep: frozenset[tuple[VmId, int]] = frozenset()
+    """Cards (VM, device key) that are not connected, or whose VM does not run."""
     twins: tuple[str, ...] = ()
     """Other VMs that vCenter shows with the same instance UUID."""
 
@@ -106,3 +109,14 @@ def vmi_id(port: PortSight, wanted: WantedPort, policy: PortPolicy) -> VmiId:
     if port.record is not None:
         return port.record.vmi
     return policy.identity.vmi(port.id, wanted.mac)
+
+
+def switch_cards(vm: VirtualMachine) -> tuple[VmId, frozenset[tuple[int, NetworkId]]]:
+    """Its cards on distributed switches; a template has none that count."""
+    nics = () if vm.template else vm.nics
+    return vm.id, frozenset((nic.key, nic.network) for nic in nics if nic.dvs_uuid and nic.network)
+
+
+def sleeping_cards(vm: VirtualMachine) -> Iterator[tuple[VmId, int]]:
+    """Its cards that do not run."""
+    return ((vm.id, nic.key) for nic in vm.nics if vm.power != "poweredOn" or not nic.connected)

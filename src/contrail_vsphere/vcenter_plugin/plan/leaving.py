@@ -1,0 +1,146 @@
+"""What to do about a port that nothing may pass any more: its card is gone, or its network is. Pure.
+
+Closed, unplugged, deleted, forgotten, in that order. A VLAN is given up only when the switch shows the port in it no
+more: what is written to the port of a VM that is off may be lost, and such a VM may be started at any moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from contrail_vsphere.model.dvport import DvPort
+from contrail_vsphere.vcenter_plugin.books.records import Plug
+from contrail_vsphere.vcenter_plugin.identity import may_touch
+from contrail_vsphere.vcenter_plugin.plan import contrail as plan_contrail
+from contrail_vsphere.vcenter_plugin.plan.actions import (
+    Action,
+    ForgetPort,
+    RefetchPort,
+    Release,
+    Unplug,
+    Wait,
+    WritePort,
+)
+from contrail_vsphere.vcenter_plugin.plan.contrail import SIGHT_AGAIN
+from contrail_vsphere.vcenter_plugin.plan.sights import MachineSight, PortPolicy, PortSight
+
+
+def without_network(port: PortSight, sight: MachineSight, policy: PortPolicy) -> Iterator[Action]:
+    """Nothing may pass; and if the network itself is gone, nothing of the card may stay in the one it had before."""
+    if port.record is not None and port.record.key and not port.fresh:
+        yield RefetchPort(dvs=port.record.dvs, key=port.record.key, reason="the port may have changed")
+        return
+    closing = tuple(close(port, sight))
+    yield from closing
+    if port.lost and not sight.blind:
+        yield from unplug_all(port, sight, port.missing, closing=closing)
+        may = policy.writes_contrail and not _is_plugged(port) and port.gone_for >= policy.linger
+        if may and port.vmi is not None and may_touch(port.vmi.creator, adopted=port.record is not None):
+            yield from plan_contrail.drain(port, port.vmi, reason=port.missing)
+    yield Wait(
+        state="WAIT_VN",
+        port=port.id,
+        reason=port.missing,
+        seconds=_rest_of(policy.linger, port, blind=bool(sight.blind)),
+    )
+
+
+def _rest_of(linger: float, port: PortSight, *, blind: bool) -> float | None:
+    """Seconds until the objects of a card without network may go; None: they are gone, or may stay."""
+    if port.lost and blind:
+        return SIGHT_AGAIN
+    left = linger - port.gone_for
+    return left if port.lost and port.vmi is not None and left > 0 else None
+
+
+def drain(port: PortSight, sight: MachineSight, policy: PortPolicy) -> Iterator[Action]:
+    """Close, unplug, delete, forget; nothing as long as absence proves nothing."""
+    if sight.blind:
+        yield Wait(state="DRAINING", port=port.id, seconds=SIGHT_AGAIN, reason=f"not seen, but {sight.blind}")
+        return
+    record = port.record
+    if record is not None:
+        if not port.fresh and record.key:
+            yield RefetchPort(dvs=record.dvs, key=record.key, reason="the card is gone")
+            return
+        # A port that has a VM which nobody shows us is another plugin's by now.
+        closing = tuple(close(port, sight)) if port.dv is None or port.dv.vm in (None, *dict(sight.cards)) else ()
+        yield from closing
+        yield from unplug_all(port, sight, "the card is gone", closing=closing)
+        if _is_plugged(port) or not all(write.asleep for write in closing):
+            return
+    if port.vmi is not None and policy.writes_contrail and may_touch(port.vmi.creator, adopted=record is not None):
+        if port.gone_for < policy.linger:
+            pause = policy.linger - port.gone_for
+            yield Wait(state="DRAINING", port=port.id, seconds=pause, reason="the card may come back")
+            return
+        yield from plan_contrail.drain(port, port.vmi)
+        return
+    if record is not None and record.plugs:
+        reason = f"its port keeps VLAN {record.plugs[0].vlan} until the VM runs or the card is gone"
+        yield Wait(state="DRAINING", port=port.id, reason=reason)
+    elif record is not None:
+        yield ForgetPort(port=port.id, reason="nothing is left of it")
+
+
+def is_gone(port: PortSight) -> bool:
+    """Nothing of it is left but a DVPort in its VLAN."""
+    needed = port.wanted is not None or port.elsewhere is not None or bool(port.missing)
+    return not needed and port.vmi is None and port.record is not None and not _is_plugged(port)
+
+
+def close(port: PortSight, sight: MachineSight) -> Iterator[WritePort]:
+    """Give the port group's settings back to a port that has ours and nobody else's card."""
+    dv, record = port.dv, port.record
+    if dv is None or not port.fresh or (dv.vlan is None and dv.blocked is None):
+        return
+    ours = _has_our_card(port, dv)
+    vlans = {plug.vlan for plug in record.plugs} if record is not None else set()
+    left = record is not None and not record.plugs and dv.vlan is not None
+    if ours and (dv.blocked is False or dv.vlan in vlans or left):
+        yield WritePort(
+            dvs=dv.dvs,
+            key=dv.key,
+            version=dv.version,
+            host=dv.host,
+            vlan=None,
+            blocked=None,
+            asleep=dv.vm is not None and dv.nic is not None and (dv.vm, dv.nic) in sight.asleep,
+            reason="nothing may pass there now",
+        )
+
+
+def _has_our_card(port: PortSight, dv: DvPort) -> bool:
+    """Or none."""
+    return dv.nic is None or (dv.nic == port.id.nic and (port.wanted is None or port.wanted.vm == dv.vm))
+
+
+def unplug_all(
+    port: PortSight, sight: MachineSight, reason: str, *, closing: Sequence[WritePort] = ()
+) -> Iterator[Action]:
+    """``closing``: the switch has it in its VLAN until these are done, and a VM that is off may be started before."""
+    dv = port.dv if closing else None
+    for plug in port.record.plugs if port.record is not None else ():
+        keep = dv is not None and dv.vlan == plug.vlan and dv.host in (plug.host, None)
+        yield from unplug(port, plug, sight, reason, keep=keep)
+
+
+def unplug(port: PortSight, plug: Plug, sight: MachineSight, reason: str, *, keep: bool = False) -> Iterator[Action]:
+    """``keep``: its VLAN there stays claimed."""
+    record, host = port.record, sight.hosts.get(plug.host)
+    assert record is not None  # noqa: S101 - the plug is one of its
+    if not plug.attempted and not plug.digest:
+        if not keep:
+            yield Release(port=port.id, host=plug.host, reason=reason)
+    elif host is None:
+        # The host left the inventory and took its ContrailVM with it.
+        yield Release(port=port.id, host=plug.host, reason=f"{reason}; {plug.host} is no host any more")
+    elif not host.address or not host.reachable:
+        yield Wait(state="OWED", port=port.id, reason=f"to be unplugged at {host.name}, whose agent does not answer")
+    else:
+        yield Unplug(port=port.id, host=plug.host, address=host.address, vmi=record.vmi, keep_vlan=keep, reason=reason)
+
+
+def _is_plugged(port: PortSight) -> bool:
+    """Somewhere a VRouterAgent knows it, or may know it."""
+    return port.record is not None and any(plug.attempted or plug.digest for plug in port.record.plugs)

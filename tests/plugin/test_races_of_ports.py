@@ -13,6 +13,7 @@ from contrail_vsphere.engine.leader import AlwaysLeader
 from contrail_vsphere.model.errors import Conflict
 from contrail_vsphere.simulator.core.faults import FaultRule
 from contrail_vsphere.simulator.vcenter import vm_life
+from contrail_vsphere.simulator.vrouter.ports import AgentAborts, PortTable
 from contrail_vsphere.vcenter_plugin.audit import audit
 from contrail_vsphere.wire.soap.types import vim
 
@@ -76,6 +77,43 @@ async def test_r23_a_template_s_port_keeps_no_vlan_although_the_first_writes_fai
         assert stand.vlan(stand.dvs.ports.ports[port.key]) is None
         assert not stand.objects("virtual-machine-interface")
         assert not list(stand.plugin.ledger.all())
+
+
+async def test_r19_an_agent_that_dies_of_a_plug_does_not_keep_the_link_of_a_vm_that_is_off(tmp_path, monkeypatch):
+    async with PluginStand(tmp_path) as stand:
+        vm, other = await placed(stand, "web", "other")
+        await stand.vcenter.scenario.power_off(vm)
+        await stand.settle()
+        table, host = stand.vcenter.vrouters.agents[vm.host.moid].table, vm.host
+        for vmi in list(table.ports):
+            table.delete(vmi)
+        take = PortTable.post
+
+        def take_and_die(ports, body):
+            take(ports, body)
+            raise AgentAborts("the reply was never written")
+
+        monkeypatch.setattr(PortTable, "post", take_and_die)
+        await stand.vcenter.scenario.power_on(vm)
+        await asyncio.sleep(5)
+        monkeypatch.undo()
+        await stand.vcenter.scenario.power_off(vm)
+        await asyncio.sleep(5)
+        await stand.crash()
+        await stand.vcenter.vrouters.restart(host.moid)
+        assert [port.link_up for port in stand.plugged(host).values()] == [True], "from its file"
+        await stand.resume()
+        await asyncio.sleep(10)
+        await stand.settle()
+        assert [port.link_up for port in stand.plugged(host).values()] == [False]
+        before = stand.vcenter.vrouters.calls["PUT disable-port"]
+        await stand.plugin.resync()
+        await asyncio.sleep(30)
+        assert stand.vcenter.vrouters.calls["PUT disable-port"] == before, "once is enough"
+        await stand.vcenter.scenario.power_on(vm)
+        await stand.settle()
+        connected(stand, vm)
+        connected(stand, other)
 
 
 TROUBLE = {

@@ -9,6 +9,8 @@ import pytest
 from plugin_stand import PluginStand
 from plugin_worlds import connected, placed
 
+from contrail_vsphere.simulator.core.faults import FaultRule
+
 pytestmark = pytest.mark.looptime
 
 FEW = frozenset(range(4, 4095))
@@ -101,3 +103,17 @@ async def test_a_write_that_is_lost_is_made_when_the_vm_runs(tmp_path):
         await asyncio.sleep(5)
         connected(stand, vm)
         connected(stand, other)
+
+
+async def test_the_port_of_a_network_that_is_gone_is_closed_although_the_first_writes_fail(tmp_path):
+    async with PluginStand(tmp_path) as stand:
+        (vm,) = await placed(stand, "web")
+        stand.vcenter.scenario.add_fault(FaultRule(method="ReconfigureDVPort_Task", http_status=503, times=4))
+        for kind in ("instance-ip", "virtual-machine-interface"):
+            for one in stand.objects(kind):
+                stand.contrail.scenario.delete(one)
+        stand.contrail.scenario.delete_network("blue")
+        await stand.until(lambda: not stand.is_open(stand.port(vm)), seconds=60)
+        await asyncio.sleep(60)
+        assert not stand.plugged(vm.host)
+        assert stand.vlan(stand.port(vm)) is None

@@ -14,7 +14,7 @@ from uuid import UUID
 from contrail_vsphere.model.contrail import Vmi
 from contrail_vsphere.model.ids import DvsId, HostId, VmiId
 from contrail_vsphere.vcenter_plugin.books.ledger import Ledger
-from contrail_vsphere.vcenter_plugin.books.records import Plug, PortRecord
+from contrail_vsphere.vcenter_plugin.books.records import LINK_DOWN, Plug, PortRecord
 from contrail_vsphere.vcenter_plugin.identity import PortId
 from contrail_vsphere.vcenter_plugin.observed import Observed
 from contrail_vsphere.vcenter_plugin.vlans import VlanTable
@@ -52,7 +52,7 @@ class AgentAudit:
         """Note what differs."""
         for known, (port, plug) in believed.plugs.items():
             vm, vlan = told.get(known, (None, None))
-            if plug.digest and (vm, vlan) != (port.vm, plug.vlan):
+            if plug.digest not in ("", LINK_DOWN) and (vm, vlan) != (port.vm, plug.vlan):
                 self._doubt(port, host, plug)
         for vmi in told.keys() - believed.plugs.keys():
             interface = self._observed.contrail.vmis.get(VmiId(vmi))

@@ -21,7 +21,7 @@ from contrail_vsphere.model.ids import DvsId, HostId
 from contrail_vsphere.model.port_group import GroupSpec
 from contrail_vsphere.vcenter_plugin.books.ledger import Ledger
 from contrail_vsphere.vcenter_plugin.books.port_book import PortBook
-from contrail_vsphere.vcenter_plugin.books.records import Plug, PortRecord
+from contrail_vsphere.vcenter_plugin.books.records import LINK_DOWN, Plug, PortRecord
 from contrail_vsphere.vcenter_plugin.doors import AgentDoor, ContrailObjects, GroupDoor, MachineDoor, PortDoor
 from contrail_vsphere.vcenter_plugin.hosts import HostBook
 from contrail_vsphere.vcenter_plugin.identity import PortId
@@ -308,10 +308,13 @@ class Applier:
             else:
                 await self._agents.disable(action.address, action.vmi)
         except NotFound:
-            # The agent lost it (another's doing, or an agent made anew): plug it again.
-            self._update(action, digest="", up=False)
+            # The agent lost it (another's doing, or an agent made anew): plug it again, if its VM runs.
+            self._update(action, digest="" if action.up else LINK_DOWN, up=False)
         else:
-            self._update(action, up=action.up)
+            record = self._ledger.get(action.port)
+            plug = record.plug(action.host) if record is not None else None
+            if plug is not None:
+                self._update(action, digest=plug.digest or LINK_DOWN, up=action.up)
 
     # -- vCenter ----------------------------------------------------------------------------------------------------
 

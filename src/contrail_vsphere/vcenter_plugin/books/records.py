@@ -15,6 +15,9 @@ from uuid import UUID
 from contrail_vsphere.model.ids import DvsId, HostId, VmiId
 from contrail_vsphere.vcenter_plugin.identity import PortId
 
+LINK_DOWN = "link down"
+"""A ``Plug.digest`` where the agent has confirmed that the link is down, and nothing is known of its other values."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plug:

@@ -186,7 +186,8 @@ def _shut_for_the_journey(dv: DvPort, port: PortSight, there: str) -> Iterator[A
 def _plug(port: PortSight, wanted: WantedPort, host: HostSight, *, name: str, plug: Plug) -> Iterator[Action]:
     vmi = port.vmi
     if not wanted.on:
-        if plug.up and vmi is not None:
+        perhaps = plug.attempted and not plug.digest  # plugged by whoever did not live to note it
+        if (plug.up or perhaps) and vmi is not None:
             yield SetLink(
                 port=port.id, host=host.id, address=host.address, vmi=vmi.uuid, up=False, reason="the VM is off"
             )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 from elected_stand import ElectedStand, Member
 from plugin_site import PluginSite
+
+from contrail_vsphere.model.errors import ContrailVsphereError
 
 
 class ElectedSite(PluginSite, ElectedStand):
@@ -23,6 +26,17 @@ class ElectedSite(PluginSite, ElectedStand):
         for name in self.names:
             if name not in self.members:
                 await self.begin_process(name)
+
+    async def revive(self) -> None:
+        """Start each that does not run, as a service manager does until it stays."""
+        await super().revive()
+        for name in self.names:
+            while name not in self.members:
+                try:
+                    await self.begin_process(name)
+                except ContrailVsphereError as refused:
+                    self.told.append(f"  {name} does not start: {refused}")
+                    await asyncio.sleep(5.0)
 
     async def begin_process(self, name: str) -> None:
         await ElectedStand.begin(self, name)
@@ -48,10 +62,10 @@ class ElectedSite(PluginSite, ElectedStand):
 
     async def rest(self) -> list[str]:
         self.thaw()
-        for name in self.names if self.alive else ():
-            if name not in self.members:
-                await self.begin_process(name)
         return await super().rest()
 
     def describe(self) -> str:
-        return super().describe() if self.reigning is not None else "nobody leads"
+        if self.reigning is None:
+            return "nobody leads"
+        ports = (f"{port.vm} {port.id.nic}: {port.state} {port.reason}" for port in self.plugin.controller.ports())
+        return "\n".join((super().describe(), *ports))

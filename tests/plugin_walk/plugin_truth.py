@@ -9,7 +9,7 @@ from typing import Any
 
 from plugin_stand import MARK, PluginStand
 
-from contrail_vsphere.simulator.oracle import Frame, VmNic, verdict
+from contrail_vsphere.simulator.oracle import Frame, VmNic, still, verdict
 from contrail_vsphere.simulator.vcenter.distributed_virtual_switch import DistributedVirtualPortgroup
 from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
 from contrail_vsphere.vcenter_plugin.identity import CREATOR
@@ -100,19 +100,20 @@ class PluginTruth:
 
     def strangers(self) -> None:
         """No frame may pass between cards of different networks."""
-        for one, other, seen in self._frames():
-            if one.network != other.network and seen.delivered:
+        for one, other, seen in self._frames(same=False):
+            if seen.delivered:
                 self._say(f"a frame of {one} in {one.network} reached {other} in {other.network}: {seen.reason}")
 
-    def _frames(self) -> Iterator[tuple[Card, Card, Any]]:
+    def _frames(self, *, same: bool = True) -> Iterator[tuple[Card, Card, Any]]:
+        """What becomes of a frame from each running card to each other; not ``same``: to those of other networks."""
         stand = self.stand
-        cards = [card for card in self.cards() if card.on]
+        cards, carriers = [card for card in self.cards() if card.on], still(stand.carriers)
         for one in cards:
             for other in cards:
-                if one.vm is not other.vm:
+                if one.vm is not other.vm and (same or one.network != other.network):
                     frame = Frame(source_mac=one.nic.mac, destination_mac=other.nic.mac)
                     ends = VmNic(one.vm, one.nic.key), VmNic(other.vm, other.nic.key)
-                    yield one, other, verdict(stand.vcenter.world, stand.carriers, *ends, frame)
+                    yield one, other, verdict(stand.vcenter.world, carriers, *ends, frame)
 
     # -- what is not ours -------------------------------------------------------------------------------------------
 

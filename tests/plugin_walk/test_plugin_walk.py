@@ -17,7 +17,7 @@ from elected_site import ElectedSite
 from plugin_mischief import PluginMischief
 from plugin_site import PluginSite
 
-pytestmark = pytest.mark.looptime
+pytestmark = pytest.mark.looptime(noop_cycles=8)
 
 SHORT, CHAPTERS, STEPS = 10, 4, 50
 """``make test``: so many sites, chapters on each, and steps in each chapter: 10 * 4 * 50 = 2,000 steps."""

@@ -27,9 +27,9 @@ wants, only what hosts and vRouters have. Its rules:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from contrail_vsphere.simulator.oracle_frame import INCOMING, OUTGOING, Frame, passes
 from contrail_vsphere.simulator.vcenter.distributed_virtual_switch import (
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from contrail_vsphere.simulator.vrouter.agent import VRouterAgent
     from contrail_vsphere.simulator.vrouter.ports import Port
 
-__all__ = ["Frame", "Hop", "Verdict", "VmNic", "verdict"]
+__all__ = ["Frame", "Hop", "StillAgent", "Verdict", "VmNic", "still", "verdict"]
 
 GATEWAY_MAC = "00:00:5e:00:01:00"
 """Of every virtual network's gateway, on every vRouter."""
@@ -96,6 +96,27 @@ class Verdict:
         return tuple(hop.name for hop in self.path if hop.kind == "vrouter")
 
 
+@dataclass(frozen=True, slots=True)
+class StillAgent:
+    """What counts of a VRouterAgent for a frame, as it is at one moment."""
+
+    mode: Literal["vcenter", "esxi_neutron"]
+    forwards: bool
+    ports: Sequence[Port]
+
+    def active_ports(self) -> Sequence[Port]:
+        """The ports it moves frames for."""
+        return self.ports
+
+
+def still(vrouters: Mapping[str, VRouterAgent]) -> dict[str, StillAgent]:
+    """The agents as they are now, for whoever asks about many frames at one moment: what they have is found once."""
+    return {moid: StillAgent(one.mode, one.forwards, one.active_ports()) for moid, one in vrouters.items()}
+
+
+Agents: TypeAlias = "Mapping[str, VRouterAgent] | Mapping[str, StillAgent]"
+
+
 class _StoppedError(Exception):
     """The frame ends here."""
 
@@ -113,12 +134,10 @@ class _Wire:
     origin: DvPort
 
 
-def verdict(
-    world: World, vrouters: Mapping[str, VRouterAgent], source_nic: VmNic, destination_nic: VmNic, frame: Frame
-) -> Verdict:
+def verdict(world: World, vrouters: Agents, source_nic: VmNic, destination_nic: VmNic, frame: Frame) -> Verdict:
     """Follow ``frame`` from one card towards another.
 
-    ``vrouters``: agents by the managed object id of the VM that each runs in (``VRouterFleet.agents``).
+    ``vrouters``: ``VRouterFleet.agents`` by the managed object id of the VM that each runs in, or ``still`` of them.
     """
     path: list[Hop] = []
     try:
@@ -255,7 +274,7 @@ def _across(wire: _Wire, host: HostSystem) -> list[Hop]:
 # -- through vRouters -------------------------------------------------------------------------------------------
 
 
-def _routed(world: World, vrouters: Mapping[str, VRouterAgent], wire: _Wire, target: VmNic) -> Verdict:
+def _routed(world: World, vrouters: Agents, wire: _Wire, target: VmNic) -> Verdict:
     """Rule 6: what the switch delivers by itself, else what vRouters on it make of the frame."""
     direct = _received(wire, target)
     if direct.delivered:
@@ -282,8 +301,8 @@ def _routed(world: World, vrouters: Mapping[str, VRouterAgent], wire: _Wire, tar
 
 
 def _trunks(
-    world: World, vrouters: Mapping[str, VRouterAgent], dvs: DistributedVirtualSwitch | None, host: HostSystem | None
-) -> Iterator[tuple[VmNic, VRouterAgent]]:
+    world: World, vrouters: Agents, dvs: DistributedVirtualSwitch | None, host: HostSystem | None
+) -> Iterator[tuple[VmNic, VRouterAgent | StillAgent]]:
     """Trunk cards of vRouter VMs, on this switch and host where one is given."""
     for moid, agent in vrouters.items():
         vm = world.get(moid)
@@ -298,7 +317,7 @@ def _trunks(
                 yield VmNic(vm, nic.key), agent
 
 
-def _subscription(agent: VRouterAgent, wire: _Wire) -> Port:
+def _subscription(agent: VRouterAgent | StillAgent, wire: _Wire) -> Port:
     """The subscription that the VLAN belongs to."""
     if not agent.forwards:
         raise _StoppedError("the vRouter does not forward")
@@ -310,9 +329,7 @@ def _subscription(agent: VRouterAgent, wire: _Wire) -> Port:
     raise _StoppedError(f"the vRouter has no subscription in VLAN {wire.vlan}")
 
 
-def _outputs(
-    world: World, vrouters: Mapping[str, VRouterAgent], came_from: Port, frame: Frame
-) -> Iterator[tuple[VmNic, Port]]:
+def _outputs(world: World, vrouters: Agents, came_from: Port, frame: Frame) -> Iterator[tuple[VmNic, Port]]:
     """Where the vRouters send it: trunk card and subscription."""
     for nic, agent in _trunks(world, vrouters, None, None):
         for port in agent.active_ports():

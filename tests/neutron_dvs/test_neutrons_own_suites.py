@@ -24,6 +24,18 @@ SUITES = {
 }
 """Modules, and fewest tests of each: one that finds none proves nothing."""
 
+OTHERWISE = {
+    "test__update_segmentation_id_agentless_mech_drivers": "'dvs'",
+    "test__update_segmentation_id_ports": "'dvs'",
+    "test_create_network_vlan_transparent": "201 != 400",
+    "test_create_network_vlan_transparent_and_mtu": "201 != 400",
+    "test_create_network_vlan_transparent_without_patching_test": "201 != 400",
+    "test__filter_extensions_by_mech_driver": "list index out of range",
+}
+"""Tests that say exactly which drivers there are, and what shows that nothing else is the matter: the types of VIF
+whose network may get another segmentation id, to which ours adds its own; transparent networks on a physical network
+that our switches carry, which we refuse; and a list of extensions by the number of the driver."""
+
 
 @pytest.mark.parametrize("suite", SUITES)
 def test_neutrons_own_tests_pass_as_before(suite):
@@ -37,6 +49,12 @@ def test_neutrons_own_tests_pass_as_before(suite):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
-    assert not found["failed"], "\n".join(f"{name}\n{words}" for name, words in found["failed"].items())
+    failed = {name: words for name, words in found["failed"].items() if not expected(name, words)}
+    assert not failed, "\n".join(f"{name}\n{words}" for name, words in failed.items())
     assert found["run"] >= SUITES[suite]
     assert found["journal"] > 0  # ours was there, and wrote in their transactions
+
+
+def expected(name, words):
+    sign = OTHERWISE.get(name.rpartition(".")[2])
+    return sign is not None and sign in words

@@ -137,15 +137,17 @@ class Side:
     def follow(self, run_id: str, *, since: float = 0.0, fails: bool = False) -> dict[str, Any]:
         """Watch a run to its end: when what happened was shown, and what the run's own log of events says."""
         seen: dict[tuple[str, str], float] = {}
+        run: dict[str, Any] = {}
+        tag = ""
         while True:
-            run = self.client.get(f"/v1/runs/{run_id}")
+            news, tag = self.client.news(f"/v1/runs/{run_id}", tag=tag, wait=10.0)
+            run = news or run
             for name, host in run["hosts"].items():
                 for role, state in host["roles"].items():
                     if state == "completed":
                         seen.setdefault((name, role), time.time())
             if run["state"] not in ("queued", "running"):
                 break
-            time.sleep(0.1)
         if run["state"] != "succeeded" and not fails:
             raise SystemExit(f"run {run_id}: {run['reason']}")
         log = self._directory / "ansible" / "runs" / run_id / "events.jsonl"

@@ -117,6 +117,14 @@ async def test_many_who_watch_a_run_read_the_database_once_and_see_every_change(
             await stand.service.provisioner.settled(run_id)
             assert (await watching.get(path)).json()["state"] == "succeeded"
             assert (await watching.get(path + "x")).status_code == 404
+            known = {"If-None-Match": (await watching.get(path)).headers["ETag"]}
+            assert (await watching.get(path, params={"wait": 0.05}, headers=known)).status_code == 304
+            waiting = asyncio.create_task(watching.get(path, params={"wait": 20}, headers=known))
+            await asyncio.sleep(0.05)
+            assert not waiting.done()
+            with store.writing() as session:
+                session.execute(text("UPDATE run SET reason = 'news'"))
+            assert (await asyncio.wait_for(waiting, 10)).json()["reason"] == "news"
             # What another process writes shows when the answer is too old.
             other = Store(store.engine.url.render_as_string(hide_password=False), now=now)
             with other.writing() as session:

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 from unittest import mock
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -33,7 +34,7 @@ class _Ansible(BaseHTTPRequestHandler):
         self._answer(document["id"], "running", {})
 
     def do_GET(self):
-        run_id = self.path.partition("id=")[2]
+        run_id = parse_qs(urlsplit(self.path).query)["id"][0]
         hosts = {}
         for name, host in self.requests[run_id]["hosts"].items():
             state = self.ends.get(name, "completed")

@@ -31,11 +31,12 @@ class Scripted:
     def __init__(self, *documents):
         self._documents = list(documents)
 
-    def get(self, _path):
+    def news(self, _path, *, tag, wait):
+        assert 0 < wait <= module.WAIT
         document = self._documents.pop(0) if len(self._documents) > 1 else self._documents[0]
         if document is None:
             raise Unreachable("nobody answers")
-        return document
+        return (None, tag) if document == tag else (document, document)
 
 
 def document(state, **hosts):

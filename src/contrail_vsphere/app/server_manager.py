@@ -11,6 +11,8 @@ from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any, Final, Self
 
+from fastapi import FastAPI
+
 from contrail_vsphere.app.control_server import ControlServer
 from contrail_vsphere.config.settings import Address, ServerManagerSettings
 from contrail_vsphere.pki.ca import CertificateAuthority
@@ -52,9 +54,11 @@ class ServerManagerService:
             )
             await manager.start()
             stack.push_async_callback(manager.stop)
-            server = self._server(manager, data, authority)
+            app = create_app(manager, insecure_seed_era=settings.insecure_seed_era)
+            server = self._server(app, data, authority)
             await server.start()
             stack.push_async_callback(server.stop)
+            stack.callback(app.state.remembered.part)
             self.ready = {
                 "url": server.url, "ca_file": str(data / "ca.pem"), "token_file": str(manager.token_file),
                 "registry": parts.registry_address, "ansible_url": settings.ansible_url,
@@ -105,9 +109,8 @@ class ServerManagerService:
             return client_context(ca_file=self._settings.ansible_ca_file)
         return client_context(ca_pem=authority.trust_bundle)
 
-    def _server(self, manager: ServerManager, data: Path, authority: CertificateAuthority) -> ControlServer:
+    def _server(self, app: FastAPI, data: Path, authority: CertificateAuthority) -> ControlServer:
         settings = self._settings
-        app = create_app(manager, insecure_seed_era=settings.insecure_seed_era)
         if settings.insecure_seed_era:
             _LOG.warning(
                 "INSECURE: plain HTTP on %s, and the seed era's routes take anybody for an operator", settings.listen

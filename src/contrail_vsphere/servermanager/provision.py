@@ -46,7 +46,7 @@ _LOG = logging.getLogger(__name__)
 
 WAIT: Final = 5.0
 """Seconds that the Ansible server may keep us waiting for news of a run."""
-REST: Final = 0.1
+REST: Final = 0.25
 """Seconds between two reports that are written down, so that who watches is hardly behind and the database at rest."""
 SILENCE: Final = 0.5
 """Seconds until the Ansible server is asked again when it did not answer."""

@@ -63,6 +63,8 @@ class Store:
         self._count = itertools.count(1)
         self.written = 0
         """Grows with every unit of work that this process wrote."""
+        self.listeners: set[Callable[[], None]] = set()
+        """Called on a thread of any kind after each."""
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         if self.is_sqlite:
             if not parsed.database or parsed.database == ":memory:":
@@ -100,6 +102,8 @@ class Store:
         with _translated(), Session(engine, expire_on_commit=False) as session, session.begin():
             yield session
         self.written = next(self._count)
+        for listener in tuple(self.listeners):
+            listener()
 
     def close(self) -> None:
         """End all connections."""

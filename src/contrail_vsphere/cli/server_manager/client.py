@@ -67,6 +67,7 @@ class Client:
         parts = urlsplit(url)
         self.url = url
         self._used = time.monotonic()
+        self._tag = ""
         host, port = parts.hostname or "", parts.port or 9001
         if parts.scheme == "https":
             from contrail_vsphere.pki.identity import client_context
@@ -82,6 +83,12 @@ class Client:
         """A reading."""
         given = {key: value for key, value in query.items() if value not in (None, "")}
         return self.ask("GET", path + (f"?{urlencode(given)}" if given else ""))
+
+    def news(self, path: str, *, tag: str, wait: float) -> tuple[Any, str]:
+        """A reading and its tag as soon as it is not that of ``tag``; None if it still is after ``wait`` seconds."""
+        given = {"If-None-Match": tag} if tag else {}
+        document = self._send("GET", f"{path}?{urlencode({'wait': wait})}", None, given)
+        return document, self._tag
 
     def items(self, path: str, **query: Any) -> list[dict[str, Any]]:
         """A whole list, page by page."""
@@ -116,6 +123,7 @@ class Client:
             response = self._connection.getresponse()
             raw = response.read()
             self._used = time.monotonic()
+            self._tag = response.headers.get("ETag", "")
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             raise Unreachable(
@@ -127,7 +135,7 @@ class Client:
         except ValueError as error:
             raise ProtocolError(f"{self.url}{path} did not answer with a document") from error
         if response.status < 400:
-            return document
+            return document if response.status != 304 else None
         message, hint = document.get("error", f"HTTP {response.status}"), document.get("hint", "")
         if response.status == 422:
             raise DocumentError(message, hint=hint, problems=document.get("problems", ()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from contrail_vsphere.cli.output import say
 from contrail_vsphere.cli.server_manager.client import Client
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 FINAL: Final = ("succeeded", "failed", "canceled", "interrupted")
+WAIT: Final = 10.0
+"""Seconds that an answer may be kept back until there is something new."""
 PAUSE: Final = 0.25
-"""Seconds between two looks."""
+"""Seconds until one who does not answer is asked again."""
 
 
 def watch(client: Client, run_id: str, timeout: float) -> dict[str, Any]:
@@ -23,16 +25,17 @@ def watch(client: Client, run_id: str, timeout: float) -> dict[str, Any]:
     deadline = time.monotonic() + timeout
     shown: _Bars | _Lines = _Bars() if sys.stderr.isatty() else _Lines()
     with shown:
-        while time.monotonic() < deadline:
+        tag = ""
+        while (left := deadline - time.monotonic()) > 0:
             try:
-                document: dict[str, Any] = client.get(f"/v1/runs/{run_id}")
+                document, tag = client.news(f"/v1/runs/{run_id}", tag=tag, wait=min(WAIT, left))
             except Unreachable:
                 time.sleep(PAUSE)
                 continue
-            shown.show(document)
-            if document["state"] in FINAL:
-                return document
-            time.sleep(PAUSE)
+            if document is not None:
+                shown.show(document)
+                if document["state"] in FINAL:
+                    return cast(dict[str, Any], document)
     raise NotConverged(f"run {run_id} is not over after {timeout:g} s", hint="server-manager status provision --watch")
 
 

@@ -25,7 +25,7 @@ class Unsafe(str):
     __slots__ = ()
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc] # libyaml's is ten times as fast
     def ignore_aliases(self, data: Any) -> bool:
         return True
 

@@ -126,10 +126,14 @@ def tagged(request: Request, value: Any, *, version: int | None = None) -> Respo
 
 def answer_of(request: Request, made: Tagged) -> Response:
     """As ``tagged``, of an answer that is made."""
-    tag = made.tag
-    if tag in [each.strip() for each in request.headers.get("If-None-Match", "").split(",")]:
-        return Response(status_code=304, headers={"ETag": tag})
-    return Response(made.body, media_type="application/json", headers={"ETag": tag})
+    if has(request, made):
+        return Response(status_code=304, headers={"ETag": made.tag})
+    return Response(made.body, media_type="application/json", headers={"ETag": made.tag})
+
+
+def has(request: Request, made: Tagged) -> bool:
+    """Whether the caller says that it has this answer."""
+    return made.tag in [each.strip() for each in request.headers.get("If-None-Match", "").split(",")]
 
 
 def expected_version(request: Request) -> int | None:

@@ -8,6 +8,7 @@ since another process may write too.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, Final, TypeVar, cast
@@ -27,6 +28,7 @@ class Remembered:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._kept: OrderedDict[Hashable, tuple[int, float, asyncio.Future[Any]]] = OrderedDict()
+        self._parting = False
 
     async def of(self, key: Hashable, read: Callable[[], T]) -> T:
         """What ``read`` answers, on a thread; an error is the error of all who wait for it, and is not kept."""
@@ -41,6 +43,34 @@ class Remembered:
                 self._kept.popitem(last=False)
         # Shielded: one who goes away must not take the answer from the others.
         return cast(T, await asyncio.shield(kept[2]))
+
+    async def other(self, key: Hashable, read: Callable[[], T], *, than: Callable[[T], bool], wait: float) -> T:
+        """As ``of``; an answer that ``than`` finds to be the old one is kept back for ``wait`` seconds at most."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait
+        woken = asyncio.Event()
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(woken.set)
+
+        self._store.listeners.add(wake)
+        try:
+            while True:
+                woken.clear()
+                answer = await self.of(key, read)
+                left = deadline - loop.time()
+                if left <= 0 or self._parting or not than(answer):
+                    return answer
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(woken.wait(), min(left, AGE))
+        finally:
+            self._store.listeners.discard(wake)
+
+    def part(self) -> None:
+        """Keep nobody waiting any more: an end is near."""
+        self._parting = True
+        for wake in tuple(self._store.listeners):
+            wake()
 
     def _read(self, key: Hashable, done: asyncio.Future[Any]) -> None:
         kept = self._kept.get(key)

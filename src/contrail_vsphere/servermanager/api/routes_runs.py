@@ -3,15 +3,24 @@
 # No postponed annotations here: FastAPI reads them, and they name things that are local to the functions below.
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 
 from contrail_vsphere.model.errors import NotFound
 from contrail_vsphere.servermanager.access import Caller
-from contrail_vsphere.servermanager.api.answers import PageDocument, Tagged, answer_of, clean, errors, tagged, with_tag
+from contrail_vsphere.servermanager.api.answers import (
+    PageDocument,
+    Tagged,
+    answer_of,
+    clean,
+    errors,
+    has,
+    tagged,
+    with_tag,
+)
 from contrail_vsphere.servermanager.api.remembered import Remembered
 from contrail_vsphere.servermanager.api.routes_objects import OBJECT, After, Limit, ObjectId, actor, page
 from contrail_vsphere.servermanager.planner import Order
@@ -20,6 +29,8 @@ from contrail_vsphere.servermanager.records import history
 from contrail_vsphere.servermanager.runs import EngineToSetUp
 from contrail_vsphere.servermanager.service import ServerManager
 from contrail_vsphere.servermanager.tables import Plan, Run
+
+Wait = Annotated[float, Query(ge=0, le=20, description="Seconds to wait for another answer than that of If-None-Match")]
 
 
 class OrderDocument(BaseModel):
@@ -113,8 +124,8 @@ def router(service: ServerManager, require: Any, remembered: Remembered) -> APIR
             return tagged(request, shown_run(row))
 
     @made.get("/runs/{id}", tags=["runs"], responses=errors(404) | OBJECT, dependencies=[viewer])
-    async def run(request: Request, id: ObjectId) -> Response:
-        """One run: where each server and role stands, and its history."""
+    async def run(request: Request, id: ObjectId, wait: Wait = 0.0) -> Response:
+        """One run: where servers and roles stand, and its history. To watch: ask with `If-None-Match` and `wait`."""
 
         def read() -> Tagged:
             with service.store.reading() as session:
@@ -123,7 +134,8 @@ def router(service: ServerManager, require: Any, remembered: Remembered) -> APIR
                     raise NotFound(f"no run {id!r}")
                 return with_tag({**shown_run(row), "history": history(session, "run", id)})
 
-        return answer_of(request, await remembered.of(("run", id), read))
+        made = await remembered.other(("run", id), read, than=lambda answer: has(request, answer), wait=wait)
+        return answer_of(request, made)
 
     @made.post("/runs/{id}/cancel", tags=["runs"], status_code=202, responses=errors(404, 409, 502, 503))
     async def cancel(id: ObjectId, caller: Caller = operator) -> dict[str, str]:

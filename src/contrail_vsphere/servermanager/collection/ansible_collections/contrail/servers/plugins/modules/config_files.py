@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.contrail.servers.plugins.module_utils.answers import done, failed
 from ansible_collections.contrail.servers.plugins.module_utils.host_lock import host_lock
 from ansible_collections.contrail.servers.plugins.module_utils.whole_files import FILE, read, wanted_content, write
 
@@ -76,8 +77,8 @@ def main() -> None:
                     diffs.append(diff)
                     what.append("file {}".format(wanted["path"]))
     except (OSError, ValueError) as error:
-        module.fail_json(msg=f"configuration file: {error}", contrail=step)
-    module.exit_json(changed=bool(what), what=what, diff=diffs, contrail=step)
+        failed(module, msg=f"configuration file: {error}", contrail=step)
+    done(module, changed=bool(what), what=what, diff=diffs, contrail=step)
 
 
 if __name__ == "__main__":

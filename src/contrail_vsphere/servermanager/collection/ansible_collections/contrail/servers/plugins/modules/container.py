@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.contrail.servers.plugins.module_utils.answers import done, failed
 from ansible_collections.contrail.servers.plugins.module_utils.engine_api import (
     MARK,
     SPEC_HASH,
@@ -149,10 +150,10 @@ def main() -> None:
         with host_lock():
             what = _change(Engine(params["socket"]), params, check=module.check_mode)
     except (EngineError, OSError) as error:
-        module.fail_json(msg="container {}: {}".format(params["name"], error), contrail=step)
+        failed(module, msg="container {}: {}".format(params["name"], error), contrail=step)
     diff = {"before": "".join(line + "\n" for line in what), "after": "", "before_header": params["name"]}
-    done = {**step, "done": params["state"] == "absent"}
-    module.exit_json(changed=bool(what), what=what, diff=diff if what else {}, contrail=done)
+    told = {**step, "done": params["state"] == "absent"}
+    done(module, changed=bool(what), what=what, diff=diff if what else {}, contrail=told)
 
 
 if __name__ == "__main__":

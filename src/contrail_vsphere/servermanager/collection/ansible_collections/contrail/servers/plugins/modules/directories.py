@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.contrail.servers.plugins.module_utils.answers import done, failed
 
 DOCUMENTATION = """
 module: directories
@@ -35,15 +36,15 @@ def main() -> None:
     missing = [path for path in dict.fromkeys(module.params["paths"]) if not os.path.isdir(path)]
     for path in missing:
         if os.path.lexists(path):
-            module.fail_json(msg=f"{path} is there and is no directory", contrail=step)
+            failed(module, msg=f"{path} is there and is no directory", contrail=step)
         if not module.check_mode:
             try:
                 os.makedirs(path, mode=0o755, exist_ok=True)
             except OSError as error:
-                module.fail_json(msg=f"{path}: {error.strerror}", contrail=step)
+                failed(module, msg=f"{path}: {error.strerror}", contrail=step)
     diff = {"before": "", "after": "".join(path + "\n" for path in missing), "after_header": "directories"}
     what = [f"directory {path}" for path in missing]
-    module.exit_json(changed=bool(missing), what=what, diff=diff if missing else {}, contrail=step)
+    done(module, changed=bool(missing), what=what, diff=diff if missing else {}, contrail=step)
 
 
 if __name__ == "__main__":

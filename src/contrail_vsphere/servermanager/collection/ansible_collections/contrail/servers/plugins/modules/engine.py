@@ -6,6 +6,7 @@ import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.contrail.servers.plugins.module_utils.answers import done, failed
 from ansible_collections.contrail.servers.plugins.module_utils.engine_api import SOCKETS, Engine, EngineError
 from ansible_collections.contrail.servers.plugins.module_utils.host_lock import host_lock
 
@@ -91,7 +92,7 @@ def main() -> None:
     try:
         path, engine = _engine([given] if given else list(SOCKETS))
     except EngineError as error:
-        module.fail_json(msg=f"no container engine answers: {error} ({HINT})")
+        failed(module, msg=f"no container engine answers: {error} ({HINT})")
     changed = False
     if module.params["registry"] and module.params["ca_pem"]:
         kind = "docker" if "docker" in path else "podman"
@@ -99,8 +100,8 @@ def main() -> None:
         try:
             changed = _trust(place, module.params["ca_pem"], check=module.check_mode)
         except (OSError, TimeoutError) as error:
-            module.fail_json(msg=f"{place}: {error}")
-    module.exit_json(changed=changed, socket=path, engine=engine, what=["the registry's CA"] if changed else [])
+            failed(module, msg=f"{place}: {error}")
+    done(module, changed=changed, socket=path, engine=engine, what=["the registry's CA"] if changed else [])
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.contrail.servers.plugins.module_utils.answers import done, failed
 from ansible_collections.contrail.servers.plugins.module_utils.engine_api import Engine, EngineError
 from ansible_collections.contrail.servers.plugins.module_utils.service_answers import ONE_LOOK, trouble
 
@@ -60,10 +61,9 @@ def main() -> None:
             wrong = str(error)
         if not wrong or module.check_mode:
             # In check mode a role is done when it was looked at.
-            done = {**step, "done": True}
-            module.exit_json(changed=bool(wrong), what=[wrong] if wrong else [], contrail=done)
+            done(module, changed=bool(wrong), what=[wrong] if wrong else [], contrail={**step, "done": True})
         if time.monotonic() > deadline:
-            module.fail_json(msg="not healthy after {} s: {}".format(params["timeout"], wrong), contrail=step)
+            failed(module, msg="not healthy after {} s: {}".format(params["timeout"], wrong), contrail=step)
         time.sleep(PAUSE)
 
 

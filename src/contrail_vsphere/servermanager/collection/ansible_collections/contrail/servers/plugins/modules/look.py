@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.contrail.servers.plugins.module_utils.answers import done
 from ansible_collections.contrail.servers.plugins.module_utils.engine_api import (
     MARK,
     SPEC_HASH,
@@ -99,7 +100,7 @@ def main() -> None:
     except (EngineError, OSError, ValueError, KeyError):
         pass  # Those whose work it is meet it too, wait where it is worth it, and say what it is.
     differing = [each["role"] for each in module.params["services"] if each["role"] not in settled]
-    module.exit_json(changed=False, differing=differing, contrail={"step": "look", "settled": settled})
+    done(module, changed=False, differing=differing, contrail={"step": "look", "settled": settled})
 
 
 if __name__ == "__main__":

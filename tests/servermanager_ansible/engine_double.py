@@ -18,8 +18,8 @@ class Engine:
     def answer(self, method, path, query, body):
         self.calls.append(f"{method} {path}")
         parts = unquote(path).strip("/").split("/")
-        if path == "/version":
-            return 200, {"Components": [{"Name": "Double Engine"}], "Version": "1.0"}
+        if path == "/_ping":
+            return 200, "OK"
         if parts[0] == "images" and parts[1] == "create":
             if self.pull_error:
                 return 200, [{"status": "Pulling"}, {"error": self.pull_error}]
@@ -72,6 +72,9 @@ def engine(path):
             self.wfile.write(text.encode())
 
         do_GET = do_POST = do_DELETE = _do
+
+        def version_string(self):
+            return "Double/1.0 (linux)"
 
         def address_string(self):
             return "unix"

@@ -189,7 +189,7 @@ def test_a_look_tells_what_is_settled_and_touches_nothing(tmp_path, docker):
 def test_without_an_engine_the_message_says_what_to_install(tmp_path, docker):
     assert "apt-get install podman" in run("engine", code=1, socket=str(tmp_path / "none"))["msg"]
     found = run("engine", socket=docker.socket)
-    assert (found["engine"], found["socket"], found["changed"]) == ("Double Engine 1.0", docker.socket, False)
+    assert (found["engine"], found["socket"], found["changed"]) == ("Double/1.0 (linux)", docker.socket, False)
 
 
 def test_an_engine_that_restarts_is_waited_for(tmp_path):
@@ -208,7 +208,7 @@ def test_an_engine_that_restarts_is_waited_for(tmp_path):
         time.sleep(1)
         path.unlink()
         with engine(path):
-            assert json.loads(waiting.stdout.read())["engine"] == "Double Engine 1.0"
+            assert json.loads(waiting.stdout.read())["engine"] == "Double/1.0 (linux)"
 
 
 def test_22_nothing_makes_a_registry_insecure_and_nothing_waits_for_its_neighbour():

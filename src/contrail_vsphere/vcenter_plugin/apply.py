@@ -284,8 +284,7 @@ class Applier:
         try:
             match action:
                 case PlugPort():
-                    await self._ledger.durable()
-                    self._update(action, attempted=True, digest="")
+                    await self._unsure(action)
                     send = self._agents.replace if action.replace else self._agents.add
                     await send(action.address, action.values)
                     self._update(action, digest=action.digest, up=action.values.enabled)
@@ -301,7 +300,16 @@ class Applier:
             self._hosts.doubt(action.host)
             raise
 
+    async def _unsure(self, action: PlugPort | SetLink) -> str:
+        """Note that nobody will know what the agent has if we do not live to hear; returns what was known before."""
+        record = self._ledger.get(action.port)
+        plug = record.plug(action.host) if record is not None else None
+        self._update(action, attempted=True, digest="")
+        await self._ledger.durable()
+        return plug.digest if plug is not None else ""
+
     async def _set_link(self, action: SetLink) -> None:
+        known = await self._unsure(action)
         try:
             if action.up:
                 await self._agents.enable(action.address, action.vmi)
@@ -311,10 +319,7 @@ class Applier:
             # The agent lost it (another's doing, or an agent made anew): plug it again, if its VM runs.
             self._update(action, digest="" if action.up else LINK_DOWN, up=False)
         else:
-            record = self._ledger.get(action.port)
-            plug = record.plug(action.host) if record is not None else None
-            if plug is not None:
-                self._update(action, digest=plug.digest or LINK_DOWN, up=action.up)
+            self._update(action, digest=known or LINK_DOWN, up=action.up)
 
     # -- vCenter ----------------------------------------------------------------------------------------------------
 

@@ -1,14 +1,14 @@
 """The port records and resting VLANs in memory, and their way to the journal: many changes, one commit.
 
 A change counts at once for planning; whoever is about to act on it awaits ``durable`` first. All changes made in one
-turn of the loop become durable in one transaction, so that a burst of 2,000 ports costs a few writes to disk. Records
-are kept folded, those of a VM in one row.
+turn of the loop become durable in one transaction, so that a burst of 2,000 ports costs a few writes to disk. What
+nobody waits for (an agent's confirmation) follows a moment later. Records are kept folded, those of a VM in one row.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Set
+from collections.abc import Collection, Iterator, Set
 from datetime import datetime
 from uuid import UUID
 
@@ -22,6 +22,8 @@ from contrail_vsphere.vcenter_plugin.identity import PortId
 KIND = "port"
 RESTS = "rest"
 """One record for each host that has VLANs which rest: VLAN -> until when."""
+SOON = 1.0
+"""Seconds after which a change is written that nobody waits for."""
 FOLDING = Folding(PortRecord, shared=("dvs",), nested={"plugs": Folding(Plug, shared=("host",))})
 
 
@@ -40,9 +42,9 @@ class Ledger:
         """VMs with a place on a host."""
         self._dirty: set[PortId] = set()
         self._saving: asyncio.Task[None] | None = None
+        self._later: asyncio.TimerHandle | None = None
         self._written = self._durable = 0
         """Transactions given to the journal, and the last one of them that would survive the process."""
-        self.on_change: Callable[[PortId], None] = lambda _port: None
         for record in journal.each(self._kind):
             try:
                 self._take(decode(record.key, record.value))
@@ -83,9 +85,11 @@ class Ledger:
 
     def put(self, record: PortRecord) -> None:
         """Remember; durable after ``durable``."""
-        if self.get(record.id) != record:
+        known = self.get(record.id)
+        if known != record:
             self._take(record)
-            self._touch(record.id)
+            if known is None or encode(known) != encode(record):
+                self._touch(record.id)
 
     def drop(self, port: PortId) -> None:
         """Forget."""
@@ -100,6 +104,7 @@ class Ledger:
         rests = self._rests.get(host, {})
         self._rests[host] = {**{each: due for each, due in rests.items() if due > now}, vlan: until}
         self._dirty_rests.add(host)
+        self._save_soon()
 
     def rests(self) -> list[tuple[datetime, HostId, int]]:
         """Until when which VLAN of which host rests, the first one first."""
@@ -109,10 +114,23 @@ class Ledger:
         """Return once all changes made so far would survive the process; raises what the journal raises."""
         if not self._dirty and not self._dirty_rests and self._durable == self._written:
             return
+        await asyncio.shield(self._begin_to_save())
+
+    def _begin_to_save(self) -> asyncio.Task[None]:
         if self._saving is None:
             self._saving = asyncio.create_task(self._save(), name="ledger")
             self._saving.add_done_callback(_seen)
-        await asyncio.shield(self._saving)
+        return self._saving
+
+    def _save_soon(self) -> None:
+        """What fails stays to be written, by whoever writes next."""
+        if self._later is None:
+            self._later = asyncio.get_running_loop().call_later(SOON, self._save_now)
+
+    def _save_now(self) -> None:
+        self._later = None
+        if self._dirty or self._dirty_rests:
+            self._begin_to_save()
 
     async def _save(self) -> None:
         """Whoever comes from here on is served by the next one."""
@@ -139,6 +157,9 @@ class Ledger:
 
     def close(self) -> None:
         """Write what is left."""
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         if self._dirty or self._dirty_rests:
             self._write()
 
@@ -160,7 +181,7 @@ class Ledger:
 
     def _touch(self, port: PortId) -> None:
         self._dirty.add(port)
-        self.on_change(port)
+        self._save_soon()
 
 
 def _seen(task: asyncio.Task[None]) -> None:

@@ -307,11 +307,12 @@ class Supervisor:
         lives, new = await asyncio.to_thread(_look, run.directory, run.offset)
         for event, offset in new:
             run.offset = offset
+            if event.state == "ended":
+                # First: who has the last event's number has heard how the run ended.
+                await self._close(run, event.run or RunState.INTERRUPTED, event.message)
             run.progress.take(event)
             if self._on_event is not None and offset > run.told:
                 self._on_event(run.record.id, event)
-            if event.state == "ended":
-                await self._close(run, event.run or RunState.INTERRUPTED, event.message)
         if new:
             run.told = max(run.told, run.offset)
             await asyncio.to_thread(run.directory.save_told, run.told)

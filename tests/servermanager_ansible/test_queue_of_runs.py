@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -182,3 +184,11 @@ async def test_a_worker_that_cannot_start_is_told(tmp_path):
         report = await over(supervisor, "r1")
         assert report.state is RunState.INTERRUPTED
         assert "does not start" in report.reason
+
+
+def test_a_run_stands_back_behind_the_servers_of_its_machine():
+    told = "from contrail_vsphere.servermanager.ansible_server import worker; import os; worker.yield_to_servers()"
+    done = subprocess.run(
+        [sys.executable, "-c", told + "; print(os.nice(0))"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert int(done.stdout) >= min(19, os.nice(0) + 10)

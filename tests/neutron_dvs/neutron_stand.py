@@ -206,6 +206,12 @@ class NeutronStand:
         lines = names[number].read_text(errors="replace").splitlines()
         return "\n".join(line for line in lines if " INFO neutron." not in line)[-4000:]
 
+    def log_about(self, ids: list[str]) -> str:
+        """What all workers said of these objects."""
+        names = sorted(self.directory.glob("worker-*.log"))
+        lines = [line for name in names for line in name.read_text(errors="replace").splitlines()]
+        return "\n".join(line for line in lines if any(each in line for each in ids))[-8000:]
+
     async def until(self, holds: Any, what: str, seconds: float = 90.0) -> Any:
         """What ``holds`` gives, once it gives something."""
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -14,6 +15,8 @@ from walk_steps import KINDS, Walk
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("neutron"), pytest.mark.usefixtures("alone")]
 ROUNDS, STEPS = 4, 50
+LONG = 5
+"""Long walks in ``make soak``."""
 PATIENCE = 120.0
 
 
@@ -38,7 +41,8 @@ async def settled(walk):
     while differences := await walk.quiet():
         if asyncio.get_running_loop().time() > until:
             history = "\n".join(walk.done[-60:])
-            raise AssertionError("\n".join(differences) + f"\nafter\n{history}\n{walk.stand.log()}")
+            about = walk.stand.log_about(re.findall(r"[0-9a-f-]{36}", " ".join(differences)))
+            raise AssertionError("\n".join(differences) + f"\nafter\n{history}\n{walk.stand.log()}\nand\n{about}")
         await asyncio.sleep(0.5)
 
 
@@ -77,6 +81,6 @@ def test_after_quiet_vcenter_has_what_neutron_says(real_neutron, tmp_path_factor
 
 
 @pytest.mark.soak
-@walking(5)
+@pytest.mark.parametrize("seed", range(100, 100 + LONG))
 def test_after_many_rounds_too(real_neutron, tmp_path_factory, seed):
     asyncio.run(whole(real_neutron, tmp_path_factory.mktemp("walk"), steps_of(seed, 10, 150)))

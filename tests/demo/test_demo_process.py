@@ -31,6 +31,8 @@ def start(tmp_path):
             stderr=subprocess.PIPE,
             text=True,
             env=environment,
+            # Who starts the tests in the background may have them ignore Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     return begin

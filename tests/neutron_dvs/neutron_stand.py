@@ -246,9 +246,15 @@ class NeutronStand:
 
     async def boot(self, port: Any) -> VmNic:
         """Plug the port into a VM as nova does: backing from ``vif_details``, the port's MAC address."""
-        details = port.binding_vif_details
-        if "pg_id" not in details:
-            details = (await self.api("get_port", port.id)).binding_vif_details
+
+        async def backing_of() -> Any:
+            # A port that was bound before its port group was known gets its keys a moment later.
+            found = (await self.api("get_port", port.id)).binding_vif_details or {}
+            return found if {"dvs_id", "pg_id"} <= found.keys() else None
+
+        details = port.binding_vif_details or {}
+        if not {"dvs_id", "pg_id"} <= details.keys():
+            details = await self.until(backing_of, f"port {port.id} names its port group")
         connection = vim.dvs.PortConnection(
             switchUuid=details["dvs_id"], portgroupKey=details["pg_id"], portKey=details.get("dvs_port_key")
         )

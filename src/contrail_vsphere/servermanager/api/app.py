@@ -37,7 +37,7 @@ def create_app(service: ServerManager, *, insecure_seed_era: bool = False, rate:
         docs_url=None,
         redoc_url=None,
     )
-    app.state.remembered = remembered = Remembered(service.store)
+    app.state.remembered = remembered = Remembered(lambda: service.store)
     require = _require(service, remembered)
     app.include_router(routes_objects.router(service, require))
     app.include_router(routes_runs.router(service, require, remembered))

@@ -25,10 +25,14 @@ KEPT: Final = 1000
 class Remembered:
     """By key; who asks while an answer is being read waits for that one."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Callable[[], Store]) -> None:
+        self._at = store
         self._kept: OrderedDict[Hashable, tuple[int, float, asyncio.Future[Any]]] = OrderedDict()
         self._parting = False
+
+    @property
+    def _store(self) -> Store:
+        return self._at()
 
     async def of(self, key: Hashable, read: Callable[[], T]) -> T:
         """What ``read`` answers, on a thread; an error is the error of all who wait for it, and is not kept."""

@@ -7,6 +7,7 @@ work is done by this machine too. Needs root and the packages of ``make demo-ser
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -94,7 +95,8 @@ def _killed(side: Side, directory: Path) -> dict[str, Any]:
         run_id = side.begin()
         time.sleep(chance.uniform(0.5, 6.0))
         for pid in processes_of(directory / "ansible" / "runs" / run_id):
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # one of them was at its end
+                os.kill(pid, signal.SIGKILL)
         struck = time.perf_counter()
         side.follow(run_id, fails=True)
         longest = max(longest, time.perf_counter() - struck)

@@ -58,7 +58,7 @@ class Engine:
         By the answer's head: for ``/version`` Podman has dpkg and rpm look for the packages of its parts, which takes
         more time than all that is asked of it otherwise.
         """
-        return str(self._ask("GET", "/_ping")[0].get("Server") or "engine")
+        return str(self._send("GET", "/_ping")[0].get("Server") or "engine")
 
     def inspect(self, name: str) -> dict[str, Any] | None:
         """What the engine knows of a container; None if there is none."""
@@ -73,7 +73,7 @@ class Engine:
         credentials = json.dumps({"username": username, "password": password}).encode()
         headers = {"X-Registry-Auth": base64.urlsafe_b64encode(credentials).decode()} if username else {}
         query = urllib.parse.urlencode({"fromImage": reference})
-        text = self._send("POST", "/images/create?" + query, headers=headers, timeout=timeout)
+        _, text = self._send("POST", "/images/create?" + query, headers=headers, timeout=timeout)
         for line in text.splitlines():
             try:
                 said = json.loads(line)
@@ -103,7 +103,7 @@ class Engine:
     def last_words(self, name: str) -> str:
         """The end of what it wrote."""
         quoted = urllib.parse.quote(name, safe="")
-        text = self._send("GET", f"/containers/{quoted}/logs?stdout=true&stderr=true&tail=5", raw=True)
+        _, text = self._send("GET", f"/containers/{quoted}/logs?stdout=true&stderr=true&tail=5", raw=True)
         return " | ".join("".join(c for c in line if c.isprintable()) for line in text.splitlines())[-400:]
 
     def _found(self, path: str) -> dict[str, Any] | None:
@@ -117,23 +117,11 @@ class Engine:
     def _call(
         self, method: str, path: str, *, body: dict[str, Any] | None = None, timeout: float | None = None
     ) -> dict[str, Any]:
-        text = self._send(method, path, body=body, timeout=timeout)
+        _, text = self._send(method, path, body=body, timeout=timeout)
         value = json.loads(text) if text.strip() else {}
         return value if isinstance(value, dict) else {}
 
     def _send(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: dict[str, Any] | None = None,
-        headers: dict[str, str] | None = None,
-        timeout: float | None = None,
-        raw: bool = False,
-    ) -> str:
-        return self._ask(method, path, body=body, headers=headers, timeout=timeout, raw=raw)[1]
-
-    def _ask(
         self,
         method: str,
         path: str,

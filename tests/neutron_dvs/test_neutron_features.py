@@ -183,6 +183,59 @@ async def test_a_port_group_that_somebody_renamed_keeps_its_name_and_nova_is_tol
     await stand.until(lambda: group not in stand.dvs.portgroups, "it goes with its network")
 
 
+async def test_a_port_group_that_somebody_changed_before_the_worker_saw_it_is_mended(stand: NeutronStand):
+    scenario = stand.vcenter.scenario
+    scenario.add_fault(method="WaitForUpdatesEx", delay=5.0, times=4)
+    await scenario.drop_connections()
+    network = await stand.network("spoilt", "10.34.0.0/24")
+    group = await stand.port_group_of(network)
+    right, wrong = [
+        vim.dvs.VmwareDistributedVirtualSwitch.VlanIdSpec(inherited=False, vlanId=vlan)
+        for vlan in (network.provider_segmentation_id, network.provider_segmentation_id + 1)
+    ]
+    policy = vim.dvs.VmwareDistributedVirtualSwitch.VmwarePortConfigPolicy(vlan=wrong)
+    spec = vim.dvs.DistributedVirtualPortgroup.ConfigSpec(
+        configVersion=str(group.config_version), defaultPortConfig=policy
+    )
+    await stand.client.run_task(
+        vim.dvs.DistributedVirtualPortgroup(group.moid), "ReconfigureDVPortgroup_Task", spec=spec
+    )
+    scenario.clear_faults()
+    await stand.until(lambda: group.setting.vlan.vlanId == right.vlanId, "its VLAN is Neutron's", 30.0)
+    await stand.api("delete_network", network)
+    await stand.until(lambda: group not in stand.dvs.portgroups, "it goes with its network")
+
+
+async def test_a_card_that_went_and_came_back_unseen_is_wired_again(stand: NeutronStand):
+    network = await stand.network("unseen", "10.35.0.0/24")
+    port, nic = await plugged(stand, network)
+    group, key = nic.state.network, nic.state.port_key
+    scenario = stand.vcenter.scenario
+    scenario.add_fault(method="WaitForUpdatesEx", delay=5.0, times=6)
+    await scenario.drop_connections()
+    await asyncio.sleep(0.1)  # the test's own client sees it before it writes again
+    connection = vim.dvs.PortConnection(switchUuid=stand.dvs.uuid, portgroupKey=group.moid, portKey=key)
+    backing = vim.vm.device.VirtualEthernetCard.DistributedVirtualPortBackingInfo(port=connection)
+    card = vim.vm.device.VirtualVmxnet3(key=-1, addressType="manual", macAddress=port.mac_address, backing=backing)
+    gone = vim.vm.device.VirtualVmxnet3(key=nic.key)
+    for operation, device in (("remove", gone), ("add", card)):
+        change = vim.vm.device.VirtualDeviceSpec(operation=operation, device=device)
+        # Not waited for as a task: that goes by updates, too.
+        await stand.client.call(
+            vim.VirtualMachine(nic.vm.moid), "ReconfigVM_Task", spec=vim.vm.ConfigSpec(deviceChange=[change])
+        )
+        there = [key] if operation == "add" else []
+        await stand.until(
+            lambda there=there: [each.port_key for each in nic.vm.nics if each.key == nic.key] == there, operation, 5.0
+        )
+    assert stand.dvs.ports.get(key).override is None
+    scenario.clear_faults()
+    await stand.until(lambda: stand.dvs.ports.get(key).override is not None, "it is open again", 30.0)
+    await stand.unplug(nic)
+    await stand.api("delete_port", port)
+    await stand.api("delete_network", network)
+
+
 async def test_an_operator_sees_who_works_and_what_differs(stand: NeutronStand):
     network = await stand.network("seen", "10.26.0.0/24")
     await stand.port_group_of(network)

@@ -18,7 +18,7 @@ from contrail_vsphere.ml2.worker.plan import EditPort, Rules
 from contrail_vsphere.ml2.worker.port_memory import RememberedPorts
 from contrail_vsphere.ml2.worker.sight import Sight
 from contrail_vsphere.ml2.worker.wiring import Wiring
-from contrail_vsphere.model.errors import ContrailVsphereError
+from contrail_vsphere.model.errors import ContrailVsphereError, NotReadyYet
 from contrail_vsphere.model.traffic_filter import FilteredGroupSpec
 from contrail_vsphere.simulator.core.timing import Timing
 from contrail_vsphere.simulator.simulator import VCenterSimulator
@@ -100,13 +100,17 @@ class Site:
             reference(wire_vim.dvs.VmwareDistributedVirtualSwitch, self.dvs.moid), WRITE, port=[spec]
         )
 
-    async def look(self, *numbers):
-        """A pass over these ports (over all, where none is named), as the worker makes it."""
+    def sight(self):
+        """What vCenter's updates have told."""
         inventory = self.client.inventory
-        sight = Sight(
+        return Sight(
             cloud="cloud", dvss=inventory.dvss.values(), networks=inventory.networks.values(),
             vms=inventory.vms.values(),
         )  # fmt: skip
+
+    async def look(self, *numbers, sight=None):
+        """A pass over these ports (over all, where none is named), as the worker makes it."""
+        sight = sight or self.sight()
         chosen = {at: port for at, port in self.wanted.items() if not numbers or at in map(PORT, numbers)}
         wanted, outcome = Wanted(ports=chosen, complete=not numbers), Outcome()
         wires = await self.wiring.planned(wanted, sight, {})
@@ -254,6 +258,31 @@ async def test_a_port_that_was_reset_is_not_taken_for_what_it_was():
         assert made.dv_port(0).override is None
         (_, edits), _ = await made.spent(made.look(0))
         assert len(edits) == 1
+        made.judge()
+
+
+@pytest.mark.parametrize("taken", [False, True])
+@pytest.mark.parametrize("everything", [False, True])
+async def test_what_a_card_has_left_is_not_written_for_it(taken, everything):
+    """Updates may be late, most of all after a lost session: the port itself says whose it is."""
+    async with site() as made:
+        made.want(0, WEB)
+        await wired(made)
+        late, key = made.sight(), made.nic(0).port_key
+        await made.unplug(0)
+        if taken:
+            await made.unplug(1)
+            await made.plug(1, key)
+        numbers = () if everything else (0,)
+        outcome, edits = await made.look(*numbers, sight=late)
+        assert PORT(0) not in [edit.port_id for edit in edits]
+        assert isinstance(outcome.failed["port", PORT(0)], NotReadyYet), "it is looked at again"
+        assert made.dvs.ports.get(key).override is None, "vCenter has reset it, and that is how it stays"
+        for number in range(2):
+            await made.seen(number)
+        outcome, _ = await made.look()
+        assert outcome.failed == {}
+        assert made.dvs.ports.get(key).name == (PORT(1) if taken else "")
         made.judge()
 
 

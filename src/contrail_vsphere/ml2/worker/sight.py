@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from contrail_vsphere.ml2.worker.desired import WantedPort
 from contrail_vsphere.ml2.worker.plan import GroupSight, read_mark
-from contrail_vsphere.model.ids import DvsId, NetworkId
+from contrail_vsphere.model.ids import DvsId, NetworkId, VmId
 from contrail_vsphere.model.inventory import Dvs, Network, VirtualMachine
 
 BLOB = "vmware-dvs.segment"
@@ -17,6 +17,7 @@ BLOB = "vmware-dvs.segment"
 class Card:
     """A VM's card on a port group of ours."""
 
+    vm: VmId
     mac: str
     dvs: DvsId
     port_key: str
@@ -64,6 +65,6 @@ class Sight:
                 if sight is None:
                     continue
                 mac = nic.mac.lower()
-                card = Card(mac, sight.dvs, nic.port_key, sight.group.id, sight.mark.network, nic.connected)
+                card = Card(vm.id, mac, sight.dvs, nic.port_key, sight.group.id, sight.mark.network, nic.connected)
                 found[mac] = (*found.get(mac, ()), card)
         return found

@@ -17,7 +17,7 @@ from contrail_vsphere.ml2.worker.desired import Wanted
 from contrail_vsphere.ml2.worker.plan import ClosePort, EditPort, PortAction, Rules, SetStatus, plan_ports
 from contrail_vsphere.ml2.worker.port_memory import RememberedPorts, Where
 from contrail_vsphere.ml2.worker.sight import Sight
-from contrail_vsphere.model.errors import Conflict, NotFound
+from contrail_vsphere.model.errors import Conflict, NotFound, NotReadyYet
 from contrail_vsphere.model.traffic_filter import FilteredPort
 
 
@@ -30,6 +30,19 @@ class Wires:
     """Neutron port id -> its DVPort."""
     recalled: frozenset[Where]
     """DVPorts that were not read for this."""
+    at_odds: Mapping[str, Where]
+    """Neutron port id -> the DVPort that has its card by vCenter's updates, and that bears another or none."""
+
+    def of(self, port_id: str) -> set[Where]:
+        """The DVPort that the Neutron port is on, or seems to be."""
+        port, doubtful = self.connected.get(port_id), self.at_odds.get(port_id)
+        return {each for each in ((port.dvs, port.key) if port is not None else None, doubtful) if each is not None}
+
+    def followed_by(self, second: Wires) -> Wires:
+        """After another look at some of the ports."""
+        return replace(
+            self, connected={**self.connected, **second.connected}, at_odds={**self.at_odds, **second.at_odds}
+        )
 
 
 class Wiring:
@@ -53,6 +66,7 @@ class Wiring:
         self, wires: Wires, wanted: Wanted, sight: Sight, booked: Mapping[str, Where], outcome: Outcome
     ) -> tuple[PortAction, ...]:
         """Write; what was refused because a port is not what is remembered, once more. The actions in the end."""
+        self._put_off(wires, outcome)
         await self._applier.ports(wires.actions, outcome)
         again = {
             action.port_id
@@ -61,15 +75,16 @@ class Wiring:
             if isinstance(outcome.failed.get((journal.PORT, action.port_id)), Conflict | NotFound)
         }
         if not again:
-            self._remember(wanted, wires.connected, outcome)
+            self._remember(wanted, wires, outcome)
             return wires.actions
         for port_id in again:
             del outcome.failed[journal.PORT, port_id]
             outcome.unclosed.pop(port_id, None)
         rest = replace(wanted, ports={at: port for at, port in wanted.ports.items() if at in again}, complete=False)
         second = await self.planned(rest, sight, booked)
+        self._put_off(second, outcome)
         await self._applier.ports(second.actions, outcome)
-        self._remember(wanted, {**wires.connected, **second.connected}, outcome)
+        self._remember(wanted, wires.followed_by(second), outcome)
         return (*(action for action in wires.actions if action.port_id not in again), *second.actions)
 
     async def confirm(self) -> None:
@@ -124,21 +139,37 @@ class Wiring:
         seen: Mapping[Where, FilteredPort],
         recalled: frozenset[Where],
     ) -> Wires:
-        connected = {}
+        connected: dict[str, FilteredPort] = {}
+        at_odds: dict[str, Where] = {}
         for port_id, port in wanted.ports.items():
             card = sight.card_of(port) if port is not None else None
             where = (card.dvs, card.port_key) if card is not None else booked.get(port_id)
-            if port is not None and where is not None and (there := seen.get(where)) is not None:
+            if port is None or where is None or (there := seen.get(where)) is None:
+                continue
+            if card is not None and there.vm != card.vm:
+                at_odds[port_id] = where
+            else:
                 connected[port_id] = there
-        taken = {(port.dvs, port.key) for port in connected.values()}
+        taken = {(port.dvs, port.key) for port in connected.values()} | set(at_odds.values())
         strays = [
             port for at, port in seen.items() if at not in taken and (wanted.complete or port.name in wanted.ports)
         ]
-        return Wires(plan_ports(wanted, connected, strays, self._rules), connected, recalled)
+        certain = {
+            port_id: port
+            for port_id, port in wanted.ports.items()
+            if port_id not in at_odds and (port is None or port.parent not in at_odds)
+        }
+        actions = plan_ports(replace(wanted, ports=certain), connected, strays, self._rules)
+        return Wires(actions, connected, recalled, at_odds)
+
+    def _put_off(self, wires: Wires, outcome: Outcome) -> None:
+        """A DVPort belongs to whom it says: written for a card that has left it, it would serve nobody, or another."""
+        for port_id, (_, key) in wires.at_odds.items():
+            outcome.failed[journal.PORT, port_id] = NotReadyYet(f"its card is not on DVPort {key}, or not any more")
 
     def _doubtful(self, wanted: Wanted, wires: Wires) -> set[Where]:
         """What of the remembered must be read first: filters whose key is not known, and what makes a port ACTIVE."""
-        found = set()
+        found = set(wires.at_odds.values())
         for action in wires.actions:
             if isinstance(action, EditPort):
                 where = (action.dvs, action.edit.key)
@@ -151,12 +182,11 @@ class Wiring:
                     found.add((there.dvs, there.key))
         return found & wires.recalled
 
-    def _remember(self, wanted: Wanted, connected: Mapping[str, FilteredPort], outcome: Outcome) -> None:
+    def _remember(self, wanted: Wanted, wires: Wires, outcome: Outcome) -> None:
         """A DVPort that could not be closed is looked at again, wherever the port's card is by then."""
         unclosed = outcome.unclosed
         for port_id in wanted.ports.keys() | unclosed.keys():
-            there = {(port.dvs, port.key) for port in (connected.get(port_id),) if port is not None}
-            there |= unclosed.get(port_id, set())
+            there = wires.of(port_id) | unclosed.get(port_id, set())
             if there:
                 self._where[port_id] = there
             else:

@@ -263,11 +263,14 @@ class DvsWorker:
         )
         stops = [vcenter.inventory.subscribe(each) for each in (self._changed, work.noticed)]
         try:
-            everything_at = loop.time()
+            everything_at, read = loop.time(), vcenter.inventory.resyncs
             while True:
                 entries = await ask(self._store.due, ROWS)
                 self.state.pending = len(entries)
+                if read != vcenter.inventory.resyncs:
+                    everything_at = loop.time()  # what came and went while vCenter was not heard is no difference
                 if loop.time() >= everything_at or any(entry.kind == journal.EVERYTHING for entry in entries):
+                    read = vcenter.inventory.resyncs
                     await self._pass(work, entries, everything=True)
                     everything_at = loop.time() + self._settings.reconcile_interval
                     self.state.reconciled_at = self._now().isoformat(timespec="seconds")
@@ -291,10 +294,13 @@ class DvsWorker:
             return
 
     def _changed(self, change: Change) -> None:
-        """A VM's cards may have come, gone or moved to other ports; a port group of ours may have been changed."""
+        """A VM's cards may have come, gone or moved to other ports; a port group of ours may have been changed.
+
+        One that is new may have been changed before it was seen for the first time: it is looked at, too.
+        """
         for each in (change.before, change.after):
             mark = read_mark(each.blob(BLOB)) if isinstance(each, Network) else None
-            if mark is not None and mark.cloud == self._store.settings.cloud_id and change.before is not None:
+            if mark is not None and mark.cloud == self._store.settings.cloud_id:
                 self._wake.networks.add(mark.network)
                 self._wake.event.set()
         before = change.before.nics if isinstance(change.before, VirtualMachine) else ()

@@ -16,7 +16,14 @@ from contrail_vsphere.engine.brake import DeletionBrake
 from contrail_vsphere.engine.fence import Fence
 from contrail_vsphere.engine.leader import Leader
 from contrail_vsphere.model.dvport import DvPortEdit
-from contrail_vsphere.model.errors import AlreadyExists, Conflict, ContrailVsphereError, NotFound, TransientError
+from contrail_vsphere.model.errors import (
+    AlreadyExists,
+    Conflict,
+    ContrailVsphereError,
+    NotFound,
+    OutOfResources,
+    TransientError,
+)
 from contrail_vsphere.model.ids import DvsId, HostId
 from contrail_vsphere.model.port_group import GroupSpec
 from contrail_vsphere.vcenter_plugin.books.ledger import Ledger
@@ -163,7 +170,9 @@ class Applier:
 
     async def _do(self, action: Action) -> None:
         match action:
-            case Claim() | Release() | ForgetPort():
+            case Claim():
+                await self._claim(action)
+            case Release() | ForgetPort():
                 self._remember(action)
             case RefetchPort():
                 await self._book.refetch(action.dvs, action.key)
@@ -230,25 +239,30 @@ class Applier:
 
     # -- what we remember -------------------------------------------------------------------------------------------
 
-    def _remember(self, action: Claim | Release | ForgetPort) -> None:
+    async def _claim(self, action: Claim) -> None:
+        try:
+            vlan = self._vlans.allocate(
+                action.port,
+                action.host,
+                domain=self._domain(action.host),
+                prefer=action.prefer,
+                keep=action.keep,
+                at=self._clock(),
+            )
+        except OutOfResources:
+            if action.otherwise is not None:
+                await self._do(action.otherwise)
+            raise
+        record = self._ledger.get(action.port)
+        plugs = record.plugs if record is not None else ()
+        record = PortRecord(action.port, action.vmi, action.dvs, action.key, plugs)
+        plug = record.plug(action.host)
+        if plugs and plug is None:
+            self.tally.moves += 1
+        self._ledger.put(self._renumbered(record, action.ahead, vlan).with_plug(plug or Plug(action.host, vlan)))
+
+    def _remember(self, action: Release | ForgetPort) -> None:
         match action:
-            case Claim():
-                vlan = self._vlans.allocate(
-                    action.port,
-                    action.host,
-                    domain=self._domain(action.host),
-                    prefer=action.prefer,
-                    keep=action.keep,
-                    at=self._clock(),
-                )
-                record = self._ledger.get(action.port)
-                place = (action.vmi, action.dvs, action.key)
-                if record is None or (record.vmi, record.dvs, record.key) != place:
-                    plugs = record.plugs if record is not None else ()
-                    record = PortRecord(action.port, action.vmi, action.dvs, action.key, plugs)
-                if record.plugs:
-                    self.tally.moves += 1
-                self._ledger.put(self._renumbered(record, action.ahead, vlan).with_plug(Plug(action.host, vlan)))
             case Release():
                 self._release(action.port, action.host)
             case ForgetPort():

@@ -107,6 +107,8 @@ class Claim(Action):
     """Take ``prefer`` wherever it is free on this host: the port is in it now."""
     ahead: HostId | None = None
     """The VM is still on that host: if the VLAN must be another one, it is changed there before the VM leaves."""
+    otherwise: WritePort | None = None
+    """What is written to the port, which is open, if no VLAN is left for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,7 +34,7 @@ def without_network(port: PortSight, sight: MachineSight, policy: PortPolicy) ->
     yield from closing
     if port.lost and not sight.blind:
         yield from unplug_all(port, sight, port.missing, closing=closing)
-        may = policy.writes_contrail and not _is_plugged(port) and port.gone_for >= policy.linger
+        may = policy.writes_contrail and not is_plugged(port) and port.gone_for >= policy.linger
         if may and port.vmi is not None and may_touch(port.vmi.creator, adopted=port.record is not None):
             yield from plan_contrail.drain(port, port.vmi, reason=port.missing)
     yield Wait(
@@ -67,7 +67,7 @@ def drain(port: PortSight, sight: MachineSight, policy: PortPolicy) -> Iterator[
         closing = tuple(close(port, sight)) if port.dv is None or port.dv.vm in (None, *dict(sight.cards)) else ()
         yield from closing
         yield from unplug_all(port, sight, "the card is gone", closing=closing)
-        if _is_plugged(port) or not all(write.asleep for write in closing):
+        if is_plugged(port) or not all(write.asleep for write in closing):
             return
     if port.vmi is not None and policy.writes_contrail and may_touch(port.vmi.creator, adopted=record is not None):
         if port.gone_for < policy.linger:
@@ -86,7 +86,7 @@ def drain(port: PortSight, sight: MachineSight, policy: PortPolicy) -> Iterator[
 def is_gone(port: PortSight) -> bool:
     """Nothing of it is left but a DVPort in its VLAN."""
     needed = port.wanted is not None or port.elsewhere is not None or bool(port.missing)
-    return not needed and port.vmi is None and port.record is not None and not _is_plugged(port)
+    return not needed and port.vmi is None and port.record is not None and not is_plugged(port)
 
 
 def close(port: PortSight, sight: MachineSight) -> Iterator[WritePort]:
@@ -116,13 +116,17 @@ def _has_our_card(port: PortSight, dv: DvPort) -> bool:
 
 
 def unplug_all(
-    port: PortSight, sight: MachineSight, reason: str, *, closing: Sequence[WritePort] = ()
+    port: PortSight, sight: MachineSight, reason: str, *, closing: Sequence[WritePort] = (), stays: bool = False
 ) -> Iterator[Action]:
-    """``closing``: the switch has it in its VLAN until these are done, and a VM that is off may be started before."""
+    """``closing``: the switch has it in its VLAN until these are done, and a VM that is off may be started before.
+
+    ``stays``: the card goes on to need a VLAN where it is, and keeps the one it has.
+    """
     dv = port.dv if closing else None
+    here = {each for each in (port.wanted and port.wanted.host, port.dv and port.dv.host) if each} if stays else set()
     for plug in port.record.plugs if port.record is not None else ():
         keep = dv is not None and dv.vlan == plug.vlan and dv.host in (plug.host, None)
-        yield from unplug(port, plug, sight, reason, keep=keep)
+        yield from unplug(port, plug, sight, reason, keep=keep or plug.host in here)
 
 
 def unplug(port: PortSight, plug: Plug, sight: MachineSight, reason: str, *, keep: bool = False) -> Iterator[Action]:
@@ -141,6 +145,6 @@ def unplug(port: PortSight, plug: Plug, sight: MachineSight, reason: str, *, kee
         yield Unplug(port=port.id, host=plug.host, address=host.address, vmi=record.vmi, keep_vlan=keep, reason=reason)
 
 
-def _is_plugged(port: PortSight) -> bool:
+def is_plugged(port: PortSight) -> bool:
     """Somewhere a VRouterAgent knows it, or may know it."""
     return port.record is not None and any(plug.attempted or plug.digest for plug in port.record.plugs)

@@ -29,7 +29,15 @@ from contrail_vsphere.vcenter_plugin.plan.actions import (
     Wait,
     WritePort,
 )
-from contrail_vsphere.vcenter_plugin.plan.leaving import close, drain, is_gone, unplug, unplug_all, without_network
+from contrail_vsphere.vcenter_plugin.plan.leaving import (
+    close,
+    drain,
+    is_gone,
+    is_plugged,
+    unplug,
+    unplug_all,
+    without_network,
+)
 from contrail_vsphere.vcenter_plugin.plan.plug_values import digest_of, values_for
 from contrail_vsphere.vcenter_plugin.plan.sights import HostSight, MachineSight, PortPolicy, PortSight, vmi_id
 from contrail_vsphere.vcenter_plugin.vlans import HIGHEST, LOWEST
@@ -80,18 +88,16 @@ def _keep(port: PortSight, wanted: WantedPort, sight: MachineSight, policy: Port
     if not policy.writes_contrail and port.vmi is None:
         if not port.fresh:
             yield RefetchPort(dvs=wanted.dvs, key=wanted.key, reason="the port may have changed")
+            return
         closing = tuple(close(port, sight))
         yield from closing
         yield from unplug_all(port, sight, "OpenStack has no interface for the card", closing=closing)
         yield Wait(state="WAIT_VMI", port=port.id, reason="OpenStack has made no interface for the card yet")
         return
-    if port.record is not None and port.vmi is not None and port.record.vmi != port.vmi.uuid and port.record.plugs:
-        yield from unplug_all(port, sight, f"another interface, {port.vmi.uuid}, stands for the card now")
-        return
-    moving_network = port.vmi is not None and port.vmi.network != wanted.network
-    if moving_network:
-        yield from unplug_all(port, sight, "the card is in another network now")
-        if port.record is not None and any(plug.attempted or plug.digest for plug in port.record.plugs):
+    obsolete = _obsolete(port, wanted)
+    if obsolete:
+        yield from unplug_all(port, sight, obsolete, stays=True)
+        if is_plugged(port):
             return
     yield from plan_contrail.keep(port, wanted, sight, policy)
     if not port.fresh or port.dv is None:
@@ -109,8 +115,8 @@ def _keep(port: PortSight, wanted: WantedPort, sight: MachineSight, policy: Port
     if plug is not None and not plug.vlan:
         yield from unplug(port, plug, sight, "the agent has it with a VLAN that it cannot have there")
         return
-    if plug is None:
-        if wanted.on or port.dv.blocked is False:
+    if plug is None or _is_elsewhere_now(port, wanted):
+        if plug is not None or wanted.on or port.dv.blocked is False:
             yield _claim(port, wanted, host, policy)
             return
         yield Wait(state="ACTIVE_OFF", port=port.id, reason="the VM is off")
@@ -123,6 +129,25 @@ def _keep(port: PortSight, wanted: WantedPort, sight: MachineSight, policy: Port
         yield from _serve(port, wanted, host, sight=sight, plug=plug)
     yield from _leave_others(port, wanted, sight)
     yield from _prepare(port, wanted, sight, policy)
+
+
+def _obsolete(port: PortSight, wanted: WantedPort) -> str:
+    """Why what VRouterAgents know of the card is not to be corrected but taken away first; empty if it is."""
+    record, vmi = port.record, port.vmi
+    if record is not None and vmi is not None and record.vmi != vmi.uuid and record.plugs:
+        return f"another interface, {vmi.uuid}, stands for the card now"
+    if vmi is not None and vmi.network != wanted.network:
+        return "the card is in another network now"
+    return ""
+
+
+def _is_elsewhere_now(port: PortSight, wanted: WantedPort) -> bool:
+    """The card has another DVPort, or interface, than when its VLAN was claimed."""
+    record = port.record
+    if record is None:
+        return False
+    vmi = port.vmi.uuid if port.vmi is not None else record.vmi
+    return (record.vmi, record.dvs, record.key) != (vmi, wanted.dvs, wanted.key)
 
 
 def _serve(
@@ -245,7 +270,25 @@ def _claim(port: PortSight, wanted: WantedPort, host: HostSight, policy: PortPol
         host=host.id,
         keep=elsewhere is not None or wanted.on,
         prefer=own or elsewhere or (_place_of(port.id) if policy.spread else None),
+        otherwise=_shut_for_want_of_a_vlan(port, wanted, host),
         reason=f"a VLAN on {host.name}",
+    )
+
+
+def _shut_for_want_of_a_vlan(port: PortSight, wanted: WantedPort, host: HostSight) -> WritePort | None:
+    """It has come with a VLAN from elsewhere, which may be another port's here: it must see nobody's frames."""
+    dv = port.dv
+    if dv is None or dv.blocked is not False or host.id != wanted.host:
+        return None
+    return WritePort(
+        dvs=dv.dvs,
+        key=dv.key,
+        version=dv.version,
+        host=dv.host,
+        vlan=None,
+        blocked=True,
+        asleep=not wanted.on,
+        reason=f"no VLAN is left for it on {host.name}",
     )
 
 

@@ -1,0 +1,77 @@
+"""A VLAN is given up only where no switch shows its port in it, and who has none shows nobody's frames."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from plugin_stand import PluginStand
+from plugin_worlds import connected, placed
+
+pytestmark = pytest.mark.looptime
+
+
+def all_but(*vlans):
+    return frozenset(range(1, 4095)) - frozenset(vlans)
+
+
+async def test_a_card_keeps_its_vlan_while_contrail_cannot_give_it_another_network(tmp_path):
+    async with PluginStand(tmp_path, reserved_vlans=all_but(1, 2, 3, 4, 5, 6)) as stand:
+        stand.network("red", "10.2.0.0/24")
+        vm, other = await placed(stand, "web", "other")
+        await stand.until(lambda: "red" in stand.groups())
+        stand.contrail.scenario.lose_zookeeper()
+        before = stand.calls()
+        seen = {stand.vlan(stand.port(vm))}
+        stand.vcenter.world.observe(lambda _commit: seen.update(stand.vlan(port) for port in stand.ports(vm)))
+        await stand.change(vm, ("edit", vm.nics[0].key, "red"))
+        await asyncio.sleep(120)
+        assert stand.written(before)["ReconfigureDVPort_Task"] == 1
+        assert len(seen - {None}) == 1, "it would take one VLAN after another, and leave none to anybody"
+        assert not [port for port in stand.plugged(vm.host).values() if port.name == "web"]
+        stand.contrail.scenario.lose_zookeeper(lost=False)
+        await asyncio.sleep(60)
+        await stand.settle()
+        assert str(connected(stand, vm, also=[other.host]).network) == str(
+            stand.contrail.scenario.find("virtual-network", "red").uuid
+        )
+        connected(stand, other, also=[vm.host])
+
+
+async def test_a_card_that_left_for_another_network_is_closed_where_it_is_when_it_goes(tmp_path):
+    async with PluginStand(tmp_path) as stand:
+        stand.network("red", "10.2.0.0/24")
+        (vm,) = await placed(stand, "web")
+        await stand.until(lambda: "red" in stand.groups())
+        await stand.change(vm, ("edit", vm.nics[0].key, "red"))
+        await stand.settle()
+        connected(stand, vm)
+        key = stand.port(vm).key
+        await stand.vcenter.scenario.power_off(vm)
+        await stand.settle()
+        await stand.admin.call(vm.ref, "MarkAsTemplate")
+        await asyncio.sleep(60)
+        port = stand.dvs.ports.ports[key]
+        assert (stand.vlan(port), stand.is_open(port)) == (None, False)
+
+
+async def test_a_vm_that_comes_where_no_vlan_is_left_is_closed(tmp_path):
+    async with PluginStand(tmp_path, reserved_vlans=all_but(1)) as stand:
+        await stand.carry()
+        stand.network("red", "10.2.0.0/24")
+        await stand.until(lambda: "red" in stand.groups())
+        (here,) = await placed(stand, "here")
+        comes = await stand.vm("comes", "red", host=1)
+        await stand.settle()
+        connected(stand, here, also=[comes.host])
+        connected(stand, comes, also=[here.host])
+        await stand.vcenter.scenario.crash_host(comes.host)
+        await stand.until(lambda: comes.host is here.host and comes.power_state == "poweredOn", seconds=600)
+        await asyncio.sleep(5)
+        assert not stand.is_open(stand.port(comes)), "its VLAN is another's here"
+        assert not stand.frame_arrives(here, comes)
+        connected(stand, here)
+        await stand.vcenter.scenario.delete_vm(here)
+        await asyncio.sleep(200)
+        await stand.settle()
+        connected(stand, comes)

@@ -8,7 +8,10 @@ import pytest
 from plugin_stand import PluginStand
 from plugin_worlds import connected, placed
 
+from contrail_vsphere.wire.soap.types import vim
+
 pytestmark = pytest.mark.looptime
+_DVS = vim.dvs.VmwareDistributedVirtualSwitch
 
 
 def all_but(*vlans):
@@ -32,10 +35,8 @@ async def test_a_card_keeps_its_vlan_while_contrail_cannot_give_it_another_netwo
         stand.contrail.scenario.lose_zookeeper(lost=False)
         await asyncio.sleep(60)
         await stand.settle()
-        assert str(connected(stand, vm, also=[other.host]).network) == str(
-            stand.contrail.scenario.find("virtual-network", "red").uuid
-        )
-        connected(stand, other, also=[vm.host])
+        assert str(connected(stand, vm).network) == str(stand.contrail.scenario.find("virtual-network", "red").uuid)
+        connected(stand, other)
 
 
 async def test_a_card_that_left_for_another_network_is_closed_where_it_is_when_it_goes(tmp_path):
@@ -63,8 +64,8 @@ async def test_a_vm_that_comes_where_no_vlan_is_left_is_closed(tmp_path):
         (here,) = await placed(stand, "here")
         comes = await stand.vm("comes", "red", host=1)
         await stand.settle()
-        connected(stand, here, also=[comes.host])
-        connected(stand, comes, also=[here.host])
+        connected(stand, here)
+        connected(stand, comes)
         await stand.vcenter.scenario.crash_host(comes.host)
         await stand.until(lambda: comes.host is here.host and comes.power_state == "poweredOn", seconds=600)
         await asyncio.sleep(5)
@@ -75,3 +76,27 @@ async def test_a_vm_that_comes_where_no_vlan_is_left_is_closed(tmp_path):
         await asyncio.sleep(200)
         await stand.settle()
         connected(stand, comes)
+
+
+async def test_a_closed_port_keeps_no_vlan_that_is_given_up(tmp_path):
+    async with PluginStand(tmp_path, reserved_vlans=all_but(1, 2), quarantine=5.0) as stand:
+        vm, other = await placed(stand, "web", "other")
+        await stand.vcenter.scenario.power_off(vm)
+        await stand.settle()
+        blocked = _DVS.VmwarePortConfigPolicy(blocked=vim.BoolPolicy(inherited=False, value=True))
+        for setting in (blocked, _DVS.VmwarePortConfigPolicy(vlan=_DVS.VlanIdSpec(inherited=False, vlanId=777))):
+            spec = vim.dvs.DistributedVirtualPort.ConfigSpec(operation="edit", key=stand.port(vm).key, setting=setting)
+            await stand.admin.run_task(stand.dvs.ref, "ReconfigureDVPort_Task", port=[spec])
+            await stand.settle()
+            assert stand.vlan(stand.port(vm)) in (1, None)
+        await stand.vcenter.scenario.move_vm(vm, other.host)
+        await asyncio.sleep(30)
+        await stand.settle()
+        assert stand.vlan(stand.port(vm)) is None, "it is another port's from now on"
+        new = await stand.vm("new", "blue", host=1)
+        await stand.settle()
+        connected(stand, new)
+        await stand.vcenter.scenario.move_vm(vm, stand.vcenter.scenario.hosts()[0])
+        await stand.vcenter.scenario.power_on(vm)
+        await stand.settle()
+        connected(stand, vm)

@@ -119,6 +119,7 @@ def _keep(port: PortSight, wanted: WantedPort, sight: MachineSight, policy: Port
         if plug is not None or wanted.on or port.dv.blocked is False:
             yield _claim(port, wanted, host, policy)
             return
+        yield from _forget_vlan(port.dv)
         yield Wait(state="ACTIVE_OFF", port=port.id, reason="the VM is off")
         yield from _leave_others(port, wanted, sight)
         return
@@ -159,7 +160,8 @@ def _serve(
     right = dv.vlan == plug.vlan and dv.blocked is False
     open_now = dv.blocked is False
     if not right and not wanted.on and not open_now:
-        pass
+        if dv.vlan != plug.vlan:
+            yield from _forget_vlan(dv)
     elif not right and wanted.on and dv.host != wanted.host:
         yield Wait(
             state="MOVING", port=port.id, seconds=LOOK_AGAIN, reason=f"the port is still at {dv.host or 'no host'}"
@@ -184,6 +186,21 @@ def _serve(
     if not right and wanted.on:
         return
     yield from _plug(port, wanted, host, name=sight.name, plug=plug)
+
+
+def _forget_vlan(dv: DvPort) -> Iterator[WritePort]:
+    """The closed port of a card that does not run: it holds no VLAN, and shows none that may be another's by now."""
+    if dv.vlan is not None and dv.blocked is True:
+        yield WritePort(
+            dvs=dv.dvs,
+            key=dv.key,
+            version=dv.version,
+            host=dv.host,
+            vlan=None,
+            blocked=None,
+            asleep=True,
+            reason="it is closed, and has no VLAN here",
+        )
 
 
 def _other_vlan_ahead(port: PortSight, wanted: WantedPort, sight: MachineSight, *, plug: Plug) -> str:

@@ -11,6 +11,7 @@ from plugin_stand import MARK, PluginStand
 
 from contrail_vsphere.simulator.oracle import Frame, VmNic, still, verdict
 from contrail_vsphere.simulator.vcenter.distributed_virtual_switch import DistributedVirtualPortgroup
+from contrail_vsphere.simulator.vcenter.switches import Switches
 from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
 from contrail_vsphere.vcenter_plugin.identity import CREATOR
 
@@ -41,6 +42,8 @@ class PluginTruth:
         self.broken: list[str] = []
         """What was wrong for a moment."""
         self._foreign: dict[str, Any] = {}
+        self._brought: dict[str, int | None] = {}
+        """Conflict ports, and the VLAN that each was made with."""
         stand.vcenter.world.observe(lambda _commit: self._glance())
 
     # -- the site ---------------------------------------------------------------------------------------------------
@@ -81,13 +84,15 @@ class PluginTruth:
         """After every commit: an open port has a VLAN, and nobody beside it on its host has the same."""
         used: dict[tuple[str, int], str] = {}
         for port in self.stand.dvs.ports.ports.values():
+            if port.conflict_with:
+                self._brought.setdefault(port.key, self.stand.vlan(port))
             if port.vm is None or port.vm in self.stand.carrier_vms or not self.stand.is_open(port):
                 continue
             vlan = self.stand.vlan(port)
             if not vlan and any(blob.key == MARK for blob in port.group.vendor):
                 self._say(f"port {port.key} of {port.vm.name!r} is open without a VLAN")
             host = port.vm.host
-            if not vlan or host is None or port.vm.power_state != "poweredOn":
+            if not vlan or host is None or port.vm.power_state != "poweredOn" or self._is_stuck(port):
                 continue
             other = used.setdefault((host.moid, vlan), port.key)
             if other != port.key and not self.scarce:
@@ -98,10 +103,18 @@ class PluginTruth:
             self.broken.append(text)
             self.stand.told.append(f"  {asyncio.get_running_loop().time():8.2f} WRONG: {text}")
 
+    def _is_stuck(self, port: Any) -> bool:
+        """Whether it still is a conflict port as it was made, with the settings of the port that it stands in for.
+
+        Where vCenter loses what is written to ports of VMs that are off, nobody can take them away before the VM runs.
+        """
+        lost = Switches.of(self.stand.vcenter.world).write_while_off == "lost"
+        return lost and port.key in self._brought and self._brought[port.key] == self.stand.vlan(port)
+
     def strangers(self) -> None:
         """No frame may pass between cards of different networks."""
         for one, other, seen in self._frames(same=False):
-            if seen.delivered:
+            if seen.delivered and not any(self._is_stuck(self.port_of(card)) for card in (one, other)):
                 self._say(f"a frame of {one} in {one.network} reached {other} in {other.network}: {seen.reason}")
 
     def _frames(self, *, same: bool = True) -> Iterator[tuple[Card, Card, Any]]:
@@ -254,6 +267,8 @@ class PluginTruth:
             yield f"{card} is plugged as {plug}; its addresses are {addresses}"
         for other in self.stand.dvs.ports.ports.values():
             same = other is not port and other.vm is not None and other.vm.host is host
+            if same and other.vm.power_state != "poweredOn" and self._is_stuck(other):
+                continue
             if same and self.stand.vlan(other) == vlan and other.vm not in self.stand.carrier_vms:
                 yield f"{card} and {other.vm.name!r} have VLAN {vlan} on {host.name}"
 

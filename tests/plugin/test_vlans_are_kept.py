@@ -100,3 +100,21 @@ async def test_a_closed_port_keeps_no_vlan_that_is_given_up(tmp_path):
         await stand.vcenter.scenario.power_on(vm)
         await stand.settle()
         connected(stand, vm)
+
+
+async def test_a_vm_that_comes_back_at_once_has_its_vlan_back(tmp_path):
+    async with PluginStand(tmp_path) as stand:
+        vm, other = await placed(stand, "web", "other")
+        home, held = vm.host, stand.vlan(stand.port(vm))
+        before = stand.calls()
+        for host in (other.host, home):
+            await stand.vcenter.scenario.move_vm(vm, host)
+            await stand.settle()
+            connected(stand, vm)
+        assert stand.vlan(stand.port(vm)) == held
+        assert "ReconfigureDVPort_Task" not in stand.written(before), "a change would have interrupted it"
+        await stand.vcenter.scenario.move_vm(vm, other.host)
+        await stand.settle()
+        new = await stand.vm("new", "blue")
+        await stand.settle()
+        assert stand.vlan(stand.port(new)) != held, "it rests for everybody else"

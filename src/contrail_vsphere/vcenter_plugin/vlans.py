@@ -2,7 +2,8 @@
 
 The table holds no I/O and no clock; it is rebuilt from the distributed switches and the ledger at every start, before
 the first allocation. A claim is held per host: during a move a port holds one on either. A VLAN that was given up rests
-for a while, so that a late frame never meets a new owner. Times are seconds of any one clock, handed in.
+for a while, so that a late frame never meets a new owner; who comes back meanwhile has it again. Times are seconds of
+any one clock, handed in.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class _Place:
     """VLAN -> when it may be used again; in the order they were given up."""
     tired: int = 0
     """The keys of ``resting``, as bits."""
+    former: dict[int, int] = field(default_factory=dict)
+    """Resting VLAN -> number of the port that gave it up, where that is known."""
     reserved: int = 0
 
     @property
@@ -147,7 +150,7 @@ class VlanTable:
             return held
         elsewhere = [self._place(each, at) for each in domain if each != host and each in self._places]
         alone = keep or all(prefer not in each.owners or each.owners[prefer] == port.number for each in elsewhere)
-        if prefer is not None and alone and self._is_free(place, prefer):
+        if prefer is not None and alone and self._is_free(place, prefer, port):
             self._claim(port, host, prefer)
             return prefer
         taken = self._reserved | place.taken
@@ -184,6 +187,7 @@ class VlanTable:
         del place.owners[vlan]
         place.used &= ~(1 << vlan)
         if self._quarantine > 0:
+            place.former[vlan] = port.number
             place.resting[vlan] = at + self._quarantine
             place.tired |= 1 << vlan
             self.on_rest(host, vlan)
@@ -194,14 +198,20 @@ class VlanTable:
     def _claim(self, port: PortId, host: HostId, vlan: int) -> None:
         place = self._places.setdefault(host, _Place())
         place.resting.pop(vlan, None)
+        place.former.pop(vlan, None)
         place.tired &= ~(1 << vlan)
         number = port.number
         place.owners[vlan], place.vlans[number] = number, vlan
         place.used |= 1 << vlan
         self._hosts.note(number, host, add=True)
 
-    def _is_free(self, place: _Place, vlan: int) -> bool:
-        return LOWEST <= vlan <= HIGHEST and not (self._reserved | place.taken) >> vlan & 1
+    def _is_free(self, place: _Place, vlan: int, port: PortId | None = None) -> bool:
+        """``port``: it may have back what it gave up itself."""
+        if not LOWEST <= vlan <= HIGHEST:
+            return False
+        own = port is not None and place.former.get(vlan) == port.number
+        taken = self._reserved | place.reserved | place.used | (0 if own else place.tired)
+        return not taken >> vlan & 1
 
     def _place(self, host: HostId, at: float) -> _Place:
         """The host's, with what has rested long enough set free."""
@@ -211,6 +221,7 @@ class VlanTable:
             if until > at:
                 break
             del place.resting[vlan]
+            place.former.pop(vlan, None)
             place.tired &= ~(1 << vlan)
         return place
 

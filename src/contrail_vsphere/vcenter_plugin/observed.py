@@ -30,7 +30,7 @@ from contrail_vsphere.vcenter_plugin.desired import (
 from contrail_vsphere.vcenter_plugin.doors import ContrailView, GuestDoor, VSphereView
 from contrail_vsphere.vcenter_plugin.identity import Identity, PortId, is_ours
 from contrail_vsphere.vcenter_plugin.plan.networks import NetworkSight, names_of
-from contrail_vsphere.vcenter_plugin.plan.sights import HostSight, MachineSight, PortSight, switch_cards
+from contrail_vsphere.vcenter_plugin.plan.sights import HostSight, MachineSight, PortSight, sleeping_cards, switch_cards
 
 
 class Observed:
@@ -225,12 +225,7 @@ class Observed:
             destination_for=destination_for,
             abroad=self.moves.taken(vm.id, vm.host) if vm is not None and wanted else None,
             cards=tuple(switch_cards(each) for each in vms),
-            asleep=frozenset(
-                (each.id, nic.key)
-                for each in vms
-                for nic in each.nics
-                if each.power != "poweredOn" or not nic.connected
-            ),
+            asleep=frozenset(card for each in vms for card in sleeping_cards(each)),
         )
 
     def _vms(self, instance: UUID) -> list[VirtualMachine]:

@@ -206,6 +206,18 @@ async def test_a_port_group_that_somebody_changed_before_the_worker_saw_it_is_me
     await stand.until(lambda: group not in stand.dvs.portgroups, "it goes with its network")
 
 
+async def test_a_port_group_that_shows_after_its_networks_end_goes(stand: NeutronStand):
+    scenario = stand.vcenter.scenario
+    scenario.add_fault(method="AddDVPortgroup_Task", drop_reply=True, times=1)
+    scenario.add_fault(method="WaitForUpdatesEx", delay=5.0, times=6)
+    await scenario.drop_connections()
+    network = await stand.network("short", "10.36.0.0/24")
+    group = await stand.port_group_of(network)
+    await stand.api("delete_network", network)
+    scenario.clear_faults()
+    await stand.until(lambda: group not in stand.dvs.portgroups, "it goes", 30.0)
+
+
 async def test_a_card_that_went_and_came_back_unseen_is_wired_again(stand: NeutronStand):
     network = await stand.network("unseen", "10.35.0.0/24")
     port, nic = await plugged(stand, network)

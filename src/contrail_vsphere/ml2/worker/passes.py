@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 SEEN_WITHIN = 30.0
 """Seconds in which vCenter's updates show a port group that was made."""
+REMEMBERED = 10_000
+"""Deleted networks that are remembered: what was being made for one may show only after its end."""
 
 
 def requested_by(entries: tuple[journal.Entry, ...]) -> str:
@@ -57,8 +59,11 @@ class Pass:
         allowed: Callable[[], None],
         orphan_seconds: float = 3600.0,
         free_ports: int = 8,
+        deleted: dict[str, None] | None = None,
     ) -> None:
+        """``deleted``: networks that Neutron deleted, in order; outlives the session."""
         self._store, self._vcenter = store, vcenter
+        self._deleted = deleted if deleted is not None else {}
         self._ports = RememberedPorts(vcenter)
         self._applier = Applier(self._ports, allowed=allowed)
         self._pool = Pool(store, self._ports, free=free_ports, allowed=allowed)
@@ -145,16 +150,24 @@ class Pass:
         if everything:
             wanted = await ask(self._store.wanted.everything)
             # A network whose row is here and that is not there was deleted: its port group is no orphan.
-            gone = {each.object_id for each in entries if each.kind == journal.NETWORK} - set(wanted.networks)
+            self._remember({each.object_id for each in entries if each.kind == journal.NETWORK} - set(wanted.networks))
+            gone = self._deleted.keys() - wanted.networks.keys()
             return replace(wanted, networks={**wanted.networks, **dict.fromkeys(gone)})
         networks = {entry.object_id for entry in entries if entry.kind == journal.NETWORK}
         ports = {entry.object_id for entry in entries if entry.kind == journal.PORT}
         ports |= await ask(self._store.wanted.ports_concerned, entries)
         ports |= {port.id for port in await ask(self._store.wanted.ports_with_macs, macs)}
         wanted = await ask(self._store.wanted.objects, networks | set(touched), ports)
+        self._remember(each for each in networks if wanted.networks[each] is None)
         # A port group that somebody touched and whose network Neutron does not know is an orphan: not now.
-        spared = {each for each in touched if each not in networks and wanted.networks[each] is None}
+        known = networks | self._deleted.keys()
+        spared = {each for each in touched if each not in known and wanted.networks[each] is None}
         return replace(wanted, networks={at: each for at, each in wanted.networks.items() if at not in spared})
+
+    def _remember(self, deleted: Iterable[str]) -> None:
+        self._deleted.update(dict.fromkeys(deleted))
+        while len(self._deleted) > REMEMBERED:
+            del self._deleted[next(iter(self._deleted))]
 
     def _sight(self) -> Sight:
         inventory = self._vcenter.inventory

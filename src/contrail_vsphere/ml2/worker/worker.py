@@ -126,6 +126,7 @@ class DvsWorker:
         self._random = random or random_module.Random()
         self._lease_until = 0.0
         self._wake = _Wake()
+        self._deleted: dict[str, None] = {}
 
     async def run(self) -> None:
         """Be the worker, or wait to become it; ends only by cancellation, and then gives the lease back."""
@@ -260,6 +261,7 @@ class DvsWorker:
             allowed=self._allowed,
             orphan_seconds=self._settings.orphan_seconds,
             free_ports=self._settings.free_ports,
+            deleted=self._deleted,
         )
         stops = [vcenter.inventory.subscribe(each) for each in (self._changed, work.noticed)]
         try:

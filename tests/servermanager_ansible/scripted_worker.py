@@ -5,19 +5,20 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
+from contrail_vsphere.servermanager.ansible_server.nursery import serve
 from contrail_vsphere.servermanager.ansible_server.run_directory import RunDirectory
 from contrail_vsphere.servermanager.states import RunState
 
 
-def main(path):
+def main(path, tell):
     run = RunDirectory(path)
     handle = run.hold()
     if handle is None:
         return 3
     run.touch_lease()
-    request, log = run.request(), run.appender()
+    tell()
+    request, log = run.request(), run.appender(tell)
     how = request.plan
     for name, host in request.hosts.items():
         log.write(time.time(), state="running", host=name, task="Engine")
@@ -49,4 +50,4 @@ def main(path):
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(serve(main))

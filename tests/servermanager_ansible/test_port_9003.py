@@ -212,4 +212,5 @@ async def test_server_managers_client_speaks_to_it(tmp_path):
         async with asyncio.timeout(60):
             while not (report := await client.report("r1")).state.final:  # noqa: ASYNC110 - as its users do
                 await asyncio.sleep(0.1)
+        await client.close()
     assert report.state == "canceled"

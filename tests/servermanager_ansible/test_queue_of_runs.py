@@ -118,6 +118,30 @@ async def test_what_a_killed_worker_leaves_behind_ends_before_its_server_is_free
         assert processes_of(tmp_path / "runs" / "r1") == []
 
 
+def nurseries():
+    """Children of this process that workers come from."""
+    tasks = Path("/proc/self/task").iterdir()
+    children = [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+    return [pid for pid in children if b"scripted_worker" in command_line(pid)]
+
+
+async def test_where_workers_come_from_may_be_killed(tmp_path):
+    async with supervising(tmp_path) as supervisor:
+        await supervisor.run(request("r1", "wait"))
+        await until(lambda: processes_of(tmp_path / "runs" / "r1"))
+        (first,) = nurseries()
+        os.kill(first, 9)
+        await until(lambda: first not in nurseries() or not command_line(first))
+        await supervisor.run(request("r2", hosts=["10.0.0.2"]))
+        assert (await over(supervisor, "r2")).state is RunState.SUCCEEDED
+        assert not (await supervisor.report("r1")).state.final, "its worker lives on"
+        (tmp_path / "go").touch()
+        assert (await over(supervisor, "r1")).state is RunState.SUCCEEDED
+        (second,) = nurseries()
+    assert first != second
+    assert nurseries() == []
+
+
 async def test_a_restart_takes_up_runs_and_tells_each_event_once(tmp_path):
     told = []
     note = lambda run_id, event: told.append((run_id, event.n))  # noqa: E731

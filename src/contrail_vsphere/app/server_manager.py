@@ -79,6 +79,7 @@ class ServerManagerService:
     async def _parts(self, stack: AsyncExitStack, data: Path, authority: CertificateAuthority) -> Parts:
         settings = self._settings
         ansible = AnsibleClient(settings.ansible_url, token=ansible_token(settings), tls=self._ansible_tls(authority))
+        stack.push_async_callback(ansible.close)
         if not settings.registry:
             registry = EmbeddedRegistry(data / "registry", settings.registry_listen, authority=authority)
             await registry.start()

@@ -36,6 +36,14 @@ class AnsibleClient:
         self._url = url.rstrip("/")
         self._token = token
         self._tls = tls
+        self._kept: aiohttp.ClientSession | None = None
+        """For reports: who follows a run asks again and again, and a handshake costs more than the answer."""
+
+    async def close(self) -> None:
+        """Give up the connection that is kept."""
+        if self._kept is not None:
+            await self._kept.close()
+            self._kept = None
 
     async def run(self, request: RunRequest) -> RunReport:
         """``POST /run_playbook``."""
@@ -43,26 +51,35 @@ class AnsibleClient:
 
     async def report(self, run_id: str, *, after: int = -1, wait: float = 0.0) -> RunReport:
         """``GET /playbook_status``; ``wait`` is in seconds, 20 at most."""
-        return await self._call(
-            "GET", "/playbook_status", query={"id": run_id, "after": str(after), "wait": f"{wait:g}"}
-        )
+        if self._kept is None:
+            self._kept = aiohttp.ClientSession(timeout=_TIMEOUT)
+        query = {"id": run_id, "after": str(after), "wait": f"{wait:g}"}
+        return await self._ask(self._kept, "GET", "/playbook_status", query=query)
 
     async def cancel(self, run_id: str) -> RunReport:
         """``POST /runs/{id}/cancel``."""
         return await self._call("POST", f"/runs/{run_id}/cancel")
 
-    async def _call(
-        self, method: str, path: str, *, body: Any = None, query: Mapping[str, str] | None = None
+    async def _call(self, method: str, path: str, *, body: Any = None) -> RunReport:
+        # A new connection: what is not to be sent twice must not meet one that has gone stale.
+        async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
+            return await self._ask(session, method, path, body=body)
+
+    async def _ask(
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        query: Mapping[str, str] | None = None,
     ) -> RunReport:
         headers = {"Authorization": f"Bearer {self._token.reveal()}"}
         tls = self._tls if self._tls is not None else True
         try:
-            async with (
-                aiohttp.ClientSession(timeout=_TIMEOUT) as session,
-                session.request(
-                    method, self._url + path, json=body, params=query, headers=headers, ssl=tls, allow_redirects=False
-                ) as answer,
-            ):
+            async with session.request(
+                method, self._url + path, json=body, params=query, headers=headers, ssl=tls, allow_redirects=False
+            ) as answer:
                 text = await answer.text()
                 if answer.status >= 400:
                     raise _refusal(answer.status, text)

@@ -19,7 +19,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -32,7 +32,7 @@ from contrail_vsphere.servermanager.runs import RunRequest
 from contrail_vsphere.servermanager.states import RunState
 
 ENVIRONMENT_MARK: Final = "SERVER_MANAGER_RUN"
-"""Environment variable that every process of a run bears."""
+"""Environment variable that every process of a run but its worker bears."""
 
 
 class RunRecord(BaseModel):
@@ -122,9 +122,9 @@ class RunDirectory:
                 offset += len(line)
                 yield Event.model_validate_json(line), offset
 
-    def appender(self) -> EventLog:
-        """Writes events behind those that are there."""
-        return EventLog(self.path / "events.jsonl", list(self.events()))
+    def appender(self, tell: Callable[[], None] = lambda: None) -> EventLog:
+        """Writes events behind those that are there, and calls ``tell`` after each."""
+        return EventLog(self.path / "events.jsonl", list(self.events()), tell)
 
     def touch_lease(self) -> None:
         """The worker's main loop is alive."""
@@ -151,11 +151,12 @@ class RunDirectory:
     def hold(self) -> int | None:
         """Take the worker's lock and keep it by keeping the file descriptor; None if a worker has it.
 
-        Who asks whether a worker lives has the lock for an instant: that is waited for.
+        Who asks whether a worker lives has the lock for an instant: that is waited for. The lock says who holds it.
         """
         for _ in range(50):
             handle = self._try()
             if handle is not None:
+                os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
                 return handle
             time.sleep(0.02)
         return None
@@ -178,12 +179,23 @@ class RunDirectory:
         os.close(handle)
         return False
 
+    @property
+    def worker(self) -> int | None:
+        """The process id of the worker that holds the lock."""
+        lock = self.path / "worker.lock"
+        try:
+            pid = int(lock.read_text())
+            held = any(each.readlink() == lock.absolute() for each in Path(f"/proc/{pid}/fd").iterdir())
+        except (OSError, ValueError):
+            return None  # there was none, or it is gone
+        return pid if held else None
+
 
 class EventLog:
     """Numbers and appends; a torn last line, of a writer that was killed, is cut off first."""
 
-    def __init__(self, path: Path, known: list[tuple[Event, int]]) -> None:
-        self._path = path
+    def __init__(self, path: Path, known: list[tuple[Event, int]], tell: Callable[[], None]) -> None:
+        self._tell = tell
         self._n = known[-1][0].n if known else 0
         self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         end = known[-1][1] if known else 0
@@ -195,6 +207,7 @@ class EventLog:
         self._n += 1
         event = Event.model_validate({"n": self._n, "at": round(at, 3), **fields})
         os.write(self._handle, json.dumps(event.model_dump(mode="json", exclude_defaults=True)).encode() + b"\n")
+        self._tell()
         return event
 
     def close(self) -> None:
@@ -203,12 +216,14 @@ class EventLog:
 
 
 def processes_of(directory: Path) -> list[int]:
-    """Processes that bear the run's mark in their environment: worker, ansible-playbook, its forks, ssh.
+    """The worker, and all that bear the run's mark in their environment: ansible-playbook, its forks, ssh.
 
-    The mark is the run's directory: ids are unique to one Ansible server, of which a machine may have several.
+    The mark is the run's directory: ids are unique to one Ansible server, of which a machine may have several. The
+    worker itself comes from the nursery, with its environment.
     """
     mark = f"{ENVIRONMENT_MARK}={directory.absolute()}".encode()
-    found = []
+    worker = RunDirectory(directory).worker
+    found = [worker] if worker is not None else []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:

@@ -14,7 +14,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -23,12 +23,8 @@ from contrail_vsphere.model.errors import Conflict, InvalidArgument, InvalidStat
 from contrail_vsphere.pki.secrets import private_directory
 from contrail_vsphere.servermanager.ansible_server.events import Event, Progress
 from contrail_vsphere.servermanager.ansible_server.inventory import stage_of
-from contrail_vsphere.servermanager.ansible_server.run_directory import (
-    ENVIRONMENT_MARK,
-    RunDirectory,
-    RunRecord,
-    processes_of,
-)
+from contrail_vsphere.servermanager.ansible_server.nursery import Life, Nursery
+from contrail_vsphere.servermanager.ansible_server.run_directory import RunDirectory, RunRecord, processes_of
 from contrail_vsphere.servermanager.names import check_object_id
 from contrail_vsphere.servermanager.runs import RunReport, RunRequest
 from contrail_vsphere.servermanager.states import RunState
@@ -36,7 +32,9 @@ from contrail_vsphere.servermanager.states import RunState
 _LOG = logging.getLogger(__name__)
 
 LOOK: Final = 0.05
-"""Seconds between two looks at a run that is under way; none are taken while nothing runs."""
+"""Seconds between two looks at a run that has news, or whose worker is another's child and tells us none."""
+SILENCE: Final = 1.0
+"""Seconds without news after which a run is looked at all the same: its worker may hang, or its time be over."""
 LEASE: Final = 60.0
 """Seconds without a sign of the worker's main loop after which it counts as hung."""
 CANCEL_GRACE: Final = 15.0
@@ -63,18 +61,20 @@ class _Run:
         self.told = 0
         """Byte offset up to which the events are in the log."""
         self.changed = asyncio.Event()
-        self.pid = 0
+        self.life: Life | None = None
         """Of the worker, if this process started it."""
 
-    def reaped(self) -> bool:
-        """Whether the worker was our child and has ended."""
-        if not self.pid:
-            return False
-        with contextlib.suppress(ChildProcessError):
-            if os.waitpid(self.pid, os.WNOHANG)[0] == 0:
-                return False
-        self.pid = 0
-        return True
+    @property
+    def worked(self) -> bool:
+        """Whether the worker was of our making and has ended."""
+        return self.life is not None and self.life.over
+
+    async def rest(self, seconds: float) -> None:
+        """Until the worker tells of something, or for so many seconds."""
+        if self.life is None or self.life.over:
+            await asyncio.sleep(seconds)
+        else:
+            await self.life.news(seconds)
 
     def report(self) -> RunReport:
         return RunReport(
@@ -106,13 +106,15 @@ class Supervisor:
         self._slots = slots
         self._run_timeout = run_timeout
         self._on_event = on_event
-        self._worker = worker
+        self._nursery = Nursery(worker)
         self._runs: dict[str, _Run] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._parting = False
 
     async def start(self) -> None:
         """Adopt, declare interrupted, and queue again."""
+        with contextlib.suppress(OSError):  # the first run will say so
+            await asyncio.to_thread(self._nursery.open)
         found = await asyncio.to_thread(self._read)
         for run in found:
             self._runs[run.record.id] = run
@@ -134,6 +136,10 @@ class Supervisor:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        await asyncio.to_thread(self._nursery.close)
+        for run in self._runs.values():
+            if run.life is not None:
+                run.life.forget()
 
     async def run(self, request: RunRequest) -> RunReport:
         """Take a run; the same id again is the same run. ``Conflict`` if a server of it is in another run."""
@@ -269,19 +275,15 @@ class Supervisor:
 
     async def _launch(self, run: _Run) -> str:
         """Start the worker; why it could not, empty if it could."""
-        path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        environment = {"PATH": path, "LANG": "C.UTF-8", "HOME": os.environ.get("HOME", "/"),
-                       ENVIRONMENT_MARK: str(run.directory.path.absolute())}  # fmt: skip
-        command = [*self._worker, str(run.directory.path)]
         try:
-            run.pid = await asyncio.to_thread(_spawn, command, environment, run.directory.path / "worker.log")
+            run.life = Life(await asyncio.to_thread(self._nursery.worker, run.directory.path))
         except OSError as error:
             return f"the worker does not start: {error}"
         # Whether it lives is told by its lock, which it takes a moment after its start.
         for _ in range(LAUNCH_LOOKS):
-            if run.reaped() or await asyncio.to_thread(lambda: run.directory.worker_lives):
+            if run.worked or await asyncio.to_thread(lambda: run.directory.worker_lives):
                 return ""
-            await asyncio.sleep(LOOK)
+            await run.rest(LOOK)
         return "its worker does not begin"
 
     async def _watch(self, run: _Run) -> str:
@@ -299,7 +301,10 @@ class Supervisor:
                 asked_to_end = asked_to_end or loop.time()
                 if loop.time() - asked_to_end > CANCEL_GRACE:
                     return "canceled, and ended by force"
-            await asyncio.sleep(LOOK)
+            looked = loop.time()
+            await run.rest(LOOK if run.life is None or run.worked else SILENCE)
+            if not run.worked:
+                await asyncio.sleep(max(0.0, looked + LOOK - loop.time()))
         return ""
 
     async def _take_events(self, run: _Run) -> bool:
@@ -327,9 +332,9 @@ class Supervisor:
     async def _close(self, run: _Run, state: RunState, reason: str) -> None:
         # The worker is at its last steps. Nobody may have the servers while something of this run is at work on them.
         for _ in range(PARTING_LOOKS):
-            if run.reaped() or not await asyncio.to_thread(lambda: run.directory.worker_lives):
+            if run.worked or not await asyncio.to_thread(lambda: run.directory.worker_lives):
                 break
-            await asyncio.sleep(PARTING_LOOK)
+            await run.rest(PARTING_LOOK)
         await self._end_processes(run)
         await asyncio.to_thread(run.directory.forget_secrets)
         record = run.record.model_copy(update={"state": state, "reason": reason, "ended": self._now()})
@@ -339,7 +344,6 @@ class Supervisor:
     async def _end_processes(self, run: _Run) -> None:
         """Kill what bears the run's mark, until nothing does."""
         for _ in range(100):
-            run.reaped()
             left = [pid for pid in await asyncio.to_thread(processes_of, run.directory.path) if pid != os.getpid()]
             if not left:
                 return
@@ -369,17 +373,6 @@ class Supervisor:
                 directory.forget_secrets()
             found.append(run)
         return found
-
-
-def _spawn(command: Sequence[str], environment: Mapping[str, str], log: Path) -> int:
-    """A process that outlives us: no object of ours ends it when it is collected."""
-    append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    actions = [
-        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 1, str(log), append, 0o600),
-        (os.POSIX_SPAWN_DUP2, 1, 2),
-    ]
-    return os.posix_spawn(command[0], list(command), environment, file_actions=actions, setsid=True)
 
 
 def _list(directory: RunDirectory, offset: int) -> list[tuple[Event, int]]:

@@ -1,7 +1,7 @@
-"""Does one run: ``python -m contrail_vsphere.servermanager.ansible_server.worker DIRECTORY``.
+"""Does one run, in a process that comes from the nursery.
 
-A process of its own, so that a run costs the Ansible server no memory and survives its restart: it needs nothing but
-its directory. It holds ``worker.lock`` while it lives and writes ``events.jsonl``; how it ended is the last event.
+It is a process of its own, so that a run costs the Ansible server no memory and survives its restart: it needs nothing
+but its directory. It holds ``worker.lock`` while it lives and writes ``events.jsonl``; how it ended is the last event.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import ansible_runner
 from contrail_vsphere.pki.secrets import private_directory, write_private
 from contrail_vsphere.servermanager.ansible_server import inventory
 from contrail_vsphere.servermanager.ansible_server.events import Progress, translated
+from contrail_vsphere.servermanager.ansible_server.nursery import serve
 from contrail_vsphere.servermanager.ansible_server.run_directory import EventLog, RunDirectory
 from contrail_vsphere.servermanager.collection import PATH as COLLECTION
 from contrail_vsphere.servermanager.runs import RunRequest
@@ -35,7 +36,7 @@ SHORT: Final = 6
 """Letters below which a secret is not searched for in messages: it would hide half of the text."""
 
 
-def main(directory: Path) -> int:
+def main(directory: Path, tell: Callable[[], None]) -> int:
     """Exit code 0 if the run came to an end of whatever kind, 3 if another worker has it."""
     run = RunDirectory(directory)
     handle = run.hold()
@@ -44,9 +45,10 @@ def main(directory: Path) -> int:
     if run.record().state.final:
         return 3
     run.touch_lease()
+    tell()
     yield_to_servers()
     request = run.request()
-    log = run.appender()
+    log = run.appender(tell)
     try:
         state, reason = _Run(run, request, log).play(run.control())
         log.write(time.time(), state="ended", run=state, message=reason)
@@ -177,4 +179,4 @@ def environment(private: Path, control: Path) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(serve(main))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from plugin_stand import PluginStand
 from plugin_worlds import connected, placed
 
+from contrail_vsphere.simulator.core.timing import Timing
 from contrail_vsphere.wire.soap.types import vim
 
 pytestmark = pytest.mark.looptime
@@ -118,3 +120,28 @@ async def test_a_vm_that_comes_back_at_once_has_its_vlan_back(tmp_path):
         new = await stand.vm("new", "blue")
         await stand.settle()
         assert stand.vlan(stand.port(new)) != held, "it rests for everybody else"
+
+
+async def test_a_port_travels_closed_to_a_host_that_has_no_vlan_left(tmp_path):
+    async with PluginStand(tmp_path, reserved_vlans=all_but(1), quarantine=5.0) as stand:
+        stand.network("red", "10.2.0.0/24")
+        await stand.until(lambda: "red" in stand.groups())
+        (here,) = await placed(stand, "here")
+        goes = await stand.vm("goes", "red", host=1)
+        await stand.settle()
+        home, together = goes.host, set()
+
+        def look(_commit):
+            if goes.host is here.host and stand.is_open(stand.port(goes)):
+                together.add(stand.vlan(stand.port(goes)))
+
+        stand.vcenter.world.observe(look)
+        stand.vcenter.world.services[Timing] = replace(Timing.instant(), relocate=6.0)
+        await stand.vcenter.scenario.move_vm(goes, here.host)
+        await asyncio.sleep(5)
+        assert not together, "on arrival it would have seen the frames of another network"
+        connected(stand, here)
+        await stand.vcenter.scenario.move_vm(goes, home)
+        await asyncio.sleep(30)
+        await stand.settle()
+        connected(stand, goes)

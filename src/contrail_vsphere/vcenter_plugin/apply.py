@@ -27,6 +27,7 @@ from contrail_vsphere.model.errors import (
 from contrail_vsphere.model.ids import DvsId, HostId
 from contrail_vsphere.model.port_group import GroupSpec
 from contrail_vsphere.vcenter_plugin.books.ledger import Ledger
+from contrail_vsphere.vcenter_plugin.books.moves import Moves
 from contrail_vsphere.vcenter_plugin.books.port_book import PortBook
 from contrail_vsphere.vcenter_plugin.books.records import LINK_DOWN, Plug, PortRecord
 from contrail_vsphere.vcenter_plugin.doors import AgentDoor, ContrailObjects, GroupDoor, MachineDoor, PortDoor
@@ -97,6 +98,7 @@ class Applier:
         hosts: HostBook,
         ledger: Ledger,
         vlans: VlanTable,
+        moves: Moves,
         brake: DeletionBrake,
         leader: Leader,
         domain: Callable[[HostId], frozenset[HostId]],
@@ -112,6 +114,7 @@ class Applier:
         self._hosts = hosts
         self._ledger = ledger
         self._vlans = vlans
+        self._moves = moves
         self._brake = brake
         self._fence = Fence(leader)
         self._domain = domain
@@ -250,6 +253,8 @@ class Applier:
                 at=self._clock(),
             )
         except OutOfResources:
+            if action.ahead is not None:
+                self._moves.found(action.vm, action.host, frozenset(self._vlans.of(action.port).values()))
             if action.otherwise is not None:
                 await self._do(action.otherwise)
             raise

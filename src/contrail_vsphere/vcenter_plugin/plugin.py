@@ -116,6 +116,7 @@ class VCenterPlugin:
             hosts=self.hosts,
             ledger=self.ledger,
             vlans=self.vlans,
+            moves=self.observed.moves,
             brake=self.brake,
             leader=leader,
             domain=self._domain,

@@ -37,7 +37,7 @@ class Moves:
         return event.vm
 
     def found(self, vm: VmId, there: HostId, vlans: frozenset[int]) -> None:
-        """Others have these VLANs on a host that another plugin serves, where the VM goes to."""
+        """The VM's ports cannot have these VLANs where it goes to: others have them, or none is left there."""
         self._abroad[vm] = (there, vlans)
 
     def taken(self, vm: VmId, host: HostId | None) -> tuple[HostId, frozenset[int]] | None:

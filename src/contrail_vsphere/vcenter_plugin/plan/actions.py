@@ -99,6 +99,7 @@ class Claim(Action):
 
     port: PortId
     vmi: VmiId
+    vm: VmId
     dvs: DvsId
     key: str
     host: HostId

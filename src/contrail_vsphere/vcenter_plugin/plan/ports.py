@@ -264,13 +264,14 @@ def _plug_at(host: HostSight, port: PortSight, values: VRouterPort, *, plug: Plu
 def _prepare(port: PortSight, wanted: WantedPort, sight: MachineSight, policy: PortPolicy) -> Iterator[Action]:
     """Plug a port of a running VM, link down, where the VM is on its way to."""
     there = sight.hosts.get(sight.destination) if sight.destination is not None else None
-    if there is None or not wanted.on or not there.address or not there.forwards or there.id == wanted.host:
+    if there is None or not wanted.on or not there.address or there.id == wanted.host:
         return
     plug = port.record.plug(there.id) if port.record is not None else None
     if plug is None:
         yield replace(_claim(port, wanted, there, policy), ahead=wanted.host)
         return
-    values = values_for(port, wanted, vlan=plug.vlan, name=sight.name, enabled=False) if plug.vlan else None
+    ready = plug.vlan and there.forwards
+    values = values_for(port, wanted, vlan=plug.vlan, name=sight.name, enabled=False) if ready else None
     if isinstance(values, VRouterPort) and not plug.digest and not plug.attempted:
         yield _plug_at(there, port, values, plug=plug, reason=f"the VM is on its way to {there.name}")
     yield Wait(state="ACTIVE", port=port.id, seconds=sight.destination_for, reason=f"on its way to {there.name}")
@@ -282,6 +283,7 @@ def _claim(port: PortSight, wanted: WantedPort, host: HostSight, policy: PortPol
     return Claim(
         port=port.id,
         vmi=vmi_id(port, wanted, policy),
+        vm=wanted.vm,
         dvs=wanted.dvs,
         key=wanted.key,
         host=host.id,
@@ -293,9 +295,9 @@ def _claim(port: PortSight, wanted: WantedPort, host: HostSight, policy: PortPol
 
 
 def _shut_for_want_of_a_vlan(port: PortSight, wanted: WantedPort, host: HostSight) -> WritePort | None:
-    """It has come with a VLAN from elsewhere, which may be another port's here: it must see nobody's frames."""
+    """Its VLAN from elsewhere may be another port's on that host: there it must see nobody's frames."""
     dv = port.dv
-    if dv is None or dv.blocked is not False or host.id != wanted.host:
+    if dv is None or dv.blocked is not False:
         return None
     return WritePort(
         dvs=dv.dvs,

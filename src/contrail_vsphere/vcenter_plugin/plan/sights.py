@@ -78,7 +78,7 @@ class MachineSight:
     destination_for: float = 0.0
     """Seconds for which that is believed."""
     abroad: tuple[HostId, frozenset[int]] | None = None
-    """Where it is on its way to, if another plugin serves that host, and the VLANs that others have there."""
+    """Where it is on its way to, and VLANs that it cannot have there: of ports that another plugin serves, or all."""
     cards: tuple[tuple[VmId, frozenset[tuple[int, NetworkId]]], ...] = ()
     """Every VM that vCenter shows with this instance UUID, with its cards on switches (device key, port group)."""
     asleep: frozenset[tuple[VmId, int]] = frozenset()

@@ -19,7 +19,7 @@ from contrail_vsphere.ml2.worker.port_memory import RememberedPorts
 from contrail_vsphere.ml2.worker.sight import Sight
 from contrail_vsphere.ml2.worker.wiring import Wiring
 from contrail_vsphere.model.errors import ContrailVsphereError, NotReadyYet
-from contrail_vsphere.model.traffic_filter import FilteredGroupSpec
+from contrail_vsphere.model.traffic_filter import FilteredGroupSpec, FilteredPortEdit
 from contrail_vsphere.simulator.core.timing import Timing
 from contrail_vsphere.simulator.simulator import VCenterSimulator
 from contrail_vsphere.simulator.vcenter.distributed_virtual_switch import DistributedVirtualSwitch
@@ -284,6 +284,25 @@ async def test_what_a_card_has_left_is_not_written_for_it(taken, everything):
         assert outcome.failed == {}
         assert made.dvs.ports.get(key).name == (PORT(1) if taken else "")
         made.judge()
+
+
+@pytest.mark.parametrize("everything", [False, True])
+async def test_what_a_card_has_left_and_a_deleted_port_has_named_is_closed(everything):
+    """The worst of both: the card's updates are late, and the DVPort bears the name of a port that is gone."""
+    async with site() as made:
+        await wired(made)
+        late, key = made.sight(), made.nic(0).port_key
+        await made.unplug(0)
+        edit = FilteredPortEdit(key, made.dvs.ports.get(key).config_version, PORT(9))
+        await made.ports.edit(made.dvs.moid, [replace(edit, version=str(edit.version))])
+        numbers = () if everything else (0,)
+        outcome, _ = await made.look(*numbers, sight=late)
+        assert set(outcome.failed) == {("port", PORT(0))} | (set() if everything else {("port", PORT(9))})
+        made.wanted[PORT(9)] = None
+        await made.seen(0)
+        outcome, _ = await made.look(0, 9)
+        assert outcome.failed == {}
+        assert made.dvs.ports.get(key).name == ""
 
 
 async def test_a_port_becomes_active_by_what_was_read_alone():

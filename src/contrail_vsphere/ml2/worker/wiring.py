@@ -150,10 +150,7 @@ class Wiring:
                 at_odds[port_id] = where
             else:
                 connected[port_id] = there
-        taken = {(port.dvs, port.key) for port in connected.values()} | set(at_odds.values())
-        strays = [
-            port for at, port in seen.items() if at not in taken and (wanted.complete or port.name in wanted.ports)
-        ]
+        strays = self._strays(wanted, connected, at_odds, seen)
         certain = {
             port_id: port
             for port_id, port in wanted.ports.items()
@@ -161,6 +158,26 @@ class Wiring:
         }
         actions = plan_ports(replace(wanted, ports=certain), connected, strays, self._rules)
         return Wires(actions, connected, recalled, at_odds)
+
+    def _strays(
+        self,
+        wanted: Wanted,
+        connected: Mapping[str, FilteredPort],
+        at_odds: dict[str, Where],
+        seen: Mapping[Where, FilteredPort],
+    ) -> list[FilteredPort]:
+        """DVPorts that are nobody's; of those at odds, whose name they bear may be their owner, by updates to come."""
+        taken, doubtful = {(port.dvs, port.key) for port in connected.values()}, set(at_odds.values())
+        found = []
+        for at, port in seen.items():
+            gone = wanted.ports.get(port.name) is None and (wanted.complete or port.name in wanted.ports)
+            if at in doubtful and port.name and not gone and port.name not in connected:
+                at_odds.setdefault(port.name, at)
+            elif at in doubtful and not port.name:
+                continue
+            elif at not in taken and (wanted.complete or port.name in wanted.ports):
+                found.append(port)
+        return found
 
     def _put_off(self, wires: Wires, outcome: Outcome) -> None:
         """A DVPort belongs to whom it says: written for a card that has left it, it would serve nobody, or another."""
@@ -185,8 +202,10 @@ class Wiring:
     def _remember(self, wanted: Wanted, wires: Wires, outcome: Outcome) -> None:
         """A DVPort that could not be closed is looked at again, wherever the port's card is by then."""
         unclosed = outcome.unclosed
-        for port_id in wanted.ports.keys() | unclosed.keys():
+        for port_id in wanted.ports.keys() | unclosed.keys() | wires.at_odds.keys():
             there = wires.of(port_id) | unclosed.get(port_id, set())
+            if port_id not in wanted.ports:
+                there |= self._where.get(port_id, set())
             if there:
                 self._where[port_id] = there
             else:

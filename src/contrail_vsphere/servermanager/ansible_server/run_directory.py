@@ -180,6 +180,14 @@ class RunDirectory:
         return False
 
     @property
+    def begun(self) -> bool:
+        """Whether a worker has held the lock."""
+        try:
+            return (self.path / "worker.lock").stat().st_size > 0
+        except FileNotFoundError:
+            return False
+
+    @property
     def worker(self) -> int | None:
         """The process id of the worker that holds the lock."""
         lock = self.path / "worker.lock"

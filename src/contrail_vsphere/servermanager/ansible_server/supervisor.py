@@ -39,6 +39,8 @@ LEASE: Final = 60.0
 """Seconds without a sign of the worker's main loop after which it counts as hung."""
 CANCEL_GRACE: Final = 15.0
 """Seconds a worker gets to end by itself."""
+LAUNCHES: Final = 2
+"""Tries to get a worker that begins: where it comes from may be killed while it is asked."""
 LAUNCH_LOOKS: Final = 1200
 PARTING_LOOKS: Final = 100
 PARTING_LOOK: Final = 0.02
@@ -275,16 +277,21 @@ class Supervisor:
 
     async def _launch(self, run: _Run) -> str:
         """Start the worker; why it could not, empty if it could."""
-        try:
-            run.life = Life(await asyncio.to_thread(self._nursery.worker, run.directory.path))
-        except OSError as error:
-            return f"the worker does not start: {error}"
-        # Whether it lives is told by its lock, which it takes a moment after its start.
-        for _ in range(LAUNCH_LOOKS):
-            if run.worked or await asyncio.to_thread(lambda: run.directory.worker_lives):
-                return ""
-            await run.rest(LOOK)
-        return "its worker does not begin"
+        for _ in range(LAUNCHES):
+            try:
+                run.life = Life(await asyncio.to_thread(self._nursery.worker, run.directory.path))
+            except OSError as error:
+                return f"the worker does not start: {error}"
+            # Whether it lives is told by its lock, which it takes a moment after its start.
+            for _ in range(LAUNCH_LOOKS):
+                if await asyncio.to_thread(lambda: run.directory.begun) or run.worked:
+                    break
+                await run.rest(LOOK)
+            else:
+                return "its worker does not begin"
+            if await asyncio.to_thread(lambda: run.directory.begun):
+                break
+        return ""
 
     async def _watch(self, run: _Run) -> str:
         """Until the worker is gone; why it had to be ended, empty if it ended by itself."""

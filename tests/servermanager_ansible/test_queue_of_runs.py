@@ -118,6 +118,17 @@ async def test_what_a_killed_worker_leaves_behind_ends_before_its_server_is_free
         assert processes_of(tmp_path / "runs" / "r1") == []
 
 
+async def test_a_worker_is_found_where_the_directory_goes_by_another_name(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    async with supervising(tmp_path / "link") as supervisor:
+        await supervisor.run(request("r1", "wait"))
+        await until(lambda: processes_of(tmp_path / "link" / "runs" / "r1"), seconds=20)
+        assert processes_of(tmp_path / "real" / "runs" / "r1") == processes_of(tmp_path / "link" / "runs" / "r1")
+        (tmp_path / "link" / "go").touch()
+        assert (await over(supervisor, "r1")).state is RunState.SUCCEEDED
+
+
 def nurseries():
     """Children of this process that workers come from."""
     tasks = Path("/proc/self/task").iterdir()

@@ -193,10 +193,10 @@ class RunDirectory:
         lock = self.path / "worker.lock"
         try:
             pid = int(lock.read_text())
-            held = any(each.readlink() == lock.absolute() for each in Path(f"/proc/{pid}/fd").iterdir())
+            handles = list(Path(f"/proc/{pid}/fd").iterdir())
         except (OSError, ValueError):
             return None  # there was none, or it is gone
-        return pid if held else None
+        return pid if any(_leads_to(each, lock.resolve()) for each in handles) else None
 
 
 class EventLog:
@@ -221,6 +221,13 @@ class EventLog:
     def close(self) -> None:
         """No more."""
         os.close(self._handle)
+
+
+def _leads_to(handle: Path, file: Path) -> bool:
+    try:
+        return handle.readlink() == file
+    except OSError:
+        return False  # closed meanwhile: a worker that lives opens and closes others
 
 
 def processes_of(directory: Path) -> list[int]:

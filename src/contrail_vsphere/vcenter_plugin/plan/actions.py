@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from contrail_vsphere.model.contrail import Address, Family
+from contrail_vsphere.model.dvport import DvPort
 from contrail_vsphere.model.ids import DvsId, HostId, IipId, NetworkId, ProjectId, VirtualMachineId, VmId, VmiId, VnId
 from contrail_vsphere.model.inventory import Network
 from contrail_vsphere.vcenter_plugin.identity import PortId
@@ -149,6 +150,14 @@ class WritePort(Action):
     blocked: bool | None
     asleep: bool = False
     """The card that has the port does not run: vCenter may take the write and lose it."""
+
+    @classmethod
+    def to(cls, dv: DvPort, *, vlan: int | None, blocked: bool | None, reason: str, asleep: bool = False) -> WritePort:
+        """To a DVPort as it was read."""
+        return cls(
+            dvs=dv.dvs, key=dv.key, version=dv.version, host=dv.host, vlan=vlan, blocked=blocked, asleep=asleep,
+            reason=reason,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

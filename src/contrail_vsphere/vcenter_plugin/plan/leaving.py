@@ -98,11 +98,8 @@ def close(port: PortSight, sight: MachineSight) -> Iterator[WritePort]:
     vlans = {plug.vlan for plug in record.plugs} if record is not None else set()
     left = record is not None and not record.plugs and dv.vlan is not None
     if ours and (dv.blocked is False or dv.vlan in vlans or left):
-        yield WritePort(
-            dvs=dv.dvs,
-            key=dv.key,
-            version=dv.version,
-            host=dv.host,
+        yield WritePort.to(
+            dv,
             vlan=None,
             blocked=None,
             asleep=dv.vm is not None and dv.nic is not None and (dv.vm, dv.nic) in sight.asleep,

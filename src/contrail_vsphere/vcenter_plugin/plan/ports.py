@@ -168,11 +168,8 @@ def _serve(
         )
         return
     elif not right and (host.forwards or open_now):
-        yield WritePort(
-            dvs=dv.dvs,
-            key=dv.key,
-            version=dv.version,
-            host=dv.host,
+        yield WritePort.to(
+            dv,
             vlan=plug.vlan,
             blocked=False,
             asleep=not wanted.on,
@@ -191,11 +188,8 @@ def _serve(
 def _forget_vlan(dv: DvPort) -> Iterator[WritePort]:
     """The closed port of a card that does not run: it holds no VLAN, and shows none that may be another's by now."""
     if dv.vlan is not None and dv.blocked is True:
-        yield WritePort(
-            dvs=dv.dvs,
-            key=dv.key,
-            version=dv.version,
-            host=dv.host,
+        yield WritePort.to(
+            dv,
             vlan=None,
             blocked=None,
             asleep=True,
@@ -219,9 +213,7 @@ def _shut_for_the_journey(dv: DvPort, port: PortSight, there: str) -> Iterator[A
     """
     reason = f"on {there}, where the VM goes, its VLAN is another port's"
     if dv.blocked is not True:
-        yield WritePort(
-            dvs=dv.dvs, key=dv.key, version=dv.version, host=dv.host, vlan=dv.vlan, blocked=True, reason=reason
-        )
+        yield WritePort.to(dv, vlan=dv.vlan, blocked=True, reason=reason)
     yield Wait(state="MOVING", port=port.id, reason=f"closed for the move: {reason}")
 
 
@@ -299,11 +291,8 @@ def _shut_for_want_of_a_vlan(port: PortSight, wanted: WantedPort, host: HostSigh
     dv = port.dv
     if dv is None or dv.blocked is not False:
         return None
-    return WritePort(
-        dvs=dv.dvs,
-        key=dv.key,
-        version=dv.version,
-        host=dv.host,
+    return WritePort.to(
+        dv,
         vlan=None,
         blocked=True,
         asleep=not wanted.on,

@@ -15,7 +15,7 @@ from benchmarks import servers_lab
 OVERHEAD_AIM = 0.10
 """Of a run by Server Manager over the bare playbook."""
 ROLES = ("lb", "agent", "analytics")
-REPEAT = 3
+REPEAT = 5
 MODULES = 1
 """Module runs of a role that is as it should be; one that is not has four more, a step each."""
 

@@ -27,7 +27,7 @@ AGAIN_AIM = 15.0
 """Seconds of a second provision of twenty servers."""
 OVERHEAD_AIM = 0.10
 """Of that over the bare playbook, which does the same to the same servers right after it."""
-REPEAT = 2
+REPEAT = 3
 DEAD_AIM = 5.0
 """Seconds that a dead server may add for the others."""
 WATCH_AIM = 1.0

@@ -178,8 +178,9 @@ class Side:
 
     def bare(self) -> tuple[float, float]:
         """The same plays by ansible-playbook alone: seconds, and seconds of CPU."""
+        from contrail_vsphere.servermanager.ansible_server.niceness import NICE
         from contrail_vsphere.servermanager.ansible_server.run_directory import RunDirectory
-        from contrail_vsphere.servermanager.ansible_server.worker import NICE, PLAYBOOK, environment, lay_out
+        from contrail_vsphere.servermanager.ansible_server.worker import PLAYBOOK, environment, lay_out
         from contrail_vsphere.servermanager.runs import RunRequest
 
         run = RunDirectory(self._directory / "bare")

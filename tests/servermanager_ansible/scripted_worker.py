@@ -28,11 +28,20 @@ def main(path, tell):
     if how == "with-child":
         subprocess.Popen(["sleep", "300"])
         (run.path / "child").touch()
+    if how == "with-fork" and os.fork() == 0:
+        # As ansible-playbook does: nothing that it inherited stays open, and it is a session of its own.
+        os.closerange(3, 100)
+        run.mark()
+        os.setsid()
+        (run.path / "child").touch()
+        time.sleep(300)
     if how == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     if how == "deaf":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    while how in ("wait", "deaf", "with-child") and not (how == "wait" and run.cancel_reason() is not None):
+    while how in ("wait", "deaf", "with-child", "with-fork") and not (
+        how == "wait" and run.cancel_reason() is not None
+    ):
         if (path.parent.parent / "go").exists():
             how = "succeed"
             for name, host in request.hosts.items():

@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -118,6 +116,21 @@ async def test_what_a_killed_worker_leaves_behind_ends_before_its_server_is_free
         assert processes_of(tmp_path / "runs" / "r1") == []
 
 
+async def test_forks_of_a_killed_worker_end_before_its_server_is_free(tmp_path):
+    async with supervising(tmp_path) as supervisor:
+        await supervisor.run(request("r1", "with-fork"))
+        await supervisor.run(request("r2", "wait", ["10.0.0.2"]))
+        await until(lambda: (tmp_path / "runs" / "r1" / "child").exists())
+        await until(lambda: processes_of(tmp_path / "runs" / "r2"))
+        worker, fork = processes_of(tmp_path / "runs" / "r1")
+        os.kill(min(worker, fork), 9)
+        assert (await over(supervisor, "r1")).state is RunState.INTERRUPTED
+        assert processes_of(tmp_path / "runs" / "r1") == []
+        assert processes_of(tmp_path / "runs" / "r2"), "forks of the same nursery, of another run"
+        (tmp_path / "go").touch()
+        assert (await over(supervisor, "r2")).state is RunState.SUCCEEDED
+
+
 async def test_a_worker_is_found_where_the_directory_goes_by_another_name(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
@@ -218,11 +231,3 @@ async def test_a_worker_that_cannot_start_is_told(tmp_path):
         report = await over(supervisor, "r1")
         assert report.state is RunState.INTERRUPTED
         assert "does not start" in report.reason
-
-
-def test_a_run_stands_back_behind_the_servers_of_its_machine():
-    told = "from contrail_vsphere.servermanager.ansible_server import worker; import os; worker.yield_to_servers()"
-    done = subprocess.run(
-        [sys.executable, "-c", told + "; print(os.nice(0))"], capture_output=True, text=True, timeout=60, check=True
-    )
-    assert int(done.stdout) >= min(19, os.nice(0) + 10)

@@ -22,7 +22,8 @@ from contrail_vsphere.demo.server_lab import GATEWAY, obstacles
 from contrail_vsphere.demo.service_images import BUSYBOX, archive
 from contrail_vsphere.model.errors import ContrailVsphereError, Unreachable
 from contrail_vsphere.pki.secrets import write_private
-from contrail_vsphere.servermanager.ansible_server.run_directory import ENVIRONMENT_MARK
+from contrail_vsphere.servermanager.ansible_server.playbook import NAME as PLAYBOOK
+from contrail_vsphere.servermanager.ansible_server.run_directory import NURSERY_MARK
 from contrail_vsphere.servermanager.catalogue import catalogue
 
 CLONE_NEWNET = 0x40000000
@@ -100,6 +101,16 @@ class Rig:
         process.kill()
         process.wait(60)
         process.stdout.close()
+
+    def nursery(self):
+        """Where the Ansible server's workers come from: its child."""
+        pid, found = self.processes["serve-ansible"].pid, []
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                with contextlib.suppress(OSError):
+                    if f"{NURSERY_MARK}=".encode() in Path(f"/proc/{child}/environ").read_bytes():
+                        found.append(int(child))
+        return found
 
     def stop(self):
         for part in list(reversed(self.processes)):
@@ -246,7 +257,7 @@ class OneRunAtATime:
     """Looks at /proc all the while: playbooks of how many runs of this lab are at work at once."""
 
     def __init__(self, directory):
-        self._directory = str(directory).encode()
+        self._directory = directory
 
     def __enter__(self):
         self.most = 0
@@ -265,18 +276,14 @@ class OneRunAtATime:
 
 
 def playbooks(directory):
-    """Marks of the runs below the directory whose ansible-playbook is at work."""
+    """Lock files of the runs below the directory whose ansible-playbook is at work, or a fork of it."""
     found = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            try:
-                command = (entry / "cmdline").read_bytes()
-                if b"ansible-playbook" not in command or directory not in command:
-                    continue
-                environment = (entry / "environ").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            found |= {each for each in environment if each.startswith(ENVIRONMENT_MARK.encode())}
+            with contextlib.suppress(OSError):
+                if (entry / "comm").read_bytes().strip() == PLAYBOOK[:15].encode():
+                    handles = {each.readlink() for each in (entry / "fd").iterdir()}
+                    found |= {path for path in handles if path.name == "worker.lock" and directory in path.parents}
     return found
 
 

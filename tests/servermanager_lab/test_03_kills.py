@@ -16,7 +16,7 @@ from contrail_vsphere.servermanager.ansible_server.run_directory import processe
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("server-lab")]
 
-DEATHS = ["serve", "serve", "serve-ansible", "serve-ansible", "worker", "worker", "sshd", "registry"]
+DEATHS = ["serve", "serve", "serve-ansible", "serve-ansible", "worker", "worker", "sshd", "registry", "nursery"]
 DEATHS_OF_IMAGES = ["registry", "serve"]
 OVERRIDES = {
     "server2": lambda number: {"controller": {"CONTROLLER": {"bgp_asn": 64600 + number}}},
@@ -50,6 +50,8 @@ def strike(lab, part, *, server, run_id=""):
         kill_all([random.Random(len(pids)).choice(pids)] if pids else [])
     elif part == "sshd":
         kill_all(lab.pids(server, "sshd"))
+    elif part == "nursery":
+        kill_all(lab.nursery())
     else:
         kill_all(registry_pids(lab))
 

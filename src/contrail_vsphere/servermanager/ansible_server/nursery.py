@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from contrail_vsphere.servermanager.ansible_server.run_directory import ENVIRONMENT_MARK
+from contrail_vsphere.servermanager.ansible_server.run_directory import ENVIRONMENT_MARK, NURSERY_MARK
 
 PATIENCE: Final = 10.0
 """Seconds in which a nursery takes a message, and in which it ends."""
@@ -50,7 +50,7 @@ class Nursery:
     def _begin(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         path = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        environment = {"PATH": path, "LANG": "C.UTF-8", "HOME": os.environ.get("HOME", "/")}
+        environment = {"PATH": path, "LANG": "C.UTF-8", "HOME": os.environ.get("HOME", "/"), NURSERY_MARK: "1"}
         with theirs:
             try:
                 self._process = subprocess.Popen(

@@ -32,7 +32,9 @@ from contrail_vsphere.servermanager.runs import RunRequest
 from contrail_vsphere.servermanager.states import RunState
 
 ENVIRONMENT_MARK: Final = "SERVER_MANAGER_RUN"
-"""Environment variable that every process of a run but its worker bears."""
+"""Environment variable that a program started in a run bears: the run's directory."""
+NURSERY_MARK: Final = "SERVER_MANAGER_NURSERY"
+"""Environment variable that the nursery bears, and with it every process that is a fork of a fork of it."""
 
 
 class RunRecord(BaseModel):
@@ -151,12 +153,12 @@ class RunDirectory:
     def hold(self) -> int | None:
         """Take the worker's lock and keep it by keeping the file descriptor; None if a worker has it.
 
-        Who asks whether a worker lives has the lock for an instant: that is waited for. The lock says who holds it.
+        Who asks whether a worker lives has the lock for an instant: that is waited for. The lock says that it was held.
         """
         for _ in range(50):
             handle = self._try()
             if handle is not None:
-                os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+                os.pwrite(handle, b"held\n", 0)
                 return handle
             time.sleep(0.02)
         return None
@@ -187,16 +189,9 @@ class RunDirectory:
         except FileNotFoundError:
             return False
 
-    @property
-    def worker(self) -> int | None:
-        """The process id of the worker that holds the lock."""
-        lock = self.path / "worker.lock"
-        try:
-            pid = int(lock.read_text())
-            handles = list(Path(f"/proc/{pid}/fd").iterdir())
-        except (OSError, ValueError):
-            return None  # there was none, or it is gone
-        return pid if any(_leads_to(each, lock.resolve()) for each in handles) else None
+    def mark(self) -> int:
+        """A file descriptor by which who keeps it is known as one of the run's processes, and forks of it, too."""
+        return os.open(self.path / "worker.lock", os.O_RDONLY | os.O_CLOEXEC)
 
 
 class EventLog:
@@ -231,20 +226,22 @@ def _leads_to(handle: Path, file: Path) -> bool:
 
 
 def processes_of(directory: Path) -> list[int]:
-    """The worker, and all that bear the run's mark in their environment: ansible-playbook, its forks, ssh.
+    """The worker, ansible-playbook and its forks, ssh: all that is at work for a run.
 
-    The mark is the run's directory: ids are unique to one Ansible server, of which a machine may have several. The
-    worker itself comes from the nursery, with its environment.
+    What was started as a program bears the run's directory in its environment: ids are unique to one Ansible server, of
+    which a machine may have several. Forks show the environment of the nursery; they have the run's lock file open.
     """
     mark = f"{ENVIRONMENT_MARK}={directory.absolute()}".encode()
-    worker = RunDirectory(directory).worker
-    found = [worker] if worker is not None else []
+    nursery = f"{NURSERY_MARK}=".encode()
+    lock = (directory / "worker.lock").resolve()
+    found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                environment = (entry / "environ").read_bytes()
+                environment = (entry / "environ").read_bytes().split(b"\0")
+                fork = any(each.startswith(nursery) for each in environment)
+                if mark in environment or (fork and any(_leads_to(each, lock) for each in (entry / "fd").iterdir())):
+                    found.append(int(entry.name))
             except OSError:
                 continue  # Ended meanwhile, or somebody else's.
-            if mark in environment.split(b"\0"):
-                found.append(int(entry.name))
     return found

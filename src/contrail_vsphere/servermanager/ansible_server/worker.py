@@ -6,7 +6,6 @@ but its directory. It holds ``worker.lock`` while it lives and writes ``events.j
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import time
@@ -17,8 +16,9 @@ from typing import Any, Final
 import ansible_runner
 
 from contrail_vsphere.pki.secrets import private_directory, write_private
-from contrail_vsphere.servermanager.ansible_server import inventory
+from contrail_vsphere.servermanager.ansible_server import inventory, playbook
 from contrail_vsphere.servermanager.ansible_server.events import Progress, translated
+from contrail_vsphere.servermanager.ansible_server.niceness import yield_to_servers
 from contrail_vsphere.servermanager.ansible_server.nursery import serve
 from contrail_vsphere.servermanager.ansible_server.run_directory import EventLog, RunDirectory
 from contrail_vsphere.servermanager.collection import PATH as COLLECTION
@@ -29,8 +29,6 @@ PLAYBOOK: Final = "contrail.servers.provision"
 FORKS: Final = 20
 CONNECT_TIMEOUT: Final = 5
 """Seconds until a server that does not answer counts as unreachable."""
-NICE: Final = 10
-"""How far a run stands back behind the servers on its machine."""
 MASK: Final = "*****"
 SHORT: Final = 6
 """Letters below which a secret is not searched for in messages: it would hide half of the text."""
@@ -57,14 +55,6 @@ def main(directory: Path, tell: Callable[[], None]) -> int:
         log.close()
         os.close(handle)
     return 0
-
-
-def yield_to_servers() -> None:
-    """Runs take all the processors they get; who asks where they stand is to be answered at once all the same."""
-    os.nice(NICE)
-    with contextlib.suppress(OSError):
-        # Where every session has a share of its own, niceness counts within one only.
-        Path("/proc/self/autogroup").write_text(str(NICE))
 
 
 class _Run:
@@ -179,4 +169,5 @@ def environment(private: Path, control: Path) -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    playbook.prepare()
     sys.exit(serve(main))

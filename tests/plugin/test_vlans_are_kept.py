@@ -145,3 +145,30 @@ async def test_a_port_travels_closed_to_a_host_that_has_no_vlan_left(tmp_path):
         await asyncio.sleep(30)
         await stand.settle()
         connected(stand, goes)
+
+
+async def test_a_vlan_that_a_sleeping_port_shows_is_given_to_nobody_else(tmp_path):
+    async with PluginStand(tmp_path, switches={"write_while_off": "lost"}, quarantine=5.0) as stand:
+        (web,) = await placed(stand, "web")
+        vlan, key = stand.vlan(stand.port(web)), stand.port(web).key
+        await stand.crash()
+        policy = stand.groups()["blue"].policy
+        policy.portConfigResetAtDisconnect = False
+        await stand.vcenter.scenario.power_off(web)
+        await stand.vcenter.scenario.delete_vm(web)
+        late = await stand.vm("late", "blue", on=False)
+        port = stand.port(late)
+        assert (port.key, stand.vlan(port), stand.is_open(port)) == (key, vlan, True), "it is handed on as it was"
+        await stand.resume()
+        await asyncio.sleep(120)
+        assert stand.vlan(port) == vlan, "what is written is lost"
+        for number in range(3):
+            new = await stand.vm(f"new-{number}", "blue", host=number % 2)
+            await stand.settle()
+            connected(stand, new)
+            assert stand.vlan(stand.port(new)) != vlan, "it would meet the other as soon as that runs"
+        await stand.crash()
+        await stand.vcenter.scenario.power_on(late)
+        await stand.resume()
+        await stand.settle()
+        connected(stand, late)

@@ -30,6 +30,7 @@ from contrail_vsphere.vcenter_plugin.books.ledger import Ledger
 from contrail_vsphere.vcenter_plugin.books.moves import Moves
 from contrail_vsphere.vcenter_plugin.books.port_book import PortBook
 from contrail_vsphere.vcenter_plugin.books.records import LINK_DOWN, Plug, PortRecord
+from contrail_vsphere.vcenter_plugin.books.shown import Shown
 from contrail_vsphere.vcenter_plugin.doors import AgentDoor, ContrailObjects, GroupDoor, MachineDoor, PortDoor
 from contrail_vsphere.vcenter_plugin.hosts import HostBook
 from contrail_vsphere.vcenter_plugin.identity import PortId
@@ -98,6 +99,7 @@ class Applier:
         hosts: HostBook,
         ledger: Ledger,
         vlans: VlanTable,
+        shown: Shown,
         moves: Moves,
         brake: DeletionBrake,
         leader: Leader,
@@ -114,6 +116,7 @@ class Applier:
         self._hosts = hosts
         self._ledger = ledger
         self._vlans = vlans
+        self._shown = shown
         self._moves = moves
         self._brake = brake
         self._fence = Fence(leader)
@@ -250,6 +253,7 @@ class Applier:
                 domain=self._domain(action.host),
                 prefer=action.prefer,
                 keep=action.keep,
+                shown=self._shown.beside(action.port),
                 at=self._clock(),
             )
         except OutOfResources:

@@ -27,6 +27,7 @@ from contrail_vsphere.vcenter_plugin.agent_audit import AgentAudit
 from contrail_vsphere.vcenter_plugin.apply import Applier
 from contrail_vsphere.vcenter_plugin.books.ledger import Ledger
 from contrail_vsphere.vcenter_plugin.books.port_book import PortBook
+from contrail_vsphere.vcenter_plugin.books.shown import Shown
 from contrail_vsphere.vcenter_plugin.contrail_objects import MachineObjects
 from contrail_vsphere.vcenter_plugin.controller import PluginController
 from contrail_vsphere.vcenter_plugin.doors import AgentDoor, IntrospectDoor
@@ -106,6 +107,7 @@ class VCenterPlugin:
             clock=clock,
             scope=options.scope,
         )
+        shown = Shown(self.book, self.vlans)
         self.applier = Applier(
             ports=ports,
             groups=PortGroups(vcenter),
@@ -116,6 +118,7 @@ class VCenterPlugin:
             hosts=self.hosts,
             ledger=self.ledger,
             vlans=self.vlans,
+            shown=shown,
             moves=self.observed.moves,
             brake=self.brake,
             leader=leader,
@@ -144,7 +147,12 @@ class VCenterPlugin:
             now=now,
         )
         self.ports = PortWatch(
-            vsphere=inventory, controller=self.controller, vlans=self.vlans, clock=clock, foreign=options.migrate
+            vsphere=inventory,
+            controller=self.controller,
+            vlans=self.vlans,
+            shown=shown,
+            clock=clock,
+            foreign=options.migrate,
         )
         self._herald = Herald(
             EventPoster(vcenter.call),

@@ -16,6 +16,7 @@ from contrail_vsphere.model.dvport import DvPort
 from contrail_vsphere.model.ids import DvsId, NetworkId, VmId
 from contrail_vsphere.model.inventory import Change, Network
 from contrail_vsphere.vcenter_plugin.books.moves import BEGINS, FAILS
+from contrail_vsphere.vcenter_plugin.books.shown import Shown
 from contrail_vsphere.vcenter_plugin.controller import PluginController
 from contrail_vsphere.vcenter_plugin.desired import instance_of
 from contrail_vsphere.vcenter_plugin.doors import VSphereView
@@ -49,6 +50,7 @@ class PortWatch:
         vsphere: VSphereView,
         controller: PluginController,
         vlans: VlanTable,
+        shown: Shown,
         clock: Callable[[], float],
         foreign: bool = False,
     ) -> None:
@@ -57,6 +59,7 @@ class PortWatch:
         self._observed = controller.observed
         self._book = controller.observed.book
         self._vlans = vlans
+        self._shown = shown
         self._clock = clock
         self._foreign = foreign
         self._reading: set[asyncio.Task[None]] = set()
@@ -184,6 +187,9 @@ class PortWatch:
                 self._vlans.observe(owner, port.host, port.vlan)
             elif port is before and port.host is not None and self._gave_up(before, after, owner):
                 self._vlans.free(owner, port.host, at=self._clock())
+        seen = after or before
+        if seen is not None:
+            self._shown.note(seen, self._owner(after))
         self._controller.port_changed(before, after)
 
     def _gave_up(self, before: DvPort, after: DvPort | None, owner: PortId) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from contrail_vsphere.model.errors import OutOfResources
 from contrail_vsphere.model.ids import HostId
@@ -136,13 +137,15 @@ class VlanTable:
         domain: Collection[HostId] = (),
         prefer: int | None = None,
         keep: bool = False,
+        shown: Mapping[int, Collection[HostId | None]] = MappingProxyType({}),
         at: float,
     ) -> int:
         """The port's VLAN on the host: the one it holds, else ``prefer``, else a new one.
 
         ``domain``: hosts it may move to; a VLAN that is free on all of them is chosen first, then one that is free
         wherever the port holds another. ``keep``: ``prefer`` is taken although another host of the domain uses it,
-        because a change would interrupt the port. OutOfResources when the host has none left.
+        because a change would interrupt the port. ``shown``: VLANs that other ports show without holding them, and
+        where: they are the last to be given out, and not kept beside them. OutOfResources when the host has none left.
         """
         place = self._place(host, at)
         held = place.vlans.get(port.number)
@@ -150,6 +153,8 @@ class VlanTable:
             return held
         elsewhere = [self._place(each, at) for each in domain if each != host and each in self._places]
         alone = keep or all(prefer not in each.owners or each.owners[prefer] == port.number for each in elsewhere)
+        seen = shown.get(prefer, ()) if prefer is not None else ()
+        alone = alone and (not seen or (keep and host not in seen and None not in seen))
         if prefer is not None and alone and self._is_free(place, prefer, port):
             self._claim(port, host, prefer)
             return prefer
@@ -159,7 +164,8 @@ class VlanTable:
             widely |= other.taken
         for each in self._hosts.of(port.number):
             nearby |= self._place(each, at).taken
-        for forbidden in (widely, nearby, taken):
+        avoided = _bits(shown)
+        for forbidden in (widely | avoided, nearby | avoided, taken | avoided, taken):
             free = _ALL & ~forbidden
             if free:
                 lowest = (free & -free).bit_length() - 1

@@ -9,6 +9,7 @@ import pytest
 from plugin_stand import PluginStand
 from plugin_worlds import connected, placed
 
+from contrail_vsphere.simulator.core.faults import FaultRule
 from contrail_vsphere.simulator.core.timing import Timing
 from contrail_vsphere.wire.soap.types import vim
 
@@ -172,3 +173,19 @@ async def test_a_vlan_that_a_sleeping_port_shows_is_given_to_nobody_else(tmp_pat
         await stand.resume()
         await stand.settle()
         connected(stand, late)
+
+
+async def test_a_port_whose_card_left_while_it_was_written_is_closed(tmp_path):
+    async with PluginStand(tmp_path) as stand:
+        stand.network("red", "10.2.0.0/24")
+        stand.network("blue")
+        await stand.until(lambda: {"red", "blue"} <= set(stand.groups()))
+        stand.vcenter.scenario.add_fault(FaultRule(method="ReconfigureDVPort_Task", delay=1.0, times=1))
+        vm = await stand.vm("web", "blue")
+        key = stand.port(vm).key
+        await asyncio.sleep(0.5)
+        await stand.change(vm, ("edit", vm.nics[0].key, "red"))
+        await stand.settle()
+        connected(stand, vm)
+        left = stand.dvs.ports.ports[key]
+        assert (left.vm, stand.vlan(left), stand.is_open(left)) == (None, None, False), "the next card would be in it"

@@ -11,6 +11,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from contrail_vsphere.model.contrail import ContrailChange, ContrailVm, InstanceIp, VirtualNetwork, Vmi
+from contrail_vsphere.model.dvport import DvPort
 from contrail_vsphere.model.ids import HostId, NetworkId, VirtualMachineId, VmiId, VnId
 from contrail_vsphere.model.inventory import Change, Dvs, Network, VirtualMachine
 from contrail_vsphere.model.port_group import is_adopting
@@ -18,6 +19,7 @@ from contrail_vsphere.vcenter_plugin.books.index import Index, Names
 from contrail_vsphere.vcenter_plugin.books.ledger import Ledger
 from contrail_vsphere.vcenter_plugin.books.moves import Moves
 from contrail_vsphere.vcenter_plugin.books.port_book import PortBook
+from contrail_vsphere.vcenter_plugin.books.records import PortRecord
 from contrail_vsphere.vcenter_plugin.desired import (
     EVERYTHING,
     Missing,
@@ -298,6 +300,7 @@ class Observed:
             if here:
                 self._seen(port)
             place = (want.dvs, want.key) if want is not None else (record.dvs, record.key) if record else None
+            left, doubtful = self._left(want, record)
             yield PortSight(
                 id=port,
                 wanted=want,
@@ -305,6 +308,8 @@ class Observed:
                 lost=lack is not None and lack.lost,
                 dv=self.book.get(*place) if place else None,
                 fresh=self.book.is_fresh(*place) if place else False,
+                left=left,
+                left_doubtful=doubtful,
                 record=record,
                 vmi=vmi,
                 iips=self._iips(vmi),
@@ -321,6 +326,14 @@ class Observed:
                 if port in elsewhere:
                     continue
                 yield PortSight(id=port, vmi=vmi, iips=self._iips(vmi), gone_for=self._gone_for(port))
+
+    def _left(self, want: WantedPort | None, record: PortRecord | None) -> tuple[DvPort | None, bool]:
+        """The DVPort that a card had before it got another, and whether it may differ from what we believe."""
+        if want is None or record is None or not record.key or (record.dvs, record.key) == (want.dvs, want.key):
+            return None, False
+        left = self.book.get(record.dvs, record.key)
+        written = left is not None and not left.version
+        return left, written or not self.book.is_fresh(record.dvs, record.key)
 
     def _vmi_of(
         self, port: PortId, wanted: WantedPort | None, recorded: VmiId | None, vmis: Mapping[VmiId, Vmi]

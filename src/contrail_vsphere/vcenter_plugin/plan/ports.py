@@ -100,8 +100,12 @@ def _keep(port: PortSight, wanted: WantedPort, sight: MachineSight, policy: Port
         if is_plugged(port):
             return
     yield from plan_contrail.keep(port, wanted, sight, policy)
+    leaving = tuple(_leave_behind(port))
+    yield from leaving
     if not port.fresh or port.dv is None:
         yield RefetchPort(dvs=wanted.dvs, key=wanted.key, reason="the port may have changed")
+        return
+    if leaving:
         return
     if host is None or not host.address:
         yield from close(port, sight)
@@ -140,6 +144,15 @@ def _obsolete(port: PortSight, wanted: WantedPort) -> str:
     if vmi is not None and vmi.network != wanted.network:
         return "the card is in another network now"
     return ""
+
+
+def _leave_behind(port: PortSight) -> Iterator[RefetchPort | WritePort]:
+    """The DVPort that the card had before: what was written while it left must not wait there for the next card."""
+    record, left = port.record, port.left
+    if port.left_doubtful and record is not None:
+        yield RefetchPort(dvs=record.dvs, key=record.key, reason="the card has left it")
+    elif left is not None and left.vm is None and (left.vlan, left.blocked) != (None, None):
+        yield WritePort.to(left, vlan=None, blocked=None, reason="the card has left it")
 
 
 def _is_elsewhere_now(port: PortSight, wanted: WantedPort) -> bool:

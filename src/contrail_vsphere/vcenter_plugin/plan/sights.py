@@ -44,6 +44,10 @@ class PortSight:
     """The DVPort: the wanted one, else the recorded one."""
     fresh: bool = False
     """``dv`` was read since anything about the port was heard."""
+    left: DvPort | None = None
+    """The recorded DVPort, where the card has another one now."""
+    left_doubtful: bool = False
+    """It was written, or heard of, since it was read."""
     record: PortRecord | None = None
     vmi: Vmi | None = None
     """The interface that stands for the card, or could be adopted for it."""

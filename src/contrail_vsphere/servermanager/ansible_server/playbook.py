@@ -6,6 +6,7 @@ loaded them. Only Ansible itself is loaded by each run: it reads its settings fr
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -79,7 +80,8 @@ def _become(command: list[str], environment: dict[str, str], mark: int) -> None:
         os.closerange(mark + 1, os.sysconf("SC_OPEN_MAX"))
         os.environ.clear()
         os.environ.update(environment)
-        Path("/proc/self/comm").write_text(NAME)
+        with contextlib.suppress(OSError):
+            Path("/proc/self/comm").write_text(NAME)
         share_as_nice()
         os.setsid = _set_session
         sys.argv = command

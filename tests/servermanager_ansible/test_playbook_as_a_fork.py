@@ -4,9 +4,12 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+from contrail_vsphere.servermanager.ansible_server.run_directory import processes_of
 
 RUN = """
 import json, os, sys
@@ -71,6 +74,38 @@ def test_a_fork_does_what_the_program_does(play, rc, tmp_path):
     assert forked["said"].replace("/fork/", "/program/").split() == started["said"].split()
     assert forked["left"] == started["left"] == []
     assert forked["found"] > 1 or rc == 4, "its processes are known as the run's"
+
+
+ORPHAN = """
+import os, signal, sys
+from pathlib import Path
+from contrail_vsphere.servermanager.ansible_server import playbook
+from contrail_vsphere.servermanager.ansible_server.run_directory import ENVIRONMENT_MARK, RunDirectory
+where = Path(sys.argv[1])
+os.environ[ENVIRONMENT_MARK] = str(where)
+held = RunDirectory(where).hold()
+playbook.prepare()
+import pexpect
+worker = os.getpid()
+try:
+    # It ends at once, with something to say and nobody to say it to.
+    child = pexpect.spawn("ansible-playbook", ["--version"], env=dict(os.environ), ignore_sighup=True, encoding="utf-8")
+    os.kill(worker, signal.SIGKILL)
+finally:
+    if os.getpid() != worker:
+        (where / "returned").touch()
+"""
+
+
+def test_a_fork_whose_worker_died_ends_and_does_nothing_in_its_place(tmp_path):
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    given = {**os.environ, "HOME": str(tmp_path), "PATH": path, "SERVER_MANAGER_NURSERY": "1"}
+    subprocess.run([sys.executable, "-c", ORPHAN, str(tmp_path)], env=given, timeout=120, check=False)
+    deadline = time.monotonic() + 60
+    while processes_of(tmp_path):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert not (tmp_path / "returned").exists()
 
 
 @pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="this kernel has no autogroups")

@@ -96,6 +96,8 @@ def _become(command: list[str], environment: dict[str, str], mark: int) -> None:
     except BaseException:  # noqa: BLE001 - what a program does then
         sys.excepthook(*sys.exc_info())
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        # The terminal may be gone. Whatever happens, nobody returns from here: above are the worker's own affairs.
+        with contextlib.suppress(BaseException):
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(code if isinstance(code, int) else 0 if code is None else 1)

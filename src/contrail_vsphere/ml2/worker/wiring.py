@@ -150,7 +150,8 @@ class Wiring:
                 at_odds[port_id] = where
             else:
                 connected[port_id] = there
-        strays = self._strays(wanted, connected, at_odds, seen)
+        strays, claimed = self._strays(wanted, connected, at_odds, seen)
+        at_odds = {**claimed, **at_odds}
         certain = {
             port_id: port
             for port_id, port in wanted.ports.items()
@@ -163,21 +164,21 @@ class Wiring:
         self,
         wanted: Wanted,
         connected: Mapping[str, FilteredPort],
-        at_odds: dict[str, Where],
+        at_odds: Mapping[str, Where],
         seen: Mapping[Where, FilteredPort],
-    ) -> list[FilteredPort]:
-        """DVPorts that are nobody's; of those at odds, whose name they bear may be their owner, by updates to come."""
+    ) -> tuple[list[FilteredPort], dict[str, Where]]:
+        """DVPorts that are nobody's; and those at odds whose name's port may turn out to be their owner, by its id."""
         taken, doubtful = {(port.dvs, port.key) for port in connected.values()}, set(at_odds.values())
-        found = []
+        found, claimed = [], dict[str, Where]()
         for at, port in seen.items():
             gone = wanted.ports.get(port.name) is None and (wanted.complete or port.name in wanted.ports)
             if at in doubtful and port.name and not gone and port.name not in connected:
-                at_odds.setdefault(port.name, at)
+                claimed.setdefault(port.name, at)
             elif at in doubtful and not port.name:
                 continue
             elif at not in taken and (wanted.complete or port.name in wanted.ports):
                 found.append(port)
-        return found
+        return found, claimed
 
     def _put_off(self, wires: Wires, outcome: Outcome) -> None:
         """A DVPort belongs to whom it says: written for a card that has left it, it would serve nobody, or another."""

@@ -145,3 +145,28 @@ async def test_a_port_travels_closed_to_a_host_that_has_no_vlan_left(tmp_path):
         await asyncio.sleep(30)
         await stand.settle()
         connected(stand, goes)
+
+
+def leave_settings(stand, ports, vlan, **blocked):
+    """Somebody's card has left them on these ports."""
+    fields = {name: vim.BoolPolicy(inherited=False, value=value) for name, value in blocked.items()}
+    setting = _DVS.VmwarePortConfigPolicy(vlan=_DVS.VlanIdSpec(inherited=False, vlanId=vlan), **fields)
+    with stand.vcenter.world.commit("somebody") as tx:
+        for port in ports:
+            stand.dvs.ports.put(tx, replace(port, override=setting))
+
+
+async def test_a_card_that_sleeps_shows_no_vlan_that_is_another_port_s(tmp_path):
+    async with PluginStand(tmp_path) as stand:
+        vm, _ = await placed(stand, "web", "other")
+        asleep = await stand.vm("asleep", "blue", on=False)
+        await stand.settle()
+        leave_settings(stand, stand.ports(asleep), 77)
+        await stand.plugin.resync()
+        await stand.settle()
+        assert stand.vlan(stand.port(asleep)) == 77, "nobody else has it, and nobody else gets it"
+        leave_settings(stand, stand.ports(asleep), stand.vlan(stand.port(vm)))
+        await stand.plugin.resync()
+        await stand.settle()
+        assert stand.vlan(stand.port(asleep)) is None
+        connected(stand, vm)

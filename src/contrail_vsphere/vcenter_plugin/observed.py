@@ -11,6 +11,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from contrail_vsphere.model.contrail import ContrailChange, ContrailVm, InstanceIp, VirtualNetwork, Vmi
+from contrail_vsphere.model.dvport import DvPort
 from contrail_vsphere.model.ids import HostId, NetworkId, VirtualMachineId, VmiId, VnId
 from contrail_vsphere.model.inventory import Change, Dvs, Network, VirtualMachine
 from contrail_vsphere.model.port_group import is_adopting
@@ -34,7 +35,7 @@ from contrail_vsphere.vcenter_plugin.plan.sights import HostSight, MachineSight,
 
 
 class Observed:
-    """Makes sights. ``host`` says how a host is seen; ``clock`` gives seconds."""
+    """Makes sights. ``host`` says how a host is seen, ``holder`` whose a VLAN is there; ``clock`` gives seconds."""
 
     def __init__(
         self,
@@ -47,6 +48,7 @@ class Observed:
         selection: Selection,
         identity: Identity,
         host: Callable[[HostId], HostSight | None],
+        holder: Callable[[HostId, int], PortId | None],
         clock: Callable[[], float],
         scope: Scope = EVERYTHING,
     ) -> None:
@@ -60,6 +62,7 @@ class Observed:
         self.identity = identity
         self.index = Index(selection.network_of)
         self._host = host
+        self._holder = holder
         self._clock = clock
         self.moves = Moves(clock)
         self._missing_since: dict[PortId | UUID, float] = {}
@@ -298,13 +301,15 @@ class Observed:
             if here:
                 self._seen(port)
             place = (want.dvs, want.key) if want is not None else (record.dvs, record.key) if record else None
+            dv = self.book.get(*place) if place else None
             yield PortSight(
                 id=port,
                 wanted=want,
                 missing=lack.reason if lack is not None else "",
                 lost=lack is not None and lack.lost,
-                dv=self.book.get(*place) if place else None,
+                dv=dv,
                 fresh=self.book.is_fresh(*place) if place else False,
+                taken=dv is not None and self._is_taken(port, dv),
                 record=record,
                 vmi=vmi,
                 iips=self._iips(vmi),
@@ -321,6 +326,12 @@ class Observed:
                 if port in elsewhere:
                     continue
                 yield PortSight(id=port, vmi=vmi, iips=self._iips(vmi), gone_for=self._gone_for(port))
+
+    def _is_taken(self, port: PortId, dv: DvPort) -> bool:
+        """Whether the VLAN that its DVPort shows is another port's there."""
+        if not dv.vlan or dv.host is None:
+            return False
+        return self._holder(dv.host, dv.vlan) not in (None, port)
 
     def _vmi_of(
         self, port: PortId, wanted: WantedPort | None, recorded: VmiId | None, vmis: Mapping[VmiId, Vmi]

@@ -44,6 +44,8 @@ class PortSight:
     """The DVPort: the wanted one, else the recorded one."""
     fresh: bool = False
     """``dv`` was read since anything about the port was heard."""
+    taken: bool = False
+    """The VLAN that ``dv`` shows is another port's on its host."""
     record: PortRecord | None = None
     vmi: Vmi | None = None
     """The interface that stands for the card, or could be adopted for it."""

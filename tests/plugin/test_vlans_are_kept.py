@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -170,3 +171,57 @@ async def test_a_card_that_sleeps_shows_no_vlan_that_is_another_port_s(tmp_path)
         await stand.settle()
         assert stand.vlan(stand.port(asleep)) is None
         connected(stand, vm)
+
+
+async def a_network_that_is_gone(stand, name):
+    """Its port group, which stays for the card of a VM that is off, and which resets no port that is left."""
+    stand.network(name, "10.3.0.0/24")
+    await stand.until(lambda: name in stand.groups())
+    await stand.vm("stays", name, host=1, on=False)
+    await stand.settle()
+    for kind in ("instance-ip", "virtual-machine-interface"):
+        for one in stand.objects(kind):
+            stand.contrail.scenario.delete(one)
+    stand.contrail.scenario.delete_network(name)
+    await asyncio.sleep(30)
+    group = stand.groups()[name]
+    policy = deepcopy(group.policy)
+    policy.portConfigResetAtDisconnect = False
+    with stand.vcenter.world.commit("somebody") as tx:
+        tx.set(group, policy=policy)
+    return group
+
+
+def free_ports(stand, group):
+    return [port for port in stand.dvs.ports.ports.values() if port.group is group and port.vm is None]
+
+
+@pytest.mark.parametrize("blocked", [False, True])
+async def test_a_card_whose_network_is_gone_is_closed_at_the_port_that_it_has(tmp_path, blocked):
+    async with PluginStand(tmp_path) as stand:
+        await stand.carry()
+        gone = await a_network_that_is_gone(stand, "gone")
+        vm, _ = await placed(stand, "web", "other")
+        leave_settings(stand, free_ports(stand, gone), stand.vlan(stand.port(vm)), blocked=blocked)
+        new = await stand.vm("new", "gone")
+        await asyncio.sleep(5)
+        assert (stand.vlan(stand.port(new)), stand.is_open(stand.port(new))) == (None, False)
+        await stand.settle()
+        # A card that was served before has another port there: that one counts, not the one that it had.
+        leave_settings(stand, free_ports(stand, gone), stand.vlan(stand.port(vm)), blocked=blocked)
+        moved = await stand.vm("moved", "blue")
+        await stand.settle()
+        connected(stand, moved)
+        had = stand.port(moved).key
+        await stand.change(moved, ("edit", moved.nics[0].key, "gone"))
+        await asyncio.sleep(5)
+        assert (stand.vlan(stand.port(moved)), stand.is_open(stand.port(moved))) == (None, False)
+        follows = await stand.vm("follows", "blue")
+        await stand.settle()
+        assert stand.port(follows).key == had
+        before = stand.calls()
+        await stand.plugin.resync()
+        await stand.settle()
+        assert stand.written(before) == {}, "closed and opened again, it would be interrupted with each look"
+        for each in (vm, follows):
+            connected(stand, each)

@@ -18,7 +18,8 @@ from contrail_vsphere.model.port_group import is_adopting
 from contrail_vsphere.vcenter_plugin.books.index import Index, Names
 from contrail_vsphere.vcenter_plugin.books.ledger import Ledger
 from contrail_vsphere.vcenter_plugin.books.moves import Moves
-from contrail_vsphere.vcenter_plugin.books.port_book import PortBook
+from contrail_vsphere.vcenter_plugin.books.port_book import Place, PortBook
+from contrail_vsphere.vcenter_plugin.books.records import PortRecord
 from contrail_vsphere.vcenter_plugin.desired import (
     EVERYTHING,
     Missing,
@@ -300,13 +301,14 @@ class Observed:
             here = want is not None or (lack is not None and not lack.lost)
             if here:
                 self._seen(port)
-            place = (want.dvs, want.key) if want is not None else (record.dvs, record.key) if record else None
+            place = _place(want, lack, record)
             dv = self.book.get(*place) if place else None
             yield PortSight(
                 id=port,
                 wanted=want,
                 missing=lack.reason if lack is not None else "",
                 lost=lack is not None and lack.lost,
+                place=place,
                 dv=dv,
                 fresh=self.book.is_fresh(*place) if place else False,
                 taken=dv is not None and self._is_taken(port, dv),
@@ -399,3 +401,12 @@ class Observed:
 
     def _seen(self, key: PortId | UUID) -> None:
         self._missing_since.pop(key, None)
+
+
+def _place(wanted: WantedPort | None, missing: Missing | None, record: PortRecord | None) -> Place | None:
+    """The DVPort that a card has, else the one that it had when something was last done for it."""
+    if wanted is not None:
+        return wanted.dvs, wanted.key
+    if missing is not None and missing.dvs is not None and missing.key:
+        return missing.dvs, missing.key
+    return (record.dvs, record.key) if record is not None and record.key else None

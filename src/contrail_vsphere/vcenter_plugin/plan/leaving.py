@@ -27,8 +27,9 @@ from contrail_vsphere.vcenter_plugin.plan.sights import MachineSight, PortPolicy
 
 def without_network(port: PortSight, sight: MachineSight, policy: PortPolicy) -> Iterator[Action]:
     """Nothing may pass; and if the network itself is gone, nothing of the card may stay in the one it had before."""
-    if port.record is not None and port.record.key and not port.fresh:
-        yield RefetchPort(dvs=port.record.dvs, key=port.record.key, reason="the port may have changed")
+    if port.place is not None and not port.fresh:
+        dvs, key = port.place
+        yield RefetchPort(dvs=dvs, key=key, reason="the port may have changed")
         return
     closing = tuple(close(port, sight))
     yield from closing
@@ -96,7 +97,8 @@ def close(port: PortSight, sight: MachineSight) -> Iterator[WritePort]:
         return
     ours = _has_our_card(port, dv)
     vlans = {plug.vlan for plug in record.plugs} if record is not None else set()
-    left = record is not None and not record.plugs and dv.vlan is not None
+    served = record is not None and bool(record.plugs)
+    left = dv.vlan is not None and not served and (record is not None or dv.blocked is True or port.taken)
     if ours and (dv.blocked is False or dv.vlan in vlans or left):
         yield WritePort.to(
             dv,

@@ -225,3 +225,41 @@ async def test_a_card_whose_network_is_gone_is_closed_at_the_port_that_it_has(tm
         assert stand.written(before) == {}, "closed and opened again, it would be interrupted with each look"
         for each in (vm, follows):
             connected(stand, each)
+
+
+async def test_a_vlan_that_vcenter_goes_on_to_show_is_given_to_nobody(tmp_path):
+    few = all_but(1, 2, 3)
+    options = {"reserved_vlans": few, "quarantine": 5.0, "switches": {"write_while_off": "lost"}}
+    async with PluginStand(tmp_path, **options) as stand:
+        gone = await a_network_that_is_gone(stand, "gone")
+        (vm,) = await placed(stand, "web")
+        assert stand.vlan(stand.port(vm)) == 1
+        await stand.vcenter.scenario.power_off(vm)
+        await stand.settle()
+        leave_settings(stand, free_ports(stand, gone), 2, blocked=False)
+        await stand.change(vm, ("edit", vm.nics[0].key, "gone"))
+        await asyncio.sleep(60)
+        assert stand.vlan(stand.port(vm)) == 2, "the simulated vCenter loses what is written to it"
+        for restart in (False, True):
+            if restart:
+                await stand.crash()
+                await stand.resume()
+            for host in range(2):
+                there = stand.vcenter.scenario.hosts()[host]
+                if vm.host is not there:
+                    await stand.vcenter.scenario.move_vm(vm, there)
+                    await asyncio.sleep(30)
+                new = [await stand.vm(f"new-{number}", "blue", host=host) for number in range(3)]
+                await asyncio.sleep(30)
+                used = sorted(stand.vlan(stand.port(each)) for each in new if stand.is_open(stand.port(each)))
+                assert used == [1, 3], "one of them waits"
+                for each in new:
+                    await stand.vcenter.scenario.delete_vm(each)
+                await asyncio.sleep(30)
+        await stand.admin.call(vm.ref, "MarkAsTemplate")
+        await asyncio.sleep(60)
+        (state,) = (each for each in stand.plugin.controller.ports() if each.vm == "web")
+        assert (state.state, state.reason) == (
+            "DRAINING",
+            "its port keeps VLAN 2 until the VM runs or the card is gone",
+        )

@@ -15,6 +15,7 @@ from contrail_vsphere.vcenter_plugin.plan import contrail as plan_contrail
 from contrail_vsphere.vcenter_plugin.plan.actions import (
     Action,
     ForgetPort,
+    HoldVlan,
     RefetchPort,
     Release,
     Unplug,
@@ -23,6 +24,7 @@ from contrail_vsphere.vcenter_plugin.plan.actions import (
 )
 from contrail_vsphere.vcenter_plugin.plan.contrail import SIGHT_AGAIN
 from contrail_vsphere.vcenter_plugin.plan.sights import MachineSight, PortPolicy, PortSight
+from contrail_vsphere.vcenter_plugin.vlans import HIGHEST, LOWEST
 
 
 def without_network(port: PortSight, sight: MachineSight, policy: PortPolicy) -> Iterator[Action]:
@@ -126,6 +128,18 @@ def unplug_all(
     for plug in port.record.plugs if port.record is not None else ():
         keep = dv is not None and dv.vlan == plug.vlan and dv.host in (plug.host, None)
         yield from unplug(port, plug, sight, reason, keep=keep or plug.host in here)
+    if dv is not None and any(write.asleep for write in closing):
+        yield from _hold(port, dv)
+
+
+def _hold(port: PortSight, dv: DvPort) -> Iterator[HoldVlan]:
+    """The VLAN that the port may go on to show, where that is none of those it was given."""
+    record = port.record
+    if record is None or dv.host is None or port.taken or record.plug(dv.host) is not None:
+        return
+    if dv.vlan is not None and LOWEST <= dv.vlan <= HIGHEST:
+        reason = f"its port shows VLAN {dv.vlan}, and may go on to do so"
+        yield HoldVlan(port=port.id, dvs=dv.dvs, key=dv.key, host=dv.host, vlan=dv.vlan, reason=reason)
 
 
 def unplug(port: PortSight, plug: Plug, sight: MachineSight, reason: str, *, keep: bool = False) -> Iterator[Action]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -189,3 +190,120 @@ async def test_a_port_whose_card_left_while_it_was_written_is_closed(tmp_path):
         connected(stand, vm)
         left = stand.dvs.ports.ports[key]
         assert (left.vm, stand.vlan(left), stand.is_open(left)) == (None, None, False), "the next card would be in it"
+
+
+def leave_settings(stand, ports, vlan, **blocked):
+    """Somebody's card has left them on these ports."""
+    fields = {name: vim.BoolPolicy(inherited=False, value=value) for name, value in blocked.items()}
+    setting = _DVS.VmwarePortConfigPolicy(vlan=_DVS.VlanIdSpec(inherited=False, vlanId=vlan), **fields)
+    with stand.vcenter.world.commit("somebody") as tx:
+        for port in ports:
+            stand.dvs.ports.put(tx, replace(port, override=setting))
+
+
+async def test_a_card_that_sleeps_shows_no_vlan_that_is_another_port_s(tmp_path):
+    async with PluginStand(tmp_path) as stand:
+        vm, _ = await placed(stand, "web", "other")
+        asleep = await stand.vm("asleep", "blue", on=False)
+        await stand.settle()
+        leave_settings(stand, stand.ports(asleep), 77)
+        await stand.plugin.resync()
+        await stand.settle()
+        assert stand.vlan(stand.port(asleep)) == 77, "nobody else has it, and nobody else gets it"
+        leave_settings(stand, stand.ports(asleep), stand.vlan(stand.port(vm)))
+        await stand.plugin.resync()
+        await stand.settle()
+        assert stand.vlan(stand.port(asleep)) is None
+        connected(stand, vm)
+
+
+async def a_network_that_is_gone(stand, name):
+    """Its port group, which stays for the card of a VM that is off, and which resets no port that is left."""
+    stand.network(name, "10.3.0.0/24")
+    await stand.until(lambda: name in stand.groups())
+    await stand.vm("stays", name, host=1, on=False)
+    await stand.settle()
+    for kind in ("instance-ip", "virtual-machine-interface"):
+        for one in stand.objects(kind):
+            stand.contrail.scenario.delete(one)
+    stand.contrail.scenario.delete_network(name)
+    await asyncio.sleep(30)
+    group = stand.groups()[name]
+    policy = deepcopy(group.policy)
+    policy.portConfigResetAtDisconnect = False
+    with stand.vcenter.world.commit("somebody") as tx:
+        tx.set(group, policy=policy)
+    return group
+
+
+def free_ports(stand, group):
+    return [port for port in stand.dvs.ports.ports.values() if port.group is group and port.vm is None]
+
+
+@pytest.mark.parametrize("blocked", [False, True])
+async def test_a_card_whose_network_is_gone_is_closed_at_the_port_that_it_has(tmp_path, blocked):
+    async with PluginStand(tmp_path) as stand:
+        await stand.carry()
+        gone = await a_network_that_is_gone(stand, "gone")
+        vm, _ = await placed(stand, "web", "other")
+        leave_settings(stand, free_ports(stand, gone), stand.vlan(stand.port(vm)), blocked=blocked)
+        new = await stand.vm("new", "gone")
+        await asyncio.sleep(5)
+        assert (stand.vlan(stand.port(new)), stand.is_open(stand.port(new))) == (None, False)
+        await stand.settle()
+        # A card that was served before has another port there: that one counts, not the one that it had.
+        leave_settings(stand, free_ports(stand, gone), stand.vlan(stand.port(vm)), blocked=blocked)
+        moved = await stand.vm("moved", "blue")
+        await stand.settle()
+        connected(stand, moved)
+        had = stand.port(moved).key
+        await stand.change(moved, ("edit", moved.nics[0].key, "gone"))
+        await asyncio.sleep(5)
+        assert (stand.vlan(stand.port(moved)), stand.is_open(stand.port(moved))) == (None, False)
+        follows = await stand.vm("follows", "blue")
+        await stand.settle()
+        assert stand.port(follows).key == had
+        before = stand.calls()
+        await stand.plugin.resync()
+        await stand.settle()
+        assert stand.written(before) == {}, "closed and opened again, it would be interrupted with each look"
+        for each in (vm, follows):
+            connected(stand, each)
+
+
+async def test_a_vlan_that_vcenter_goes_on_to_show_is_given_to_nobody(tmp_path):
+    few = all_but(1, 2, 3)
+    options = {"reserved_vlans": few, "quarantine": 5.0, "switches": {"write_while_off": "lost"}}
+    async with PluginStand(tmp_path, **options) as stand:
+        gone = await a_network_that_is_gone(stand, "gone")
+        (vm,) = await placed(stand, "web")
+        assert stand.vlan(stand.port(vm)) == 1
+        await stand.vcenter.scenario.power_off(vm)
+        await stand.settle()
+        leave_settings(stand, free_ports(stand, gone), 2, blocked=False)
+        await stand.change(vm, ("edit", vm.nics[0].key, "gone"))
+        await asyncio.sleep(60)
+        assert stand.vlan(stand.port(vm)) == 2, "the simulated vCenter loses what is written to it"
+        for restart in (False, True):
+            if restart:
+                await stand.crash()
+                await stand.resume()
+            for host in range(2):
+                there = stand.vcenter.scenario.hosts()[host]
+                if vm.host is not there:
+                    await stand.vcenter.scenario.move_vm(vm, there)
+                    await asyncio.sleep(30)
+                new = [await stand.vm(f"new-{number}", "blue", host=host) for number in range(3)]
+                await asyncio.sleep(30)
+                used = sorted(stand.vlan(stand.port(each)) for each in new if stand.is_open(stand.port(each)))
+                assert used == [1, 3], "one of them waits"
+                for each in new:
+                    await stand.vcenter.scenario.delete_vm(each)
+                await asyncio.sleep(30)
+        await stand.admin.call(vm.ref, "MarkAsTemplate")
+        await asyncio.sleep(60)
+        (state,) = (each for each in stand.plugin.controller.ports() if each.vm == "web")
+        assert (state.state, state.reason) == (
+            "DRAINING",
+            "its port keeps VLAN 2 until the VM runs or the card is gone",
+        )

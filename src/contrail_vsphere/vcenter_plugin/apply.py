@@ -49,6 +49,7 @@ from contrail_vsphere.vcenter_plugin.plan.actions import (
     DestroyGroup,
     EnsureVm,
     ForgetPort,
+    HoldVlan,
     PlugPort,
     RefetchPort,
     Release,
@@ -178,7 +179,7 @@ class Applier:
         match action:
             case Claim():
                 await self._claim(action)
-            case Release() | ForgetPort():
+            case Release() | HoldVlan() | ForgetPort():
                 self._remember(action)
             case RefetchPort():
                 await self._book.refetch(action.dvs, action.key)
@@ -270,10 +271,12 @@ class Applier:
             self.tally.moves += 1
         self._ledger.put(self._renumbered(record, action.ahead, vlan).with_plug(plug or Plug(action.host, vlan)))
 
-    def _remember(self, action: Release | ForgetPort) -> None:
+    def _remember(self, action: Release | HoldVlan | ForgetPort) -> None:
         match action:
             case Release():
                 self._release(action.port, action.host)
+            case HoldVlan():
+                self._hold(action)
             case ForgetPort():
                 for host in tuple(self._vlans.of(action.port)):
                     self._vlans.free(action.port, host, at=self._clock())
@@ -287,6 +290,17 @@ class Applier:
         if not self._vlans.renumber(record.id, plug.host, vlan, at=self._clock()):
             return record
         return record.with_plug(replace(plug, vlan=vlan, digest="", attempted=True))
+
+    def _hold(self, action: HoldVlan) -> None:
+        """What it held there before was another DVPort's."""
+        record, holder = self._ledger.get(action.port), self._vlans.owner(action.host, action.vlan)
+        if record is None or holder not in (None, action.port):
+            return
+        if holder is None:
+            self._vlans.free(action.port, action.host, at=self._clock())
+            self._vlans.observe(action.port, action.host, action.vlan)
+        record = replace(record, dvs=action.dvs, key=action.key)
+        self._ledger.put(record.with_plug(Plug(action.host, action.vlan)))
 
     def _release(self, port: PortId, host: HostId) -> None:
         record = self._ledger.get(port)

@@ -118,6 +118,9 @@ class Missing:
     reason: str
     lost: bool = False
     """Its network does not exist, as far as Contrail's inventory goes: it is not just late."""
+    dvs: DvsId | None = None
+    key: str = ""
+    """The port that it has on that switch all the same; empty: none yet."""
 
 
 def wanted_ports(
@@ -147,7 +150,8 @@ def wanted_ports(
         if network is None and marked_network(group) is None:
             continue  # A name may end in anybody's uuid.
         if network is None:
-            missing[port] = Missing(f"the virtual network {mark} is not known", lost=True)
+            reason = f"the virtual network {mark} is not known"
+            missing[port] = Missing(reason, lost=True, dvs=dvs.id, key=nic.port_key)
         elif not nic.port_key:
             missing[port] = Missing("the card has no port on the switch yet")
         else:

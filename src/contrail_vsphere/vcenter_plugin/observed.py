@@ -18,7 +18,7 @@ from contrail_vsphere.model.port_group import is_adopting
 from contrail_vsphere.vcenter_plugin.books.index import Index, Names
 from contrail_vsphere.vcenter_plugin.books.ledger import Ledger
 from contrail_vsphere.vcenter_plugin.books.moves import Moves
-from contrail_vsphere.vcenter_plugin.books.port_book import PortBook
+from contrail_vsphere.vcenter_plugin.books.port_book import Place, PortBook
 from contrail_vsphere.vcenter_plugin.books.records import PortRecord
 from contrail_vsphere.vcenter_plugin.desired import (
     EVERYTHING,
@@ -36,7 +36,7 @@ from contrail_vsphere.vcenter_plugin.plan.sights import HostSight, MachineSight,
 
 
 class Observed:
-    """Makes sights. ``host`` says how a host is seen; ``clock`` gives seconds."""
+    """Makes sights. ``host`` says how a host is seen, ``holder`` whose a VLAN is there; ``clock`` gives seconds."""
 
     def __init__(
         self,
@@ -49,6 +49,7 @@ class Observed:
         selection: Selection,
         identity: Identity,
         host: Callable[[HostId], HostSight | None],
+        holder: Callable[[HostId, int], PortId | None],
         clock: Callable[[], float],
         scope: Scope = EVERYTHING,
     ) -> None:
@@ -62,6 +63,7 @@ class Observed:
         self.identity = identity
         self.index = Index(selection.network_of)
         self._host = host
+        self._holder = holder
         self._clock = clock
         self.moves = Moves(clock)
         self._missing_since: dict[PortId | UUID, float] = {}
@@ -299,17 +301,20 @@ class Observed:
             here = want is not None or (lack is not None and not lack.lost)
             if here:
                 self._seen(port)
-            place = (want.dvs, want.key) if want is not None else (record.dvs, record.key) if record else None
+            place = _place(want, lack, record)
+            dv = self.book.get(*place) if place else None
             left, doubtful = self._left(want, record)
             yield PortSight(
                 id=port,
                 wanted=want,
                 missing=lack.reason if lack is not None else "",
                 lost=lack is not None and lack.lost,
-                dv=self.book.get(*place) if place else None,
+                place=place,
+                dv=dv,
                 fresh=self.book.is_fresh(*place) if place else False,
                 left=left,
                 left_doubtful=doubtful,
+                taken=dv is not None and self._is_taken(port, dv),
                 record=record,
                 vmi=vmi,
                 iips=self._iips(vmi),
@@ -334,6 +339,12 @@ class Observed:
         left = self.book.get(record.dvs, record.key)
         written = left is not None and not left.version
         return left, written or not self.book.is_fresh(record.dvs, record.key)
+
+    def _is_taken(self, port: PortId, dv: DvPort) -> bool:
+        """Whether the VLAN that its DVPort shows is another port's there."""
+        if not dv.vlan or dv.host is None:
+            return False
+        return self._holder(dv.host, dv.vlan) not in (None, port)
 
     def _vmi_of(
         self, port: PortId, wanted: WantedPort | None, recorded: VmiId | None, vmis: Mapping[VmiId, Vmi]
@@ -401,3 +412,12 @@ class Observed:
 
     def _seen(self, key: PortId | UUID) -> None:
         self._missing_since.pop(key, None)
+
+
+def _place(wanted: WantedPort | None, missing: Missing | None, record: PortRecord | None) -> Place | None:
+    """The DVPort that a card has, else the one that it had when something was last done for it."""
+    if wanted is not None:
+        return wanted.dvs, wanted.key
+    if missing is not None and missing.dvs is not None and missing.key:
+        return missing.dvs, missing.key
+    return (record.dvs, record.key) if record is not None and record.key else None

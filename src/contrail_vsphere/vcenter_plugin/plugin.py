@@ -104,6 +104,7 @@ class VCenterPlugin:
             selection=replace(options.selection, by_name=options.mode == "vcenter-as-compute"),
             identity=identity,
             host=self.hosts.sight,
+            holder=self.vlans.owner,
             clock=clock,
             scope=options.scope,
         )

@@ -122,6 +122,17 @@ class Release(Action):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HoldVlan(Action):
+    """Give nobody else the VLAN that the switch shows the port in, though nothing may pass there."""
+
+    port: PortId
+    dvs: DvsId
+    key: str
+    host: HostId
+    vlan: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ForgetPort(Action):
     """Nothing of the port is left anywhere."""
 

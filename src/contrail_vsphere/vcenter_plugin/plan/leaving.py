@@ -15,6 +15,7 @@ from contrail_vsphere.vcenter_plugin.plan import contrail as plan_contrail
 from contrail_vsphere.vcenter_plugin.plan.actions import (
     Action,
     ForgetPort,
+    HoldVlan,
     RefetchPort,
     Release,
     Unplug,
@@ -23,12 +24,14 @@ from contrail_vsphere.vcenter_plugin.plan.actions import (
 )
 from contrail_vsphere.vcenter_plugin.plan.contrail import SIGHT_AGAIN
 from contrail_vsphere.vcenter_plugin.plan.sights import MachineSight, PortPolicy, PortSight
+from contrail_vsphere.vcenter_plugin.vlans import HIGHEST, LOWEST
 
 
 def without_network(port: PortSight, sight: MachineSight, policy: PortPolicy) -> Iterator[Action]:
     """Nothing may pass; and if the network itself is gone, nothing of the card may stay in the one it had before."""
-    if port.record is not None and port.record.key and not port.fresh:
-        yield RefetchPort(dvs=port.record.dvs, key=port.record.key, reason="the port may have changed")
+    if port.place is not None and not port.fresh:
+        dvs, key = port.place
+        yield RefetchPort(dvs=dvs, key=key, reason="the port may have changed")
         return
     closing = tuple(close(port, sight))
     yield from closing
@@ -96,7 +99,8 @@ def close(port: PortSight, sight: MachineSight) -> Iterator[WritePort]:
         return
     ours = _has_our_card(port, dv)
     vlans = {plug.vlan for plug in record.plugs} if record is not None else set()
-    left = record is not None and not record.plugs and dv.vlan is not None
+    served = record is not None and bool(record.plugs)
+    left = dv.vlan is not None and not served and (record is not None or dv.blocked is True or port.taken)
     if ours and (dv.blocked is False or dv.vlan in vlans or left):
         yield WritePort.to(
             dv,
@@ -124,6 +128,18 @@ def unplug_all(
     for plug in port.record.plugs if port.record is not None else ():
         keep = dv is not None and dv.vlan == plug.vlan and dv.host in (plug.host, None)
         yield from unplug(port, plug, sight, reason, keep=keep or plug.host in here)
+    if dv is not None and any(write.asleep for write in closing):
+        yield from _hold(port, dv)
+
+
+def _hold(port: PortSight, dv: DvPort) -> Iterator[HoldVlan]:
+    """The VLAN that the port may go on to show, where that is none of those it was given."""
+    record = port.record
+    if record is None or dv.host is None or port.taken or record.plug(dv.host) is not None:
+        return
+    if dv.vlan is not None and LOWEST <= dv.vlan <= HIGHEST:
+        reason = f"its port shows VLAN {dv.vlan}, and may go on to do so"
+        yield HoldVlan(port=port.id, dvs=dv.dvs, key=dv.key, host=dv.host, vlan=dv.vlan, reason=reason)
 
 
 def unplug(port: PortSight, plug: Plug, sight: MachineSight, reason: str, *, keep: bool = False) -> Iterator[Action]:

@@ -123,7 +123,7 @@ def _keep(port: PortSight, wanted: WantedPort, sight: MachineSight, policy: Port
         if plug is not None or wanted.on or port.dv.blocked is False:
             yield _claim(port, wanted, host, policy)
             return
-        yield from _forget_vlan(port.dv)
+        yield from _forget_vlan(port.dv, taken=port.taken)
         yield Wait(state="ACTIVE_OFF", port=port.id, reason="the VM is off")
         yield from _leave_others(port, wanted, sight)
         return
@@ -174,7 +174,7 @@ def _serve(
     open_now = dv.blocked is False
     if not right and not wanted.on and not open_now:
         if dv.vlan != plug.vlan:
-            yield from _forget_vlan(dv)
+            yield from _forget_vlan(dv, taken=port.taken)
     elif not right and wanted.on and dv.host != wanted.host:
         yield Wait(
             state="MOVING", port=port.id, seconds=LOOK_AGAIN, reason=f"the port is still at {dv.host or 'no host'}"
@@ -198,9 +198,12 @@ def _serve(
     yield from _plug(port, wanted, host, name=sight.name, plug=plug)
 
 
-def _forget_vlan(dv: DvPort) -> Iterator[WritePort]:
-    """The closed port of a card that does not run: it holds no VLAN, and shows none that may be another's by now."""
-    if dv.vlan is not None and dv.blocked is True:
+def _forget_vlan(dv: DvPort, *, taken: bool) -> Iterator[WritePort]:
+    """The closed port of a card that does not run: it holds no VLAN, and shows none that may be another's by now.
+
+    One that is closed as its port group is holds what it shows, unless that is ``taken``.
+    """
+    if dv.vlan is not None and (dv.blocked is True or taken):
         yield WritePort.to(
             dv,
             vlan=None,

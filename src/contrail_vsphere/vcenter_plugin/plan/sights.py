@@ -8,7 +8,7 @@ from uuid import UUID
 
 from contrail_vsphere.model.contrail import ContrailVm, InstanceIp, VirtualNetwork, Vmi
 from contrail_vsphere.model.dvport import DvPort
-from contrail_vsphere.model.ids import HostId, NetworkId, VmId, VmiId
+from contrail_vsphere.model.ids import DvsId, HostId, NetworkId, VmId, VmiId
 from contrail_vsphere.model.inventory import VirtualMachine
 from contrail_vsphere.vcenter_plugin.books.records import PortRecord
 from contrail_vsphere.vcenter_plugin.desired import WantedPort
@@ -40,10 +40,14 @@ class PortSight:
     """The card is in a port group of ours, but what it needs is not known."""
     lost: bool = False
     """What is ``missing`` is the network itself."""
+    place: tuple[DvsId, str] | None = None
+    """Switch and key of the DVPort that the card has, else of the recorded one."""
     dv: DvPort | None = None
-    """The DVPort: the wanted one, else the recorded one."""
+    """What is known of it."""
     fresh: bool = False
     """``dv`` was read since anything about the port was heard."""
+    taken: bool = False
+    """The VLAN that ``dv`` shows is another port's on its host."""
     left: DvPort | None = None
     """The recorded DVPort, where the card has another one now."""
     left_doubtful: bool = False

@@ -11,6 +11,7 @@ import pytest
 
 from contrail_vsphere.servermanager.ansible_server.run_directory import processes_of
 
+AUTOGROUP = Path("/proc/self/autogroup")
 RUN = """
 import json, os, sys
 from pathlib import Path
@@ -54,6 +55,12 @@ BAD = """
 """
 
 
+def python(program: str, *arguments: str, **options) -> subprocess.CompletedProcess:
+    """In a session of its own: how nice a session is would stay with ours."""
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, start_new_session=True, **options)
+
+
 def run(directory: Path, play: str, how: str) -> dict:
     where = directory / how
     where.mkdir(mode=0o700)
@@ -61,9 +68,7 @@ def run(directory: Path, play: str, how: str) -> dict:
     # A fork shows the environment of what it is a fork of.
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     given = {**os.environ, "HOME": str(where), "PATH": path, "SERVER_MANAGER_NURSERY": "1"}
-    command = [sys.executable, "-c", RUN, str(where), how]
-    done = subprocess.run(command, env=given, capture_output=True, text=True, timeout=120, check=True)
-    return json.loads(done.stdout)
+    return json.loads(python(RUN, str(where), how, env=given, check=True).stdout)
 
 
 @pytest.mark.parametrize(("play", "rc"), [(GOOD, 0), (BAD, 2), ("- hosts: [", 4), ("- hosts: all\n  nonsense: 1", 4)])
@@ -100,7 +105,7 @@ finally:
 def test_a_fork_whose_worker_died_ends_and_does_nothing_in_its_place(tmp_path):
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     given = {**os.environ, "HOME": str(tmp_path), "PATH": path, "SERVER_MANAGER_NURSERY": "1"}
-    subprocess.run([sys.executable, "-c", ORPHAN, str(tmp_path)], env=given, timeout=120, check=False)
+    python(ORPHAN, str(tmp_path), env=given, check=False)
     deadline = time.monotonic() + 60
     while processes_of(tmp_path):
         assert time.monotonic() < deadline
@@ -108,7 +113,7 @@ def test_a_fork_whose_worker_died_ends_and_does_nothing_in_its_place(tmp_path):
     assert not (tmp_path / "returned").exists()
 
 
-@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="this kernel has no autogroups")
+@pytest.mark.skipif(not AUTOGROUP.exists(), reason="this kernel has no autogroups")
 def test_a_task_has_no_more_of_the_processors_than_its_niceness_says(tmp_path):
     shown = run(tmp_path, GOOD, "fork")["results"][0]["stdout"]
     if os.geteuid() == 0:
@@ -117,10 +122,10 @@ def test_a_task_has_no_more_of_the_processors_than_its_niceness_says(tmp_path):
 
 def test_a_run_stands_back_behind_the_servers_of_its_machine():
     told = "from contrail_vsphere.servermanager.ansible_server import niceness; import os; niceness.yield_to_servers()"
-    done = subprocess.run(
-        [sys.executable, "-c", told + "; print(os.nice(0))"], capture_output=True, text=True, timeout=60, check=True
-    )
+    before = AUTOGROUP.read_text() if AUTOGROUP.exists() else ""
+    done = python(told + "; print(os.nice(0))", check=True)
     assert int(done.stdout) >= min(19, os.nice(0) + 10)
+    assert not before or AUTOGROUP.read_text() == before, "others share our session"
 
 
 def test_the_nursery_has_loaded_all_that_is_not_ansible():
@@ -134,5 +139,4 @@ import ansible.cli.playbook
 new = {name for name in set(sys.modules) - known if name.partition(".")[0] not in sys.stdlib_module_names}
 print(*sorted(name for name in new if name.partition(".")[0] not in ("ansible", "__mp_main__")))
 """
-    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.split() == []
+    assert python(told, check=True).stdout.split() == []

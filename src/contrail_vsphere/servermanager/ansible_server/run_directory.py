@@ -4,7 +4,7 @@ request.json    what to do, with secrets; gone when the run is over
 private/        what ansible-runner works with, with secrets; gone when the run is over
 run.json        who it is for, its state
 events.jsonl    what happened, one JSON object a line, numbered from 1
-worker.lock     held by the worker as long as it lives
+worker.lock     held by the worker as long as it lives, and open in every fork of it
 lease           touched by the worker's main loop: a worker that hangs stops touching it
 cancel          its presence asks the worker to end
 control         where the worker keeps ssh's control sockets, which need a short path

@@ -7,6 +7,8 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 # Tests run on both cores; each worker has its own loopback addresses.
 WORKERS ?= 2
+# A run that is interrupted leaves no broker, database or lab behind.
+LEASH  := $(BIN)/python tests/real_parts/leash.py
 
 .PHONY: demo demo-neutron demo-servers test coverage tools parts soak check format bench docs clean help
 
@@ -24,10 +26,10 @@ demo-servers: $(VENV)/.servers  ## Server Manager puts five roles on three serve
 	@$(BIN)/contrail-vsphere demo-servers $(ARGS)
 
 test: $(VENV)/.dev tools parts  ## everything in its short form
-	@TMPDIR=$$(tests/real_parts/scratch.sh) $(BIN)/pytest -n $(WORKERS) --dist loadgroup -o tmp_path_retention_policy=failed $(ARGS)
+	@TMPDIR=$$(tests/real_parts/scratch.sh) $(LEASH) $(BIN)/pytest -n $(WORKERS) --dist loadgroup -o tmp_path_retention_policy=failed $(ARGS)
 
 coverage: $(VENV)/.dev tools parts  ## the same with its coverage shown; tracing doubles the time
-	@$(BIN)/pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term $(ARGS)
+	@$(LEASH) $(BIN)/pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term $(ARGS)
 
 tools: $(VENV)/.dev  ## govc, vcsim and Ansible's collections for the conformance tests; what cannot be had skips
 	@tests/conformance/referees/build.sh .tools/bin
@@ -40,7 +42,7 @@ parts:  ## RabbitMQ, ZooKeeper and others for the tests, as root on Debian; test
 	@tests/real_parts/install.sh
 
 soak: $(VENV)/.dev tools parts  ## the long form of walks and kills
-	@CONTRAIL_VSPHERE_SOAK=1 $(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "soak" $(ARGS)
+	@CONTRAIL_VSPHERE_SOAK=1 $(LEASH) $(BIN)/pytest -n $(WORKERS) --dist loadgroup -m "soak" $(ARGS)
 
 check: $(VENV)/.dev  ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -72,7 +72,11 @@ async def test_a_host_is_rebooted_and_moved_to_another_cluster(vcenter, govc):
 
 async def test_pools_folders_and_moves(vcenter, govc):
     pool = "/DC0/host/C0/Resources/gold"
-    await govc("pool.create", pool)
+    await govc("pool.create", "-cpu.reservation", "500", pool)
+    assert "Reservation:" in (told := (await govc("pool.info", "/DC0/host/C0/Resources")).out)
+    assert "NaN" not in told
+    refused = await govc("pool.create", "-mem.reservation", "99999999", "/DC0/host/C0/Resources/more", code=1)
+    assert "Resource pool 'Resources' has" in refused.err
     await govc("pool.change", "-mem.limit", "4096", pool)
     assert "4096MB" in (await govc("pool.info", pool)).out
     await govc("folder.create", "/DC0/vm/tenants")

@@ -36,6 +36,21 @@ async def test_after_a_removal_our_port_group_and_our_pool_are_gone_too(make_sta
         assert not pools(stand) and sorted(groups(stand)) == before
 
 
+async def test_a_pool_that_the_cluster_cannot_give_is_told_and_a_smaller_one_is_made(make_stand):
+    async with make_stand(hosts=2) as stand:
+        stand.apply(POOLED.replace("cpu_mhz = 500", "cpu_mhz = 500000"))
+
+        def told():
+            return "; ".join(each for deployment in stand.manager.status().deployments for each in deployment.next)
+
+        await stand.until(lambda: "ensure resource pool failed" in told(), seconds=60)
+        assert "InsufficientCpuResourcesFault" in told()
+        assert not pools(stand)
+        stand.apply(POOLED)
+        await stand.until(stand.converged)
+        assert [each.cpu.reservation for each in pools(stand)] == [500]
+
+
 async def test_a_port_group_of_ours_that_somebody_uses_stays_and_the_removal_ends(make_stand):
     async with make_stand(hosts=2) as stand:
         stand.apply(POOLED)

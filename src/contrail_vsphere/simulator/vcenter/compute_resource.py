@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 HOST_CHANGES = ("summary", "datastore", "network")
 """Properties of a compute resource that follow from its hosts."""
+ROOT_CHANGES = tuple(f"{part}.{kind}Allocation" for part in ("config", "summary.config") for kind in ("cpu", "memory"))
+"""Properties of its root pool that do."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -59,8 +61,15 @@ class ComputeResource(ManagedEntity):
         return iter(self.parent.children if isinstance(self.parent, Folder) else ())
 
     def host_changed(self, tx: Transaction) -> None:
-        """Inside a commit: a host's state or capacity changed, the summary follows."""
+        """Inside a commit: a host's state or capacity changed; the summary and what the root pool has follow."""
         tx.touch(self, "summary")
+        if self.root_pool is not None:
+            tx.touch(self.root_pool, *ROOT_CHANGES)
+
+    def set_hosts(self, tx: Transaction, hosts: tuple[HostSystem, ...]) -> None:
+        """Inside a commit: these are its hosts from now on."""
+        if tx.set(self, hosts=hosts):
+            self.host_changed(tx)
 
     async def remove_hosts(self, *, user: str, chain: int | None) -> None:
         """Take the hosts out as they are, connected or not: they go with what they are in."""

@@ -174,7 +174,7 @@ def make_host(
     )
     for entity in (host, *give_managers(host)):
         tx.add(entity)
-    tx.set(compute, hosts=(*compute.hosts, host))
+    compute.set_hosts(tx, (*compute.hosts, host))
     datacenter = host.ancestor(Datacenter)
     if datacenter is not None:
         local = f"{name.split('.', maxsplit=1)[0]}-local"

@@ -141,7 +141,7 @@ async def remove_host(
             if isinstance(network, DistributedVirtualPortgroup):
                 dvs_members.left(tx, network.dvs, host)
                 tx.set(network.dvs, hosts=without(network.dvs.hosts, host))
-        tx.set(compute, hosts=without(compute.hosts, host))
+        compute.set_hosts(tx, without(compute.hosts, host))
         for manager in host.managers:
             tx.remove(manager)
         tx.remove(host)

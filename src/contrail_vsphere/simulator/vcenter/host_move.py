@@ -34,8 +34,8 @@ async def into(cluster: ClusterComputeResource, hosts: Iterable[Any], *, user: s
 
 def _move(tx: Transaction, host: HostSystem, cluster: ClusterComputeResource) -> None:
     before = host.compute_resource
-    tx.set(before, hosts=without(before.hosts, host))
-    tx.set(cluster, hosts=(*cluster.hosts, host))
+    before.set_hosts(tx, without(before.hosts, host))
+    cluster.set_hosts(tx, (*cluster.hosts, host))
     tx.set(host, parent=cluster)
     pool = cluster.root_pool
     for vm in host.vms:

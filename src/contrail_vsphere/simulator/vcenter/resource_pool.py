@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from contrail_vsphere.simulator.core.entity import managed_property, operation
+from contrail_vsphere.simulator.vcenter import pool_usage
 from contrail_vsphere.simulator.vcenter.data_object import data_object
 from contrail_vsphere.simulator.vcenter.inventory_events import inventory_event
 from contrail_vsphere.simulator.vcenter.managed_entity import ManagedEntity, fault, found, without
@@ -119,18 +120,23 @@ class ResourcePool(ManagedEntity):
     @operation("CreateResourcePool", privilege="Resource.CreatePool")
     def CreateResourcePool(self, call: Any, name: str, spec: Any) -> ResourcePool:
         cpu, memory = DEFAULT_CPU.patched(spec.cpuAllocation), DEFAULT_MEMORY.patched(spec.memoryAllocation)
+        pool_usage.check_allocations(self, cpu=cpu, memory=memory)
         with self.world.commit(call.user) as tx:
             return self.make_child(tx, name, cpu=cpu, memory=memory)
 
     @operation("UpdateConfig", privilege="Resource.EditPool")
     def UpdateConfig(self, call: Any, name: str | None = None, config: Any = None) -> None:
+        above, cpu, memory = self.parent, self.cpu, self.memory
+        if not isinstance(above, ResourcePool):
+            what = "config" if name is None else "name"
+            raise fault(vmodl.fault.InvalidArgument, "The system configures the root pool.", invalidProperty=what)
         if name is not None and name != self.name:
             self.check_new_name(name)
+        if config is not None:
+            cpu, memory = cpu.patched(config.cpuAllocation), memory.patched(config.memoryAllocation)
+            pool_usage.check_allocations(above, cpu=cpu, memory=memory, pool=self)
         with self.world.commit(call.user) as tx:
-            changed = tx.set(self, name=name) if name is not None else False
-            if config is not None:
-                cpu, memory = self.cpu.patched(config.cpuAllocation), self.memory.patched(config.memoryAllocation)
-                changed = tx.set(self, cpu=cpu, memory=memory) or changed
+            changed = tx.set(self, name=self.name if name is None else name, cpu=cpu, memory=memory)
             if changed:
                 tx.set(self, change_version=self.change_version + 1)
                 tx.event(inventory_event(vim.event.ResourcePoolReconfiguredEvent, self))
@@ -161,6 +167,9 @@ class ResourcePool(ManagedEntity):
         machines = [found(self, ref, VirtualMachine) for ref in list]
         if any(vm.resource_pool is None or vm.resource_pool.owner is not self.owner for vm in machines):
             raise fault(vmodl.fault.NotSupported, "The virtual machine is in another compute resource.")
+        for vm in machines:
+            if vm.power_state == "poweredOn":
+                pool_usage.check_room(vm, self)
         with self.world.commit(call.user) as tx:
             for vm in machines:
                 old = vm.resource_pool
@@ -203,32 +212,27 @@ class ResourcePool(ManagedEntity):
             vim.ResourceConfigSpec,
             entity=self,
             changeVersion=str(self.change_version),
-            cpuAllocation=self.cpu.value(),
-            memoryAllocation=self.memory.value(),
+            cpuAllocation=self._allocation(pool_usage.CPU).value(),
+            memoryAllocation=self._allocation(pool_usage.MEMORY).value(),
         )
+
+    def _allocation(self, kind: pool_usage.Kind) -> Allocation:
+        """As it is told: the system sets a root pool's to what its hosts have."""
+        if isinstance(self.parent, ResourcePool):
+            return kind.of_pool(self)
+        there = pool_usage.capacity(self.owner, kind)
+        return dataclasses.replace(kind.of_pool(self), reservation=there, limit=there, expandable=False)
 
     @managed_property("runtime")
     def _runtime(self) -> Any:
-        """Reservations are accounted per host at power-on; the pool shows its own only."""
+        """No update tells of a change in what is used, as since vSphere 5.0: read it anew."""
         return data_object(
             vim.ResourcePool.RuntimeInfo,
-            memory=_usage(self.memory.reservation * 1024 * 1024),
-            cpu=_usage(self.cpu.reservation),
+            memory=pool_usage.usage(self, pool_usage.MEMORY),
+            cpu=pool_usage.usage(self, pool_usage.CPU),
             overallStatus=self.status,
         )
 
     @managed_property("summary")
     def _summary(self) -> Any:
         return data_object(vim.ResourcePool.Summary, name=self.name, config=self._config(), runtime=self._runtime())
-
-
-def _usage(reserved: int) -> Any:
-    return data_object(
-        vim.ResourcePool.ResourceUsage,
-        reservationUsed=0,
-        reservationUsedForVm=0,
-        unreservedForPool=reserved,
-        unreservedForVm=reserved,
-        overallUsage=0,
-        maxUsage=reserved,
-    )

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from contrail_vsphere.simulator.core.timing import Timing
-from contrail_vsphere.simulator.vcenter import drs, vm_passthrough, vm_projection, vm_reconfigure
+from contrail_vsphere.simulator.vcenter import drs, pool_usage, vm_passthrough, vm_projection, vm_reconfigure
 from contrail_vsphere.simulator.vcenter.background import Background
 from contrail_vsphere.simulator.vcenter.inventory_events import inventory_event
 from contrail_vsphere.simulator.vcenter.managed_entity import fault
@@ -99,6 +99,7 @@ async def power_on(
             await world.clock.sleep(world.service(Timing).power_on)
             check_reachable(vm)
             drs.check_host(vm, target)
+            pool_usage.check_room(vm, vm.resource_pool)
             vm_passthrough.check(vm, target)
         except SoapFault as error:
             if world.get(vm.moid) is vm:

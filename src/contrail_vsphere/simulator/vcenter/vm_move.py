@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from contrail_vsphere.simulator.core.timing import Timing
-from contrail_vsphere.simulator.vcenter import drs
+from contrail_vsphere.simulator.vcenter import drs, pool_usage
 from contrail_vsphere.simulator.vcenter.datacenter import Datacenter
 from contrail_vsphere.simulator.vcenter.datastore import Datastore
 from contrail_vsphere.simulator.vcenter.folder import Folder
@@ -186,3 +186,5 @@ def _check_move(vm: VirtualMachine, host: HostSystem, target: Destination) -> No
             drs.check_networks(vm, host)
     if target.pool is not None and target.pool.owner is not host.parent:
         raise fault(vmodl.fault.InvalidArgument, "Host and pool are in different compute resources.")
+    if vm.power_state == "poweredOn" and target.pool is not vm.resource_pool:
+        pool_usage.check_room(vm, target.pool)

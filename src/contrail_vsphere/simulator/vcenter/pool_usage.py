@@ -129,10 +129,14 @@ def usage(pool: ResourcePool, kind: Kind) -> Any:
 
 
 def check_room(vm: VirtualMachine, pool: ResourcePool | None) -> None:
-    """Raise when the pool cannot give what the VM reserves while it runs."""
+    """Raise when the pool cannot give what the VM reserves while it runs.
+
+    Nothing is always there: of a VM that reserves nothing, tens of thousands of others are not asked.
+    """
     if pool is not None:
         for kind in (CPU, MEMORY):
-            _check(kind, pool, kind.of_vm(vm), unreserved(pool, kind, without=vm))
+            if wanted := kind.of_vm(vm):
+                _check(kind, pool, wanted, unreserved(pool, kind, without=vm))
 
 
 def check_allocations(

@@ -105,7 +105,7 @@ async def test_a_tenant_gets_tools_and_an_address_only(lab):
     vm = lab.vm()
     lab.power(vm, on=True)
     await asyncio.sleep(30)
-    assert (vm.tools_running, vm.heartbeat, vm.guest_ip) == (True, "green", "10.0.0.1")
+    assert (vm.tools_running, vm.heartbeat, vm.guest_ip) == (True, "green", "10.128.0.1")
     assert lab.fleet.agents == {}
     lab.power(vm, on=False)
     await asyncio.sleep(1)

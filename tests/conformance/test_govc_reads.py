@@ -52,6 +52,13 @@ async def test_vm_info(govc, vcenter):
     assert vcenter.calls["FindAllByUuid"] + vcenter.calls["FindByUuid"] == 1
 
 
+async def test_vm_ip(govc, vcenter):
+    told = (await govc("vm.ip", "-wait", "20s", "vm-0000", "vm-0001")).lines
+    assert told == [vcenter.scenario.vm(name).guest_ip for name in ("vm-0000", "vm-0001")]
+    hosts = [vcenter.scenario.host(f"esx-0{number}").address for number in range(3)]
+    assert len({*told, *hosts}) == 5, "nobody's but theirs"
+
+
 async def test_host_info(govc, vcenter):
     (info,) = (await govc("host.info", "-json", "/DC0/host/C0/esx-02")).json["hostSystems"]
     assert info["self"]["value"] == vcenter.scenario.host("esx-02").moid

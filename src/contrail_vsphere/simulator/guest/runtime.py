@@ -28,6 +28,7 @@ from contrail_vsphere.simulator.core.world import Committed, World
 from contrail_vsphere.simulator.guest.machine import Disk, SimulatedMachine, drive
 from contrail_vsphere.simulator.vcenter.host_system import HostSystem
 from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
+from contrail_vsphere.simulator.vcenter.vm_projection import tenant_address
 from contrail_vsphere.simulator.vrouter.fleet import LOSS, VRouterFleet
 from contrail_vsphere.wire.ovf.environment import EthernetAdapter, render_environment
 from contrailvm_guest.effects import Effect, LinuxNic
@@ -226,7 +227,7 @@ class GuestRuntime:
         await self.world.clock.sleep(timing.guest_boot)
         if not vm.guest_runs:
             return
-        address = guest.machine.address if guest.machine is not None else tenant_address(vm)
+        address = guest.machine.address if guest.machine is not None else tenant_address(vm.moid)
         if not await self._fails("guest.heartbeat", vm):
             self._report(vm, tools_running=True, heartbeat="green", guest_ip=address)
             guest.reported = True
@@ -305,9 +306,3 @@ def is_contrail_vm(vm: VirtualMachine) -> bool:
 def interface_name(number: int) -> str:
     """Name that Linux gives the n-th vmxnet3 of a VMware VM, by PCI slot: ens160, ens192, ens224, ens256, ens161 ..."""
     return f"ens{_SLOTS[number % 4] + number // 4}"
-
-
-def tenant_address(vm: VirtualMachine) -> str:
-    """An address for a tenant's guest, the same at every boot; nothing listens there."""
-    number = int(vm.moid.rpartition("-")[2])
-    return f"10.{number >> 16 & 0xFF}.{number >> 8 & 0xFF}.{number & 0xFF}"

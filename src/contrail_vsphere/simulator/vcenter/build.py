@@ -29,6 +29,7 @@ from contrail_vsphere.simulator.vcenter.host_system import HostSystem
 from contrail_vsphere.simulator.vcenter.network import Network
 from contrail_vsphere.simulator.vcenter.resource_pool import ResourcePool
 from contrail_vsphere.simulator.vcenter.virtual_machine import VirtualMachine
+from contrail_vsphere.simulator.vcenter.vm_projection import tenant_address
 
 SHARED_CAPACITY = 4 * 1024**5
 ROOT_FOLDER = "group-d1"
@@ -210,9 +211,10 @@ def _vms(built: Inventory, count: int, width: int, *, nics: int, on: bool) -> It
             NicState(key=FIRST_NIC_KEY + i, mac=macs.assign(), network=built.vm_network, unit=7 + i, connected=on)
             for i in range(nics)
         )
+        moid = world.new_id(VirtualMachine.prefix)
         yield VirtualMachine(
             world=world,
-            moid=world.new_id(VirtualMachine.prefix),
+            moid=moid,
             name=name,
             parent=built.datacenter.vm_folder,
             host=host,
@@ -229,4 +231,5 @@ def _vms(built: Inventory, count: int, width: int, *, nics: int, on: bool) -> It
             nics=cards,
             tools_running=on,
             heartbeat="green" if on else "gray",
+            guest_ip=tenant_address(moid) if on and nics else "",
         )

@@ -208,6 +208,12 @@ def guest(vm: VirtualMachine) -> Any:
     )
 
 
+def tenant_address(moid: str) -> str:
+    """An address for a tenant's guest, the same at every boot and no host's; nothing listens there."""
+    number = int(moid.rpartition("-")[2])
+    return f"10.{128 | number >> 16 & 0x7F}.{number >> 8 & 0xFF}.{number & 0xFF}"
+
+
 def _guest_nics(vm: VirtualMachine) -> list[Any]:
     """What Tools report: of the first card ``guest_ip``, unless more was said of each card."""
     return [

@@ -1,4 +1,4 @@
-"""What a DVPort needs is done at once, however long Contrail or a VRouterAgent takes for what they are asked."""
+"""What a DVPort needs is done at once, however long Contrail or a VRouterAgent takes for what it is asked."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from plugin_stand import PluginStand
 from plugin_worlds import connected, placed
 
 from contrail_vsphere.simulator.core.faults import FaultRule
+from contrail_vsphere.vcenter_plugin.apply import IDLE
 
 pytestmark = pytest.mark.looptime
 
@@ -73,3 +74,14 @@ async def test_what_the_switch_refuses_is_tried_again_while_contrail_is_silent(t
             stand.vcenter.scenario.add_fault(FaultRule(method=method, http_status=503, times=4))
         await stand.vcenter.scenario.move_vm(comes, here.host)
         assert await stand.until(lambda: not together(stand, here, comes), seconds=60) < 10
+
+
+async def test_a_write_that_takes_a_port_out_of_another_s_vlan_waits_for_no_others(tmp_path):
+    few = frozenset(range(3, 4095))
+    async with PluginStand(tmp_path, reserved_vlans=few, quarantine=1.0) as stand:
+        here, comes = await crowded(stand)
+        await stand.vcenter.scenario.move_vm(comes, here.host)
+        await asyncio.sleep(IDLE / 2)
+        assert not together(stand, here, comes)
+        await stand.settle()
+        connected(stand, comes)

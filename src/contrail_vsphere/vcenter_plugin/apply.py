@@ -185,7 +185,8 @@ class Applier:
             case WritePort():
                 sight = self._hosts.sight(action.host) if action.host is not None else None
                 suspect = sight is not None and not sight.reachable
-                await self._writes.submit((action.dvs, action.host if suspect and action.host else ""), action)
+                group = action.dvs, action.host if suspect and action.host else ""
+                await self._writes.submit(group, action, at_once=action.at_once)
             case ConfirmCards():
                 await self._confirm(action)
             case (

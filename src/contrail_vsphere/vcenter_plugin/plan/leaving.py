@@ -107,6 +107,7 @@ def close(port: PortSight, sight: MachineSight) -> Iterator[WritePort]:
             vlan=None,
             blocked=None,
             asleep=dv.vm is not None and dv.nic is not None and (dv.vm, dv.nic) in sight.asleep,
+            at_once=port.taken and dv.blocked is False,
             reason="nothing may pass there now",
         )
 

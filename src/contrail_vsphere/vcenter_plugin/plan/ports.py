@@ -186,6 +186,7 @@ def _serve(
             vlan=plug.vlan,
             blocked=False,
             asleep=not wanted.on,
+            at_once=port.taken and open_now,
             reason=f"VLAN {plug.vlan} on {host.name}",
         )
     if not host.forwards:
@@ -312,6 +313,7 @@ def _shut_for_want_of_a_vlan(port: PortSight, wanted: WantedPort, host: HostSigh
         vlan=None,
         blocked=True,
         asleep=not wanted.on,
+        at_once=port.taken,
         reason=f"no VLAN is left for it on {host.name}",
     )
 

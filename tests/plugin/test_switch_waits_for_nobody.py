@@ -85,3 +85,15 @@ async def test_a_write_that_takes_a_port_out_of_another_s_vlan_waits_for_no_othe
         assert not together(stand, here, comes)
         await stand.settle()
         connected(stand, comes)
+
+
+async def test_a_failure_of_contrail_just_now_does_not_delay_it(tmp_path):
+    few = frozenset(range(3, 4095))
+    async with PluginStand(tmp_path, reserved_vlans=few, quarantine=1.0) as stand:
+        here, comes = await crowded(stand)
+        stand.contrail.scenario.lose_zookeeper()
+        await stand.vcenter.scenario.rename_vm(comes, "another name")
+        await stand.until(lambda: "failing" in stand.describe())
+        await stand.vcenter.scenario.move_vm(comes, here.host)
+        await asyncio.sleep(IDLE / 2)
+        assert not together(stand, here, comes)

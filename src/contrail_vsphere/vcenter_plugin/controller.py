@@ -20,7 +20,7 @@ from contrail_vsphere.engine.health import HealthBook
 from contrail_vsphere.engine.reconcile import Controller, Done, Outcome, RequeueAfter
 from contrail_vsphere.model.contrail import ContrailChange, ContrailVm, InstanceIp, VirtualNetwork, Vmi
 from contrail_vsphere.model.dvport import DvPort
-from contrail_vsphere.model.errors import Busy, ContrailVsphereError
+from contrail_vsphere.model.errors import Busy
 from contrail_vsphere.model.ids import HostId, NetworkId, VnId
 from contrail_vsphere.model.inventory import Change, Dvs, Host, Network, VirtualMachine
 from contrail_vsphere.model.port_group import is_adopting
@@ -28,7 +28,7 @@ from contrail_vsphere.vcenter_plugin.apply import Applier
 from contrail_vsphere.vcenter_plugin.books.port_states import PortState, PortStates
 from contrail_vsphere.vcenter_plugin.desired import instance_of
 from contrail_vsphere.vcenter_plugin.identity import PortId
-from contrail_vsphere.vcenter_plugin.lanes import MEANWHILE, Lanes
+from contrail_vsphere.vcenter_plugin.lanes import MEANWHILE, Lanes, raise_first
 from contrail_vsphere.vcenter_plugin.observed import Observed
 from contrail_vsphere.vcenter_plugin.plan.actions import Action, PlugPort, Wait, WritePort
 from contrail_vsphere.vcenter_plugin.plan.networks import NetworkPolicy, display_name, plan_network
@@ -126,11 +126,11 @@ class PluginController:
                 if change.before is None or change.after is None or _cards(change.before) != _cards(change.after):
                     self.networks.mark(mark)
         if relevant or self.observed.ledger.of_vm(instance):
-            self.heard_of(instance)
+            self.heard_of(instance, hasten=_whereabouts(change.before) != _whereabouts(change.after))
 
-    def heard_of(self, instance: UUID) -> None:
-        """Of a VM in vCenter: its ports are looked at even while its pass waits for others."""
-        self.machines.mark(instance)
+    def heard_of(self, instance: UUID, *, hasten: bool = False) -> None:
+        """Of a VM, from vCenter: its ports are looked at while its pass waits for others; ``hasten``: or has failed."""
+        (self.machines.hasten if hasten else self.machines.mark)(instance)
         news = self._news.get(instance)
         if news is not None and not news.done():
             news.set_result(None)
@@ -236,7 +236,7 @@ class PluginController:
                 del self._tried[network]
                 raise Busy(f"{again[0].verb} was done and does not show: {again[0].reason}")
             self._log("network", network, work)
-            _raise_first(await self.applier.do(work))
+            raise_first(await self.applier.do(work))
             # The change comes back through the inventory and marks the key; this is for the case that it is lost.
             return RequeueAfter(GROUP_PAUSE, reason=work[0].reason)
         return RequeueAfter(RESYNC, reason=waits[0].reason) if waits else Done()
@@ -270,7 +270,7 @@ class PluginController:
                 elif again:
                     raise Busy(f"{again[0].verb} was done and does not show: {again[0].reason}")
                 elif not work:
-                    _raise_first(lanes.failed)
+                    raise_first(lanes.failed)
                     self._doubt_moving(sight, actions)
                     return self._outcome(actions)
                 self._log("vm", sight.name or machine, work)
@@ -287,7 +287,7 @@ class PluginController:
             self._note_plugs(ended)
         while lanes.busy:
             self._note_plugs(await lanes.settle())
-        _raise_first(lanes.failed)
+        raise_first(lanes.failed)
         return RequeueAfter(0.1, reason="there is more to do")
 
     def _not_in_vain(self, machine: UUID, work: Sequence[Action], done: Mapping[Action, int]) -> list[Action]:
@@ -405,17 +405,13 @@ def _cards(value: object) -> frozenset[tuple[int, NetworkId | None]]:
     return frozenset((nic.key, nic.network) for nic in value.nics) if isinstance(value, VirtualMachine) else frozenset()
 
 
+def _whereabouts(value: object) -> object:
+    return (value.host, value.power, value.nics) if isinstance(value, VirtualMachine) else None
+
+
 def _essence(action: Action) -> Action:
     """The action without what differs from one look to the next."""
     fields: dict[str, object] = {"reason": ""}
     if hasattr(action, "version"):
         fields["version"] = ""
     return replace(action, **fields)  # type: ignore[arg-type]
-
-
-def _raise_first(errors: Mapping[str, Exception]) -> None:
-    """The one that says most: refused before transient before a host's."""
-    if errors:
-        worst = sorted(errors.items(), key=lambda item: (item[0].startswith("agent"), item[0]))
-        unknown = [error for error in errors.values() if not isinstance(error, ContrailVsphereError)]
-        raise unknown[0] if unknown else worst[0][1]

@@ -7,10 +7,11 @@ the same VM. So a pass waits for the switch and looks again; for the others it w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
+from contrail_vsphere.model.errors import ContrailVsphereError
 from contrail_vsphere.vcenter_plugin.plan.actions import Action, Claim, RefetchPort, WritePort
 
 OWN = frozenset({"local", "switch"})
@@ -85,3 +86,11 @@ class Lanes:
             else:
                 finished += lane
         return finished
+
+
+def raise_first(errors: Mapping[str, Exception]) -> None:
+    """The one that says most: refused before transient before a host's."""
+    if errors:
+        worst = sorted(errors.items(), key=lambda item: (item[0].startswith("agent"), item[0]))
+        unknown = [error for error in errors.values() if not isinstance(error, ContrailVsphereError)]
+        raise unknown[0] if unknown else worst[0][1]

@@ -81,7 +81,7 @@ class PluginController:
         """Those that ``mark_all`` has not marked yet."""
         self._wanted_since: dict[PortId, float] = {}
         self._news: dict[UUID, asyncio.Future[None]] = {}
-        """Of VMs whose pass runs: vCenter told something of one."""
+        """Of VMs whose pass waits: vCenter told something of one."""
         self.networks: Controller[VnId] = Controller(
             "network", self.reconcile_network, health=health, random=random, deadline=600.0
         )
@@ -254,7 +254,6 @@ class PluginController:
         done: Counter[Action] = Counter()
         rounds = ROUNDS
         while rounds:
-            self._news[machine] = news = asyncio.get_running_loop().create_future()
             sight = self.observed.machine(machine)
             work: list[Action] = []
             if sight is not None:
@@ -282,6 +281,7 @@ class PluginController:
                 self._in_vain.pop(machine, None)
                 return Done()
             rounds = rounds - 1 if work else ROUNDS
+            self._news[machine] = news = asyncio.get_running_loop().create_future()
             ended = await lanes.settle(news)
             done.update(_essence(each) for each in ended if each.lane != "local" and each.verb not in ASKING)
             self._note_plugs(ended)

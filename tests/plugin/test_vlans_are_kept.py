@@ -327,3 +327,30 @@ async def test_a_vlan_that_vcenter_goes_on_to_show_is_given_to_nobody(tmp_path, 
             "DRAINING",
             "its port keeps VLAN 2 until the VM runs or the card is gone",
         )
+
+
+async def test_a_card_is_closed_in_another_s_vlan_though_it_cannot_be_unplugged(tmp_path):
+    async with PluginStand(tmp_path) as stand:
+        await stand.carry()
+        stand.network("red", "10.2.0.0/24")
+        await stand.until(lambda: "red" in stand.groups())
+        (vm,) = await placed(stand, "web")
+        comes = await stand.vm("comes", "blue", host=0)
+        await stand.settle()
+        policy = deepcopy(stand.groups()["red"].policy)
+        policy.portConfigResetAtDisconnect = False
+        await stand.vm("stays", "red", host=1, on=False)
+        await stand.settle()
+        await stand.vcenter.vrouters.kill(comes.host.moid)
+        await asyncio.sleep(30)
+        with stand.vcenter.world.commit("somebody") as tx:
+            tx.set(stand.groups()["red"], policy=policy)
+        leave_settings(stand, free_ports(stand, stand.groups()["red"]), stand.vlan(stand.port(vm)), blocked=False)
+        await stand.change(comes, ("edit", comes.nics[0].key, "red"))
+        await asyncio.sleep(5)
+        port = stand.port(comes)
+        assert not stand.is_open(port) or stand.vlan(port) != stand.vlan(stand.port(vm))
+        await stand.vcenter.vrouters.restart(comes.host.moid)
+        await asyncio.sleep(60)
+        await stand.settle()
+        connected(stand, comes)

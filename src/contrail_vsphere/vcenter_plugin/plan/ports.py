@@ -98,6 +98,7 @@ def _keep(port: PortSight, wanted: WantedPort, sight: MachineSight, policy: Port
     if obsolete:
         yield from unplug_all(port, sight, obsolete, stays=True)
         if is_plugged(port):
+            yield from _shut_in_another_s_vlan(port, wanted)
             return
     yield from plan_contrail.keep(port, wanted, sight, policy)
     leaving = tuple(_leave_behind(port))
@@ -144,6 +145,18 @@ def _obsolete(port: PortSight, wanted: WantedPort) -> str:
     if vmi is not None and vmi.network != wanted.network:
         return "the card is in another network now"
     return ""
+
+
+def _shut_in_another_s_vlan(port: PortSight, wanted: WantedPort) -> Iterator[Action]:
+    """Its new DVPort may be open as somebody left it, and a VRouterAgent that does not answer keeps it from its own."""
+    dv, plug = port.dv, port.record.plug(port.at) if port.record is not None else None
+    if not port.fresh:
+        yield RefetchPort(dvs=wanted.dvs, key=wanted.key, reason="the port may have changed")
+    elif dv is None or dv.blocked is not False or (dv.vm, dv.nic) != (wanted.vm, port.id.nic):
+        return
+    elif plug is None or plug.vlan != dv.vlan:
+        reason = "nothing may pass there before it is unplugged"
+        yield WritePort.to(dv, vlan=None, blocked=None, asleep=not wanted.on, at_once=port.taken, reason=reason)
 
 
 def _leave_behind(port: PortSight) -> Iterator[RefetchPort | WritePort]:

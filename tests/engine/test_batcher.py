@@ -60,6 +60,18 @@ async def test_a_steady_trickle_goes_when_its_oldest_item_is_old_enough():
     assert [(round(at), values) for at, _, values in flush.seen] == [(5, (0, 1, 2, 3, 4)), (9, (5, 6, 7))]
 
 
+async def test_one_that_is_in_a_hurry_takes_along_what_waits_and_no_more():
+    flush = Flushes()
+    batcher = Batcher(flush, size=2, age=5, idle=5)
+    tasks = [asyncio.create_task(batcher.submit("g", 1))]
+    await asyncio.sleep(1)
+    tasks += [asyncio.create_task(batcher.submit("g", value, at_once=value == 3)) for value in (2, 3)]
+    await asyncio.sleep(1)
+    tasks.append(asyncio.create_task(batcher.submit("g", 4)))
+    await asyncio.gather(*tasks)
+    assert [(round(at), values) for at, _, values in flush.seen] == [(1, (1, 2)), (1, (3,)), (7, (4,))]
+
+
 async def test_groups_do_not_wait_for_each_other():
     flush = Flushes(seconds=10)
     batcher = Batcher(flush, size=1, age=1, idle=1)

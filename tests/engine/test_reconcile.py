@@ -136,6 +136,25 @@ async def test_a_failing_key_that_marks_itself_does_not_spin():
     await subject.stop()
 
 
+async def test_what_a_key_does_not_bring_about_itself_need_not_wait_for_its_last_failure():
+    times = []
+
+    async def reconcile(key):
+        times.append(loop_time())
+        raise NoPermission("no")
+
+    subject = controller(reconcile)
+    subject.start()
+    subject.mark("a")
+    await asyncio.sleep(0.25)
+    subject.mark("a")
+    subject.hasten("a")
+    await asyncio.sleep(0.5)
+    assert times == pytest.approx([0, 0.25])
+    assert health(subject, "a").attempts == 2, "it fails as before"
+    await subject.stop()
+
+
 async def test_a_person_can_have_it_tried_at_once():
     times = []
 

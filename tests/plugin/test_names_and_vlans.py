@@ -61,6 +61,13 @@ def test_a_full_cluster_falls_back_to_the_host_and_then_refuses():
     assert table.capacity(H[0], at=0).free == 0
 
 
+def test_one_that_rests_elsewhere_is_preferred_to_one_that_is_used_elsewhere():
+    table = VlanTable(reserved=range(3, HIGHEST + 1))
+    assert [table.allocate(P[n], H[1], domain=H[:2], at=0) for n in (0, 1)] == [1, 2]
+    table.free(P[1], H[1], at=0)
+    assert table.allocate(P[2], H[0], domain=H[:2], at=1) == 2, "it could not meet 1 where that goes"
+
+
 def test_what_was_given_up_rests():
     table = VlanTable(reserved=range(2, HIGHEST + 1), quarantine=60)
     table.allocate(P[0], H[0], at=0)

@@ -192,6 +192,24 @@ async def test_a_port_whose_card_left_while_it_was_written_is_closed(tmp_path):
         assert (left.vm, stand.vlan(left), stand.is_open(left)) == (None, None, False), "the next card would be in it"
 
 
+async def test_a_vm_that_leaves_a_host_where_its_vlan_is_shown_keeps_it(tmp_path):
+    switches = {"write_while_off": "lost", "proxy_host_when_off": False}
+    async with PluginStand(tmp_path, switches=switches) as stand:
+        vm, other = await placed(stand, "web", "other")
+        asleep = await stand.vm("asleep", "blue", on=False)
+        leave_settings(stand, stand.ports(asleep), stand.vlan(stand.port(vm)), blocked=False)
+        await stand.plugin.resync()
+        await stand.settle()
+        assert stand.vlan(stand.port(asleep)) == stand.vlan(stand.port(vm)), "what is written is lost"
+        before = stand.calls()
+        await stand.vcenter.scenario.move_vm(vm, other.host)
+        await stand.settle()
+        connected(stand, vm)
+        assert "ReconfigureDVPort_Task" not in stand.written(before), (
+            "it would be interrupted for one that sleeps elsewhere"
+        )
+
+
 def leave_settings(stand, ports, vlan, **blocked):
     """Somebody's card has left them on these ports."""
     fields = {name: vim.BoolPolicy(inherited=False, value=value) for name, value in blocked.items()}
@@ -201,8 +219,9 @@ def leave_settings(stand, ports, vlan, **blocked):
             stand.dvs.ports.put(tx, replace(port, override=setting))
 
 
-async def test_a_card_that_sleeps_shows_no_vlan_that_is_another_port_s(tmp_path):
-    async with PluginStand(tmp_path) as stand:
+@pytest.mark.parametrize("tells", [True, False])
+async def test_a_card_that_sleeps_shows_no_vlan_that_is_another_port_s(tmp_path, tells):
+    async with PluginStand(tmp_path, switches={"proxy_host_when_off": tells}) as stand:
         vm, _ = await placed(stand, "web", "other")
         asleep = await stand.vm("asleep", "blue", on=False)
         await stand.settle()
@@ -271,9 +290,10 @@ async def test_a_card_whose_network_is_gone_is_closed_at_the_port_that_it_has(tm
             connected(stand, each)
 
 
-async def test_a_vlan_that_vcenter_goes_on_to_show_is_given_to_nobody(tmp_path):
-    few = all_but(1, 2, 3)
-    options = {"reserved_vlans": few, "quarantine": 5.0, "switches": {"write_while_off": "lost"}}
+@pytest.mark.parametrize("tells", [True, False])
+async def test_a_vlan_that_vcenter_goes_on_to_show_is_given_to_nobody(tmp_path, tells):
+    switches = {"write_while_off": "lost", "proxy_host_when_off": tells}
+    options = {"reserved_vlans": all_but(1, 2, 3), "quarantine": 5.0, "switches": switches}
     async with PluginStand(tmp_path, **options) as stand:
         gone = await a_network_that_is_gone(stand, "gone")
         (vm,) = await placed(stand, "web")
@@ -307,3 +327,30 @@ async def test_a_vlan_that_vcenter_goes_on_to_show_is_given_to_nobody(tmp_path):
             "DRAINING",
             "its port keeps VLAN 2 until the VM runs or the card is gone",
         )
+
+
+async def test_a_card_is_closed_in_another_s_vlan_though_it_cannot_be_unplugged(tmp_path):
+    async with PluginStand(tmp_path) as stand:
+        await stand.carry()
+        stand.network("red", "10.2.0.0/24")
+        await stand.until(lambda: "red" in stand.groups())
+        (vm,) = await placed(stand, "web")
+        comes = await stand.vm("comes", "blue", host=0)
+        await stand.settle()
+        policy = deepcopy(stand.groups()["red"].policy)
+        policy.portConfigResetAtDisconnect = False
+        await stand.vm("stays", "red", host=1, on=False)
+        await stand.settle()
+        await stand.vcenter.vrouters.kill(comes.host.moid)
+        await asyncio.sleep(30)
+        with stand.vcenter.world.commit("somebody") as tx:
+            tx.set(stand.groups()["red"], policy=policy)
+        leave_settings(stand, free_ports(stand, stand.groups()["red"]), stand.vlan(stand.port(vm)), blocked=False)
+        await stand.change(comes, ("edit", comes.nics[0].key, "red"))
+        await asyncio.sleep(5)
+        port = stand.port(comes)
+        assert not stand.is_open(port) or stand.vlan(port) != stand.vlan(stand.port(vm))
+        await stand.vcenter.vrouters.restart(comes.host.moid)
+        await asyncio.sleep(60)
+        await stand.settle()
+        connected(stand, comes)

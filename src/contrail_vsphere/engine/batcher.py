@@ -38,6 +38,7 @@ class _Item(Generic[V, R]):
 @dataclass(slots=True, eq=False)
 class _Group(Generic[V, R]):
     waiting: list[_Item[V, R]] = field(default_factory=list)
+    at_once: bool = False
     flushing: asyncio.Task[None] | None = None
     timer: asyncio.TimerHandle | None = None
 
@@ -68,14 +69,18 @@ class Batcher(Generic[K, V, R]):
         self._groups: dict[K, _Group[V, R]] = {}
         self._closing = False
 
-    async def submit(self, group: K, value: V) -> R:
-        """Hand in one item and wait for its result; raises the item's error, or the flush's own."""
+    async def submit(self, group: K, value: V, *, at_once: bool = False) -> R:
+        """Hand in one item and wait for its result; raises the item's error, or the flush's own.
+
+        ``at_once``: it waits for no others; what waits already goes with it.
+        """
         if self._closing:
             raise TransientError("the batcher is closed; nothing was sent")
         loop = asyncio.get_running_loop()
         item: _Item[V, R] = _Item(value, loop.time(), loop.create_future())
         state = self._groups.setdefault(group, _Group())
         state.waiting.append(item)
+        state.at_once |= at_once
         self.counters.items += 1
         self._arm(group, state)
         try:
@@ -131,7 +136,7 @@ class Batcher(Generic[K, V, R]):
                 del self._groups[key]
             return
         loop = asyncio.get_running_loop()
-        due = min(group.waiting[0].at + self._age, group.waiting[-1].at + self._idle)
+        due = min(group.waiting[0].at + (0.0 if group.at_once else self._age), group.waiting[-1].at + self._idle)
         if self._closing or len(group.waiting) >= self._size:
             self._start(key, group)
         else:
@@ -142,6 +147,7 @@ class Batcher(Generic[K, V, R]):
         group.timer = None
         if group.flushing is None and group.waiting:
             items, group.waiting = group.waiting[: self._size], group.waiting[self._size :]
+            group.at_once = group.at_once and bool(group.waiting)
             group.flushing = asyncio.create_task(self._run(key, group, items), name=f"flush:{key}")
 
     async def _run(self, key: K, group: _Group[V, R], items: list[_Item[V, R]]) -> None:

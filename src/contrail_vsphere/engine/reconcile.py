@@ -74,7 +74,7 @@ class Controller(Generic[K]):
     ``concurrency`` bounds passes at once (None: no bound; batchers and pools bound what matters). ``deadline`` in
     seconds ends a pass that hangs. Without ``tells_well`` a key that is as it should be has no entry in ``health``: of
     fifty thousand such entries nobody reads one. After a failure a mark does not start the next pass earlier than
-    ``backoff.first``, so that a pass whose own half-done work marks its key cannot spin.
+    ``backoff.first``, so that a pass whose own half-done work marks its key cannot spin; see ``hasten``.
     """
 
     def __init__(
@@ -121,6 +121,11 @@ class Controller(Generic[K]):
             self._schedule()
         else:
             self.counters.coalesced += 1
+
+    def hasten(self, key: K) -> None:
+        """``mark`` for what no pass brings about itself: a failure just now does not delay it."""
+        self._not_before.pop(key, None)
+        self.mark(key)
 
     def retry(self, key: K) -> None:
         """A person asks for a try now: past failures no longer delay it."""

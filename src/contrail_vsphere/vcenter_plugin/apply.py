@@ -34,6 +34,7 @@ from contrail_vsphere.vcenter_plugin.books.shown import Shown
 from contrail_vsphere.vcenter_plugin.doors import AgentDoor, ContrailObjects, GroupDoor, MachineDoor, PortDoor
 from contrail_vsphere.vcenter_plugin.hosts import HostBook
 from contrail_vsphere.vcenter_plugin.identity import PortId
+from contrail_vsphere.vcenter_plugin.lanes import Lanes
 from contrail_vsphere.vcenter_plugin.plan.actions import (
     Action,
     AdoptVmi,
@@ -134,19 +135,17 @@ class Applier:
             self._create_groups, size=GROUPS_PER_WRITE, age=AGE, idle=IDLE
         )
 
+    def lanes(self) -> Lanes:
+        """For one pass."""
+        return Lanes(self._lane)
+
     async def do(self, actions: Sequence[Action]) -> dict[str, Exception]:
         """Do them; the error of each lane that could not be finished, by lane."""
-        lanes: dict[str, list[Action]] = {}
-        for action in actions:
-            lanes.setdefault(action.track, []).append(action)
-        results = await asyncio.gather(*(self._lane(lane) for lane in lanes.values()), return_exceptions=True)
-        errors: dict[str, Exception] = {}
-        for name, result in zip(lanes, results, strict=True):
-            if isinstance(result, Exception):
-                errors[name] = result
-            elif isinstance(result, BaseException):
-                raise result
-        return errors
+        async with self.lanes() as lanes:
+            lanes.begin(actions)
+            while lanes.busy:
+                await lanes.settle()
+        return lanes.failed
 
     async def close(self) -> None:
         """Let what was begun come to its end."""
@@ -186,7 +185,8 @@ class Applier:
             case WritePort():
                 sight = self._hosts.sight(action.host) if action.host is not None else None
                 suspect = sight is not None and not sight.reachable
-                await self._writes.submit((action.dvs, action.host if suspect and action.host else ""), action)
+                group = action.dvs, action.host if suspect and action.host else ""
+                await self._writes.submit(group, action, at_once=action.at_once)
             case ConfirmCards():
                 await self._confirm(action)
             case (

@@ -20,7 +20,7 @@ from contrail_vsphere.engine.health import HealthBook
 from contrail_vsphere.engine.reconcile import Controller, Done, Outcome, RequeueAfter
 from contrail_vsphere.model.contrail import ContrailChange, ContrailVm, InstanceIp, VirtualNetwork, Vmi
 from contrail_vsphere.model.dvport import DvPort
-from contrail_vsphere.model.errors import Busy, ContrailVsphereError
+from contrail_vsphere.model.errors import Busy
 from contrail_vsphere.model.ids import HostId, NetworkId, VnId
 from contrail_vsphere.model.inventory import Change, Dvs, Host, Network, VirtualMachine
 from contrail_vsphere.model.port_group import is_adopting
@@ -28,6 +28,7 @@ from contrail_vsphere.vcenter_plugin.apply import Applier
 from contrail_vsphere.vcenter_plugin.books.port_states import PortState, PortStates
 from contrail_vsphere.vcenter_plugin.desired import instance_of
 from contrail_vsphere.vcenter_plugin.identity import PortId
+from contrail_vsphere.vcenter_plugin.lanes import MEANWHILE, Lanes, raise_first
 from contrail_vsphere.vcenter_plugin.observed import Observed
 from contrail_vsphere.vcenter_plugin.plan.actions import Action, PlugPort, Wait, WritePort
 from contrail_vsphere.vcenter_plugin.plan.networks import NetworkPolicy, display_name, plan_network
@@ -35,7 +36,7 @@ from contrail_vsphere.vcenter_plugin.plan.ports import LOOK_AGAIN, plan_machine
 from contrail_vsphere.vcenter_plugin.plan.sights import MachineSight, PortPolicy
 
 ROUNDS = 12
-"""Looks of one pass; a port's whole way from nothing to plugged takes five."""
+"""Looks of one pass, or between two waits of it for others; a port's whole way from nothing to plugged takes five."""
 GROUP_PAUSE = 0.5
 """Seconds after which a port group that was just made is looked for again, should its update be lost."""
 REPEATS = 2
@@ -79,6 +80,8 @@ class PluginController:
         self._left: list[int] = []
         """Those that ``mark_all`` has not marked yet."""
         self._wanted_since: dict[PortId, float] = {}
+        self._news: dict[UUID, asyncio.Future[None]] = {}
+        """Of VMs whose pass waits: vCenter told something of one."""
         self.networks: Controller[VnId] = Controller(
             "network", self.reconcile_network, health=health, random=random, deadline=600.0
         )
@@ -123,7 +126,14 @@ class PluginController:
                 if change.before is None or change.after is None or _cards(change.before) != _cards(change.after):
                     self.networks.mark(mark)
         if relevant or self.observed.ledger.of_vm(instance):
-            self.machines.mark(instance)
+            self.heard_of(instance, hasten=_whereabouts(change.before) != _whereabouts(change.after))
+
+    def heard_of(self, instance: UUID, *, hasten: bool = False) -> None:
+        """Of a VM, from vCenter: its ports are looked at while its pass waits for others; ``hasten``: or has failed."""
+        (self.machines.hasten if hasten else self.machines.mark)(instance)
+        news = self._news.get(instance)
+        if news is not None and not news.done():
+            news.set_result(None)
 
     def _group_changed(self, group: Network) -> None:
         mark = self.observed.selection.network_of(group)
@@ -169,7 +179,7 @@ class PluginController:
             vm = self.observed.vsphere.vms.get(port.vm) if port is not None and port.vm is not None else None
             instance = instance_of(vm) if vm is not None else None
             if instance is not None:
-                self.machines.mark(instance)
+                self.heard_of(instance)
         group = self.observed.vsphere.networks.get(after.group) if after is not None else None
         if group is not None and is_adopting(group):
             self._group_waits(group)
@@ -226,7 +236,7 @@ class PluginController:
                 del self._tried[network]
                 raise Busy(f"{again[0].verb} was done and does not show: {again[0].reason}")
             self._log("network", network, work)
-            _raise_first(await self.applier.do(work))
+            raise_first(await self.applier.do(work))
             # The change comes back through the inventory and marks the key; this is for the case that it is lost.
             return RequeueAfter(GROUP_PAUSE, reason=work[0].reason)
         return RequeueAfter(RESYNC, reason=waits[0].reason) if waits else Done()
@@ -234,34 +244,50 @@ class PluginController:
     async def reconcile_machine(self, machine: UUID) -> Outcome:
         """One VM's ports."""
         self._mark_some(1)
+        try:
+            async with self.applier.lanes() as lanes:
+                return await self._reconcile_machine(machine, lanes)
+        finally:
+            self._news.pop(machine, None)
+
+    async def _reconcile_machine(self, machine: UUID, lanes: Lanes) -> Outcome:
         done: Counter[Action] = Counter()
-        failed: dict[str, Exception] = {}
-        for _ in range(ROUNDS):
+        rounds = ROUNDS
+        while rounds:
             sight = self.observed.machine(machine)
-            if sight is None:
+            work: list[Action] = []
+            if sight is not None:
+                self._follow_guest(sight)
+                actions = plan_machine(sight, self.port_policy)
+                self._note(sight, actions)
+                self._unseen.discard(machine.int)
+                work = [each for each in actions if not isinstance(each, Wait) and each.track not in lanes.failed]
+                work = self._not_in_vain(machine, work, done)
+                again = [each for each in work if done[_essence(each)] >= REPEATS]
+                if lanes.busy:
+                    work = [each for each in work if isinstance(each, MEANWHILE) and each not in again]
+                elif again:
+                    raise Busy(f"{again[0].verb} was done and does not show: {again[0].reason}")
+                elif not work:
+                    raise_first(lanes.failed)
+                    self._doubt_moving(sight, actions)
+                    return self._outcome(actions)
+                self._log("vm", sight.name or machine, work)
+                lanes.begin(work)
+            elif not lanes.busy:
                 self.states.put(machine, ())
                 self.observed.let_go(machine)
                 self._unseen.discard(machine.int)
                 self._in_vain.pop(machine, None)
                 return Done()
-            self._follow_guest(sight)
-            actions = plan_machine(sight, self.port_policy)
-            self._note(sight, actions)
-            self._unseen.discard(machine.int)
-            work = [each for each in actions if not isinstance(each, Wait) and each.track not in failed]
-            work = self._not_in_vain(machine, work, done)
-            if not work:
-                _raise_first(failed)
-                self._doubt_moving(sight, actions)
-                return self._outcome(actions)
-            again = [each for each in work if done[_essence(each)] >= REPEATS]
-            if again:
-                raise Busy(f"{again[0].verb} was done and does not show: {again[0].reason}")
-            done.update(_essence(each) for each in work if each.lane != "local" and each.verb not in ASKING)
-            self._log("vm", sight.name or machine, work)
-            failed.update(await self.applier.do(work))
-            self._note_plugs(work, failed)
-        _raise_first(failed)
+            rounds = rounds - 1 if work else ROUNDS
+            self._news[machine] = news = asyncio.get_running_loop().create_future()
+            ended = await lanes.settle(news)
+            done.update(_essence(each) for each in ended if each.lane != "local" and each.verb not in ASKING)
+            self._note_plugs(ended)
+        while lanes.busy:
+            self._note_plugs(await lanes.settle())
+        raise_first(lanes.failed)
         return RequeueAfter(0.1, reason="there is more to do")
 
     def _not_in_vain(self, machine: UUID, work: Sequence[Action], done: Mapping[Action, int]) -> list[Action]:
@@ -330,9 +356,9 @@ class PluginController:
         for gone in before.keys() - {each.id for each in after}:
             self._wanted_since.pop(gone, None)
 
-    def _note_plugs(self, work: Iterable[Action], failed: Mapping[str, Exception]) -> None:
-        for action in work:
-            if isinstance(action, PlugPort) and action.track not in failed:
+    def _note_plugs(self, done: Iterable[Action]) -> None:
+        for action in done:
+            if isinstance(action, PlugPort):
                 since = self._wanted_since.pop(action.port, None)
                 if since is not None:
                     self.applier.tally.plug_seconds.append(asyncio.get_running_loop().time() - since)
@@ -379,17 +405,13 @@ def _cards(value: object) -> frozenset[tuple[int, NetworkId | None]]:
     return frozenset((nic.key, nic.network) for nic in value.nics) if isinstance(value, VirtualMachine) else frozenset()
 
 
+def _whereabouts(value: object) -> object:
+    return (value.host, value.power, value.nics) if isinstance(value, VirtualMachine) else None
+
+
 def _essence(action: Action) -> Action:
     """The action without what differs from one look to the next."""
     fields: dict[str, object] = {"reason": ""}
     if hasattr(action, "version"):
         fields["version"] = ""
     return replace(action, **fields)  # type: ignore[arg-type]
-
-
-def _raise_first(errors: Mapping[str, Exception]) -> None:
-    """The one that says most: refused before transient before a host's."""
-    if errors:
-        worst = sorted(errors.items(), key=lambda item: (item[0].startswith("agent"), item[0]))
-        unknown = [error for error in errors.values() if not isinstance(error, ContrailVsphereError)]
-        raise unknown[0] if unknown else worst[0][1]

@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from uuid import UUID
 
 from contrail_vsphere.model.contrail import Address, VirtualNetwork
+from contrail_vsphere.model.dvport import DvPort
 from contrail_vsphere.model.ids import DvsId, HostId, NetworkId, ProjectId, VmId, VnId
 from contrail_vsphere.model.inventory import Dvs, Host, Network, Nic, VirtualMachine
 from contrail_vsphere.model.port_group import marked_network
@@ -178,6 +179,12 @@ def _wanted(vm: VirtualMachine, nic: Nic, *, port: PortId, dvs: DvsId, network: 
 def instance_of(vm: VirtualMachine) -> UUID | None:
     """The VM's instance UUID; None while vCenter has not told it."""
     return _uuid(vm.instance_uuid)
+
+
+def host_of(port: DvPort, vms: Mapping[VmId, VirtualMachine]) -> HostId | None:
+    """Where a DVPort is: as it says, else where its VM is, as that of a VM that is off may say nothing."""
+    vm = vms.get(port.vm) if port.host is None and port.vm is not None else None
+    return vm.host if vm is not None else port.host
 
 
 def _uuid(text: str) -> UUID | None:

@@ -26,6 +26,7 @@ from contrail_vsphere.vcenter_plugin.desired import (
     Scope,
     Selection,
     WantedPort,
+    host_of,
     instance_of,
     wanted_ports,
 )
@@ -293,16 +294,16 @@ class Observed:
             if (vmi := self.contrail.vmis.get(uuid)) is not None
         }
         for port in sorted({*wanted, *missing, *records}):
-            record, want = records.get(port), wanted.get(port)
+            record, want, lack = records.get(port), wanted.get(port), missing.get(port)
             vmi = self._vmi_of(port, want, record.vmi if record is not None else None, vmis)
             if vmi is not None:
                 vmis.pop(vmi.uuid, None)
-            lack = missing.get(port)
             here = want is not None or (lack is not None and not lack.lost)
             if here:
                 self._seen(port)
             place = _place(want, lack, record)
             dv = self.book.get(*place) if place else None
+            at = host_of(dv, self.vsphere.vms) if dv is not None else None
             left, doubtful = self._left(want, record)
             yield PortSight(
                 id=port,
@@ -314,7 +315,8 @@ class Observed:
                 fresh=self.book.is_fresh(*place) if place else False,
                 left=left,
                 left_doubtful=doubtful,
-                taken=dv is not None and self._is_taken(port, dv),
+                at=at,
+                taken=dv is not None and self._is_taken(port, dv.vlan, at),
                 record=record,
                 vmi=vmi,
                 iips=self._iips(vmi),
@@ -340,11 +342,9 @@ class Observed:
         written = left is not None and not left.version
         return left, written or not self.book.is_fresh(record.dvs, record.key)
 
-    def _is_taken(self, port: PortId, dv: DvPort) -> bool:
+    def _is_taken(self, port: PortId, vlan: int | None, host: HostId | None) -> bool:
         """Whether the VLAN that its DVPort shows is another port's there."""
-        if not dv.vlan or dv.host is None:
-            return False
-        return self._holder(dv.host, dv.vlan) not in (None, port)
+        return bool(vlan) and host is not None and self._holder(host, vlan or 0) not in (None, port)
 
     def _vmi_of(
         self, port: PortId, wanted: WantedPort | None, recorded: VmiId | None, vmis: Mapping[VmiId, Vmi]

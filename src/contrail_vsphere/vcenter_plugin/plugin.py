@@ -108,7 +108,7 @@ class VCenterPlugin:
             clock=clock,
             scope=options.scope,
         )
-        shown = Shown(self.book, self.vlans)
+        shown = Shown(self.book, self.vlans, inventory)
         self.applier = Applier(
             ports=ports,
             groups=PortGroups(vcenter),

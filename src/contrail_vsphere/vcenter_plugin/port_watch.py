@@ -121,7 +121,7 @@ class PortWatch:
         vm = self._vsphere.vms.get(moving) if moving is not None else None
         instance = instance_of(vm) if vm is not None else None
         if instance is not None:
-            self._controller.machines.mark(instance)
+            self._controller.heard_of(instance)
         if event.type in BEGINS and self._observed.scope.hosts:
             self._soon(self._look_ahead(event, instance))
 
@@ -149,7 +149,7 @@ class PortWatch:
                 self._vlans.rest(away, port.vlan or 0, until=self._clock() + EXPECTED)
         elif instance is not None:
             self._observed.moves.found(vm, away, frozenset(port.vlan for port in found if port.vlan))
-            self._controller.machines.mark(instance)
+            self._controller.heard_of(instance)
 
     def _is_ours(self, port: DvPort | None) -> bool:
         group = self._vsphere.networks.get(port.group) if port is not None else None

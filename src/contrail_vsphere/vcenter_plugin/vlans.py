@@ -142,10 +142,11 @@ class VlanTable:
     ) -> int:
         """The port's VLAN on the host: the one it holds, else ``prefer``, else a new one.
 
-        ``domain``: hosts it may move to; a VLAN that is free on all of them is chosen first, then one that is free
-        wherever the port holds another. ``keep``: ``prefer`` is taken although another host of the domain uses it,
-        because a change would interrupt the port. ``shown``: VLANs that other ports show without holding them, and
-        where: they are the last to be given out, and not kept beside them. OutOfResources when the host has none left.
+        ``domain``: hosts it may move to; a VLAN that is free on all of them is chosen first, then one that merely rests
+        on others, then one that is free wherever the port holds another. ``keep``: ``prefer`` is taken although another
+        host of the domain uses it, because a change would interrupt the port. ``shown``: VLANs that other ports show
+        without holding them, and where: they are the last to be given out, and not kept beside them. OutOfResources
+        when the host has none left.
         """
         place = self._place(host, at)
         held = place.vlans.get(port.number)
@@ -159,13 +160,14 @@ class VlanTable:
             self._claim(port, host, prefer)
             return prefer
         taken = self._reserved | place.taken
-        widely, nearby = taken, taken
+        widely, nearby, used = taken, taken, 0
         for other in elsewhere:
             widely |= other.taken
+            used |= other.used
         for each in self._hosts.of(port.number):
             nearby |= self._place(each, at).taken
         avoided = _bits(shown)
-        for forbidden in (widely | avoided, nearby | avoided, taken | avoided, taken):
+        for forbidden in (widely | avoided, nearby | used | avoided, nearby | avoided, taken | avoided, taken):
             free = _ALL & ~forbidden
             if free:
                 lowest = (free & -free).bit_length() - 1

@@ -10,6 +10,8 @@ from __future__ import annotations
 from contrail_vsphere.model.dvport import DvPort
 from contrail_vsphere.model.ids import DvsId, HostId
 from contrail_vsphere.vcenter_plugin.books.port_book import PortBook
+from contrail_vsphere.vcenter_plugin.desired import host_of
+from contrail_vsphere.vcenter_plugin.doors import VSphereView
 from contrail_vsphere.vcenter_plugin.identity import PortId
 from contrail_vsphere.vcenter_plugin.vlans import VlanTable
 
@@ -17,9 +19,10 @@ from contrail_vsphere.vcenter_plugin.vlans import VlanTable
 class Shown:
     """Follows what the switches show, beside what the table holds."""
 
-    def __init__(self, book: PortBook, vlans: VlanTable) -> None:
+    def __init__(self, book: PortBook, vlans: VlanTable, vsphere: VSphereView) -> None:
         self._book = book
         self._vlans = vlans
+        self._vsphere = vsphere
         self._places: dict[tuple[DvsId, str], tuple[PortId, int]] = {}
 
     def note(self, port: DvPort, owner: PortId | None) -> None:
@@ -40,7 +43,7 @@ class Shown:
             if seen is None or settled or self._holds(owner, vlan):
                 del self._places[place]
             elif owner != port:
-                found.setdefault(vlan, set()).add(seen.host)
+                found.setdefault(vlan, set()).add(host_of(seen, self._vsphere.vms))
         return found
 
     def _holds(self, owner: PortId, vlan: int) -> bool:

@@ -161,13 +161,24 @@ class WritePort(Action):
     blocked: bool | None
     asleep: bool = False
     """The card that has the port does not run: vCenter may take the write and lose it."""
+    at_once: bool = False
+    """The port is open in another's VLAN: this does not wait for other writes."""
 
     @classmethod
-    def to(cls, dv: DvPort, *, vlan: int | None, blocked: bool | None, reason: str, asleep: bool = False) -> WritePort:
+    def to(
+        cls,
+        dv: DvPort,
+        *,
+        vlan: int | None,
+        blocked: bool | None,
+        reason: str,
+        asleep: bool = False,
+        at_once: bool = False,
+    ) -> WritePort:
         """To a DVPort as it was read."""
         return cls(
             dvs=dv.dvs, key=dv.key, version=dv.version, host=dv.host, vlan=vlan, blocked=blocked, asleep=asleep,
-            reason=reason,
+            at_once=at_once, reason=reason,
         )  # fmt: skip
 
 

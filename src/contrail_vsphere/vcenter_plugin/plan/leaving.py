@@ -107,6 +107,7 @@ def close(port: PortSight, sight: MachineSight) -> Iterator[WritePort]:
             vlan=None,
             blocked=None,
             asleep=dv.vm is not None and dv.nic is not None and (dv.vm, dv.nic) in sight.asleep,
+            at_once=port.taken and dv.blocked is False,
             reason="nothing may pass there now",
         )
 
@@ -126,7 +127,7 @@ def unplug_all(
     dv = port.dv if closing else None
     here = {each for each in (port.wanted and port.wanted.host, port.dv and port.dv.host) if each} if stays else set()
     for plug in port.record.plugs if port.record is not None else ():
-        keep = dv is not None and dv.vlan == plug.vlan and dv.host in (plug.host, None)
+        keep = dv is not None and dv.vlan == plug.vlan and port.at in (plug.host, None)
         yield from unplug(port, plug, sight, reason, keep=keep or plug.host in here)
     if dv is not None and any(write.asleep for write in closing):
         yield from _hold(port, dv)
@@ -135,11 +136,11 @@ def unplug_all(
 def _hold(port: PortSight, dv: DvPort) -> Iterator[HoldVlan]:
     """The VLAN that the port may go on to show, where that is none of those it was given."""
     record = port.record
-    if record is None or dv.host is None or port.taken or record.plug(dv.host) is not None:
+    if record is None or port.at is None or port.taken or record.plug(port.at) is not None:
         return
     if dv.vlan is not None and LOWEST <= dv.vlan <= HIGHEST:
         reason = f"its port shows VLAN {dv.vlan}, and may go on to do so"
-        yield HoldVlan(port=port.id, dvs=dv.dvs, key=dv.key, host=dv.host, vlan=dv.vlan, reason=reason)
+        yield HoldVlan(port=port.id, dvs=dv.dvs, key=dv.key, host=port.at, vlan=dv.vlan, reason=reason)
 
 
 def unplug(port: PortSight, plug: Plug, sight: MachineSight, reason: str, *, keep: bool = False) -> Iterator[Action]:

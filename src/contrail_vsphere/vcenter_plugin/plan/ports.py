@@ -98,6 +98,7 @@ def _keep(port: PortSight, wanted: WantedPort, sight: MachineSight, policy: Port
     if obsolete:
         yield from unplug_all(port, sight, obsolete, stays=True)
         if is_plugged(port):
+            yield from _shut_in_another_s_vlan(port, wanted)
             return
     yield from plan_contrail.keep(port, wanted, sight, policy)
     leaving = tuple(_leave_behind(port))
@@ -146,6 +147,18 @@ def _obsolete(port: PortSight, wanted: WantedPort) -> str:
     return ""
 
 
+def _shut_in_another_s_vlan(port: PortSight, wanted: WantedPort) -> Iterator[Action]:
+    """Its new DVPort may be open as somebody left it, and a VRouterAgent that does not answer keeps it from its own."""
+    dv, plug = port.dv, port.record.plug(port.at) if port.record is not None else None
+    if not port.fresh:
+        yield RefetchPort(dvs=wanted.dvs, key=wanted.key, reason="the port may have changed")
+    elif dv is None or dv.blocked is not False or (dv.vm, dv.nic) != (wanted.vm, port.id.nic):
+        return
+    elif plug is None or plug.vlan != dv.vlan:
+        reason = "nothing may pass there before it is unplugged"
+        yield WritePort.to(dv, vlan=None, blocked=None, asleep=not wanted.on, at_once=port.taken, reason=reason)
+
+
 def _leave_behind(port: PortSight) -> Iterator[RefetchPort | WritePort]:
     """The DVPort that the card had before: what was written while it left must not wait there for the next card."""
     record, left = port.record, port.left
@@ -186,6 +199,7 @@ def _serve(
             vlan=plug.vlan,
             blocked=False,
             asleep=not wanted.on,
+            at_once=port.taken and open_now,
             reason=f"VLAN {plug.vlan} on {host.name}",
         )
     if not host.forwards:
@@ -312,6 +326,7 @@ def _shut_for_want_of_a_vlan(port: PortSight, wanted: WantedPort, host: HostSigh
         vlan=None,
         blocked=True,
         asleep=not wanted.on,
+        at_once=port.taken,
         reason=f"no VLAN is left for it on {host.name}",
     )
 

@@ -46,8 +46,10 @@ class PortSight:
     """What is known of it."""
     fresh: bool = False
     """``dv`` was read since anything about the port was heard."""
+    at: HostId | None = None
+    """The host that ``dv`` is at, whether its VM runs or not."""
     taken: bool = False
-    """The VLAN that ``dv`` shows is another port's on its host."""
+    """The VLAN that ``dv`` shows is another port's there."""
     left: DvPort | None = None
     """The recorded DVPort, where the card has another one now."""
     left_doubtful: bool = False

@@ -30,6 +30,8 @@ def main(command: list[str]) -> int:
     for order in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(order, lambda *_: os.kill(child, signal.SIGINT))
     code = _wait(child)
+    for order in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(order, signal.SIG_IGN)  # there is nobody left to tell, and what follows is bounded
     _end_the_rest()
     return code if code >= 0 else 128 - code
 

@@ -104,6 +104,20 @@ async def test_a_running_vm_is_not_taken_into_a_pool_without_room(lab):
     assert vm.resource_pool is pool
 
 
+async def test_vms_that_come_together_share_the_room(lab):
+    root, (first, second, *_) = lab.built.clusters[0].root_pool, lab.built.vms
+    fixed = spec(cpu={"reservation": 1000, "expandableReservation": False})
+    pool = await lab.run(root, "CreateResourcePool", name="small", spec=fixed)
+    for vm in (first, second):
+        await lab.run(vm, "PowerOffVM_Task")
+        await reserve(lab, vm, cpu=600)
+        await lab.run(vm, "PowerOnVM_Task")
+    both = [first.ref, second.ref]
+    await refused(lab.run(pool, "MoveIntoResourcePool", list=both), "InsufficientCpuResourcesFault")
+    assert first.resource_pool is second.resource_pool is root, "all or none"
+    assert first in root.vms and not pool.vms
+
+
 async def test_a_limit_bounds_what_is_given_and_used(lab):
     root = lab.built.clusters[0].root_pool
     above = await lab.run(root, "CreateResourcePool", name="above", spec=spec(cpu={"limit": 3000}))

@@ -83,11 +83,8 @@ def used(pool: ResourcePool, kind: Kind, *, without: object = None) -> int:
 def _taken(pool: ResourcePool, kind: Kind, without: object) -> int:
     """What a pool takes from the one above it."""
     allocation = kind.of_pool(pool)
-    return (
-        max(allocation.reservation, used(pool, kind, without=without))
-        if allocation.expandable
-        else allocation.reservation
-    )
+    needed = used(pool, kind, without=without) if allocation.expandable else 0
+    return max(allocation.reservation, needed)
 
 
 def unreserved(pool: ResourcePool, kind: Kind, *, without: object = None) -> int:

@@ -167,11 +167,10 @@ class ResourcePool(ManagedEntity):
         machines = [found(self, ref, VirtualMachine) for ref in list]
         if any(vm.resource_pool is None or vm.resource_pool.owner is not self.owner for vm in machines):
             raise fault(vmodl.fault.NotSupported, "The virtual machine is in another compute resource.")
-        for vm in machines:
-            if vm.power_state == "poweredOn":
-                pool_usage.check_room(vm, self)
         with self.world.commit(call.user) as tx:
             for vm in machines:
+                if vm.power_state == "poweredOn":
+                    pool_usage.check_room(vm, self)
                 old = vm.resource_pool
                 move_to_pool(tx, vm, self)
                 tx.event(inventory_event(vim.event.VmResourcePoolMovedEvent, vm, oldParent=old, newParent=self))

@@ -10,6 +10,7 @@ import pytest
 from plugin_stand import PluginStand
 from plugin_worlds import connected, placed
 
+from contrail_vsphere.model.inventory import Change
 from contrail_vsphere.simulator.core.faults import FaultRule
 from contrail_vsphere.simulator.core.timing import Timing
 from contrail_vsphere.wire.soap.types import vim
@@ -354,3 +355,88 @@ async def test_a_card_is_closed_in_another_s_vlan_though_it_cannot_be_unplugged(
         await asyncio.sleep(60)
         await stand.settle()
         connected(stand, comes)
+
+
+@pytest.mark.parametrize("moves_first", [True, False])
+async def test_a_dead_host_that_a_card_has_left_does_not_keep_it_from_another_network(tmp_path, moves_first):
+    async with PluginStand(tmp_path) as stand:
+        stand.network("red", "10.2.0.0/24")
+        (vm,) = await placed(stand, "web")
+        await stand.until(lambda: "red" in stand.groups())
+        dead, there = stand.vcenter.scenario.hosts()
+        before = stand.vlan(stand.port(vm))
+        stand.vcenter.vrouters.hang(dead.moid)
+        steps = [stand.vcenter.scenario.move_vm(vm, there), stand.change(vm, ("edit", vm.nics[0].key, "red"))]
+        for step in steps if moves_first else reversed(steps):
+            await step
+            await asyncio.sleep(60)
+        red = str(stand.contrail.scenario.find("virtual-network", "red").uuid)
+        assert str(connected(stand, vm, also=[dead]).network) == red
+        (state,) = stand.plugin.controller.ports()
+        assert (state.state, state.reason) == (
+            "OWED",
+            f"to be unplugged at {dead.name}, whose agent does not answer",
+        )
+        await stand.vm("new", "blue", host=0, on=False)
+        assert stand.plugin.vlans.owner(dead.moid, before) == state.id, "it is forwarded there until it is unplugged"
+        stand.vcenter.vrouters.hang(dead.moid, hung=False)
+        await asyncio.sleep(60)
+        await stand.settle()
+        connected(stand, vm)
+        assert stand.plugin.vlans.owner(dead.moid, before) is None
+
+
+@pytest.mark.parametrize("moves", [True, False])
+async def test_a_dead_host_does_not_keep_the_addresses_of_vms_that_are_gone(tmp_path, moves):
+    async with PluginStand(tmp_path) as stand:
+        (vm,) = await placed(stand, "web")
+        dead, there = stand.vcenter.scenario.hosts()
+        before = stand.vlan(stand.port(vm))
+        stand.vcenter.vrouters.hang(dead.moid)
+        if moves:
+            await stand.vcenter.scenario.move_vm(vm, there)
+            await asyncio.sleep(60)
+        await stand.vcenter.scenario.power_off(vm)
+        await stand.admin.run_task(vm.ref, "Destroy_Task")
+        await asyncio.sleep(60)
+        for kind in ("instance-ip", "virtual-machine-interface", "virtual-machine"):
+            assert not stand.objects(kind)
+        owner = stand.plugin.vlans.owner(dead.moid, before)
+        assert owner is not None, "it is forwarded there until it is unplugged"
+        (state,) = stand.plugin.controller.ports()
+        assert (state.id, state.state) == (owner, "OWED")
+        await stand.crash()
+        await stand.resume()
+        stand.vcenter.vrouters.hang(dead.moid, hung=False)
+        await asyncio.sleep(60)
+        await stand.settle()
+        assert not stand.plugged(dead)
+        assert not list(stand.plugin.vlans.ports())
+
+
+async def test_the_vlan_of_a_card_that_is_not_ours_is_free_when_its_vm_is_gone(tmp_path):
+    async with PluginStand(tmp_path, events=False) as stand:
+        await placed(stand, "web")
+        spec = vim.dvs.DistributedVirtualPortgroup.ConfigSpec(
+            name="foreign", type="earlyBinding", numPorts=4,
+            policy=_DVS.VMwarePortgroupPolicy(
+                blockOverrideAllowed=True, shapingOverrideAllowed=False, vendorConfigOverrideAllowed=False,
+                livePortMovingAllowed=False, portConfigResetAtDisconnect=True, vlanOverrideAllowed=True,
+            ),
+        )  # fmt: skip
+        await stand.admin.run_task(stand.dvs.ref, "AddDVPortgroup_Task", spec=[spec])
+        vm = await stand.vm("foreign", "foreign", host=1)
+        leave_settings(stand, stand.ports(vm), 77)
+        await stand.plugin.resync()
+        assert stand.plugin.vlans.owner(vm.host.moid, 77) is not None
+        host = vm.host.moid
+        seen = stand.plugin.observed.vsphere.vms[vm.moid]
+        stand.plugin.ports.vsphere_changed(Change(seen, None))
+        assert stand.plugin.vlans.owner(host, 77) is None
+        stand.plugin.ports.vsphere_changed(Change(None, seen))
+        assert stand.plugin.vlans.owner(host, 77) is not None, "it was only out of sight"
+        await stand.vcenter.scenario.power_off(vm)
+        await stand.admin.run_task(vm.ref, "Destroy_Task")
+        await asyncio.sleep(10)
+        await stand.plugin.resync()
+        assert stand.plugin.vlans.owner(host, 77) is None

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from contrail_vsphere.model.dvport import DvPort
 from contrail_vsphere.model.ids import DvsId, NetworkId, VmId
-from contrail_vsphere.model.inventory import Change, Network
+from contrail_vsphere.model.inventory import Change, Network, VirtualMachine
 from contrail_vsphere.vcenter_plugin.books.moves import BEGINS, FAILS
 from contrail_vsphere.vcenter_plugin.books.shown import Shown
 from contrail_vsphere.vcenter_plugin.controller import PluginController
@@ -104,9 +104,32 @@ class PortWatch:
 
     def vsphere_changed(self, change: Change) -> None:
         """Subscriber of the inventory."""
-        if isinstance(change.before or change.after, Network):
-            self.reserve()
+        match change.before, change.after:
+            case (Network(), _) | (_, Network()):
+                self.reserve()
+            case VirtualMachine() as gone, None:
+                self._gone(gone)
+            case None, VirtualMachine() as come:
+                self._come(come)
+            case _:
+                pass
         self._controller.vsphere_changed(change)
+
+    def _gone(self, vm: VirtualMachine) -> None:
+        """What its cards held without a record nobody gives up any more."""
+        instance = instance_of(vm)
+        owners = [PortId(instance, nic.key) for nic in vm.nics] if instance is not None else []
+        for owner in owners:
+            for host in tuple(self._vlans.of(owner)) if self._observed.ledger.get(owner) is None else ():
+                self._vlans.free(owner, host, at=self._clock())
+
+    def _come(self, vm: VirtualMachine) -> None:
+        """Its ports may have been read before it was seen, or before it was out of sight."""
+        switches = self._observed.switches()
+        for nic in vm.nics:
+            port = self._book.get(switches[nic.dvs_uuid].id, nic.port_key) if nic.dvs_uuid in switches else None
+            if port is not None and port.vm == vm.id:
+                self._observe(port)
 
     def event(self, event: Event) -> None:
         """Subscriber of vCenter's events."""
@@ -183,14 +206,21 @@ class PortWatch:
             owner = self._owner(port)
             if port is None or owner is None or self._observed.ledger.get(owner) is not None:
                 continue
-            if port is after and port.vlan and port.blocked is not True and port.host is not None:
-                self._vlans.observe(owner, port.host, port.vlan)
-            elif port is before and port.host is not None and self._gave_up(before, after, owner):
+            if port is after:
+                self._observe(port)
+            elif port.host is not None and self._gave_up(port, after, owner):
                 self._vlans.free(owner, port.host, at=self._clock())
         seen = after or before
         if seen is not None:
             self._shown.note(seen, self._owner(after))
         self._controller.port_changed(before, after)
+
+    def _observe(self, port: DvPort) -> None:
+        """What it shows is its own, unless its record says otherwise."""
+        owner = self._owner(port)
+        recorded = owner is not None and self._observed.ledger.get(owner) is not None
+        if owner is not None and not recorded and port.vlan and port.blocked is not True and port.host is not None:
+            self._vlans.observe(owner, port.host, port.vlan)
 
     def _gave_up(self, before: DvPort, after: DvPort | None, owner: PortId) -> bool:
         """Whether what it held where it was is free: nobody of ours would have to say so."""

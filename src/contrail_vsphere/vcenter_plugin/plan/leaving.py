@@ -1,7 +1,8 @@
 """What to do about a port that nothing may pass any more: its card is gone, or its network is. Pure.
 
-Closed, unplugged, deleted, forgotten, in that order. A VLAN is given up only when the switch shows the port in it no
-more: what is written to the port of a VM that is off may be lost, and such a VM may be started at any moment.
+Closed, unplugged, deleted, forgotten, in that order; only a VRouterAgent that does not answer is left for later. A VLAN
+is given up only when the switch shows the port in it no more: what is written to the port of a VM that is off may be
+lost, and such a VM may be started at any moment.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from contrail_vsphere.model.dvport import DvPort
+from contrail_vsphere.model.ids import HostId
 from contrail_vsphere.vcenter_plugin.books.records import Plug
 from contrail_vsphere.vcenter_plugin.identity import may_touch
 from contrail_vsphere.vcenter_plugin.plan import contrail as plan_contrail
@@ -70,7 +72,7 @@ def drain(port: PortSight, sight: MachineSight, policy: PortPolicy) -> Iterator[
         closing = tuple(close(port, sight)) if port.dv is None or port.dv.vm in (None, *dict(sight.cards)) else ()
         yield from closing
         yield from unplug_all(port, sight, "the card is gone", closing=closing)
-        if is_plugged(port) or not all(write.asleep for write in closing):
+        if is_held(port, sight) or not all(write.asleep for write in closing):
             return
     if port.vmi is not None and policy.writes_contrail and may_touch(port.vmi.creator, adopted=record is not None):
         if port.gone_for < policy.linger:
@@ -79,6 +81,8 @@ def drain(port: PortSight, sight: MachineSight, policy: PortPolicy) -> Iterator[
             return
         yield from plan_contrail.drain(port, port.vmi)
         return
+    if is_plugged(port):
+        return
     if record is not None and record.plugs:
         reason = f"its port keeps VLAN {record.plugs[0].vlan} until the VM runs or the card is gone"
         yield Wait(state="DRAINING", port=port.id, reason=reason)
@@ -86,10 +90,10 @@ def drain(port: PortSight, sight: MachineSight, policy: PortPolicy) -> Iterator[
         yield ForgetPort(port=port.id, reason="nothing is left of it")
 
 
-def is_gone(port: PortSight) -> bool:
-    """Nothing of it is left but a DVPort in its VLAN."""
+def is_gone(port: PortSight, sight: MachineSight) -> bool:
+    """Nothing of it is left but a DVPort in its VLAN, and what a dead VRouterAgent may know."""
     needed = port.wanted is not None or port.elsewhere is not None or bool(port.missing)
-    return not needed and port.vmi is None and port.record is not None and not is_plugged(port)
+    return not needed and port.vmi is None and port.record is not None and not is_held(port, sight)
 
 
 def close(port: PortSight, sight: MachineSight) -> Iterator[WritePort]:
@@ -157,6 +161,17 @@ def unplug(port: PortSight, plug: Plug, sight: MachineSight, reason: str, *, kee
         yield Wait(state="OWED", port=port.id, reason=f"to be unplugged at {host.name}, whose agent does not answer")
     else:
         yield Unplug(port=port.id, host=plug.host, address=host.address, vmi=record.vmi, keep_vlan=keep, reason=reason)
+
+
+def is_held(port: PortSight, sight: MachineSight, *, here: HostId | None = None) -> bool:
+    """Whether a VRouterAgent must forget it first, before its interface may go.
+
+    One that does not answer is told later, or a host in repair would keep the addresses of cards that are long gone,
+    and those that have left it from other networks. ``here``: where the card is, which waits for that one all the same.
+    """
+    dead = {host.id for host in sight.hosts.values() if not host.reachable} - {here}
+    plugs = port.record.plugs if port.record is not None else ()
+    return any(plug.host not in dead for plug in plugs if plug.attempted or plug.digest)
 
 
 def is_plugged(port: PortSight) -> bool:

@@ -33,6 +33,7 @@ from contrail_vsphere.vcenter_plugin.plan.leaving import (
     close,
     drain,
     is_gone,
+    is_held,
     is_plugged,
     unplug,
     unplug_all,
@@ -64,7 +65,7 @@ def plan_machine(sight: MachineSight, policy: PortPolicy) -> tuple[Action, ...]:
     if sight.twins:
         reason = f"{', '.join(sight.twins)} has the same instance UUID: only one of them is served"
         actions.append(Wait(state="ERROR", reason=reason))
-    if all(is_gone(port) for port in sight.ports) and not sight.other_vmis and policy.writes_contrail:
+    if all(is_gone(port, sight) for port in sight.ports) and not sight.other_vmis and policy.writes_contrail:
         actions += plan_contrail.farewell(sight, policy)
     return tuple(_surely(actions, sight))
 
@@ -97,7 +98,7 @@ def _keep(port: PortSight, wanted: WantedPort, sight: MachineSight, policy: Port
     obsolete = _obsolete(port, wanted)
     if obsolete:
         yield from unplug_all(port, sight, obsolete, stays=True)
-        if is_plugged(port):
+        if _is_held_back(port, wanted, sight):
             yield from _shut_in_another_s_vlan(port, wanted)
             return
     yield from plan_contrail.keep(port, wanted, sight, policy)
@@ -145,6 +146,13 @@ def _obsolete(port: PortSight, wanted: WantedPort) -> str:
     if vmi is not None and vmi.network != wanted.network:
         return "the card is in another network now"
     return ""
+
+
+def _is_held_back(port: PortSight, wanted: WantedPort, sight: MachineSight) -> bool:
+    """Whether a VRouterAgent must give the card up first; one that is told later is told by the interface's id."""
+    if port.record is not None and port.vmi is not None and port.record.vmi != port.vmi.uuid:
+        return is_plugged(port)
+    return is_held(port, sight, here=wanted.host)
 
 
 def _shut_in_another_s_vlan(port: PortSight, wanted: WantedPort) -> Iterator[Action]:

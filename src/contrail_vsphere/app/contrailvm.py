@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from random import Random
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -32,6 +31,7 @@ from contrail_vsphere.app.data_dir import DataDirectory
 from contrail_vsphere.app.election import Electorate, alone, candidate
 from contrail_vsphere.app.extension import extension_facts
 from contrail_vsphere.app.host_plugin import host_plugins
+from contrail_vsphere.app.listeners import listen_on, names, publish_identity
 from contrail_vsphere.app.metrics import Metrics
 from contrail_vsphere.app.reign import Reigns
 from contrail_vsphere.app.standby import Face, StandbyWatch, hand_over, own_journal
@@ -40,7 +40,7 @@ from contrail_vsphere.app.synced import HostReports, PluginProbe
 from contrail_vsphere.app.system_vms import system_vms
 from contrail_vsphere.app.virtual_routers import vrouter_roll
 from contrail_vsphere.app.webhooks import Webhooks
-from contrail_vsphere.config.settings import Address, PublishSettings, Settings
+from contrail_vsphere.config.settings import Address, Settings
 from contrail_vsphere.contrail.introspect import Introspect
 from contrail_vsphere.contrailvm.bootstrap.server import BootstrapServer
 from contrail_vsphere.contrailvm.deeds import DEED_EVENTS
@@ -154,7 +154,7 @@ class ContrailVmService:
         listen = settings.bootstrap.listen
         self._bootstrap = desk.server(str(listen), identity, self._authority, vouch=vouch, report=report)
         self.reigns = await self._elected(stack) if journal is None else self._alone(journal)
-        await _start_listener(self._bootstrap.start, "bootstrap.listen", listen)
+        await listen_on(self._bootstrap.start, "bootstrap.listen", listen)
         stack.push_async_callback(self._bootstrap.stop)
 
         self.vcenter.inventory.start()
@@ -195,8 +195,8 @@ class ContrailVmService:
         """Start the publisher, and watch its certificate and that of the bootstrap listener, which is returned."""
         publish, bootstrap = self.settings.publish, self.settings.bootstrap
         data, authority = self._data, self._authority
-        publish_identity, renew_publish = _publish_identity(publish, data, authority)
-        hosts = _hosts(bootstrap.listen, bootstrap.advertise)
+        identity_of_publish, renew_publish = publish_identity(publish, data, authority)
+        hosts = names(bootstrap.listen, bootstrap.advertise)
         identity = data.server_identity("bootstrap", hosts, authority)
         self._watch = CertificateWatch(
             {"bootstrap": identity},
@@ -206,7 +206,7 @@ class ContrailVmService:
         self.publisher = Publisher(
             data.path / "packages",
             listen=publish.listen,
-            tls=publish_identity,
+            tls=identity_of_publish,
             advertised_url=publish.advertise,
             now=self._now,
         )
@@ -398,29 +398,13 @@ class ContrailVmService:
 
     async def _start_control(self, stack: AsyncExitStack) -> str:
         control = self.settings.control
-        self.metrics.watch_health(self.health)
-        self.metrics.gauge(
-            "leads", "1 while this process acts, 0 while it stands by.", (), lambda: {(): float(self.reigns.leads)}
-        )
-        self.metrics.counter(
-            "vcenter_calls", "Calls to vCenter, EAM and vLCM by method.", ("method",),
-            lambda: {(method,): float(number) for method, number in self.calls.items()},
-        )  # fmt: skip
-        self.metrics.gauge("hosts", "Hosts by the state of their ContrailVM.", ("state",), self._hosts_by_state)
         tls = None
         if control.cert_file is not None and control.key_file is not None:
             identity = Identity(control.key_file, control.cert_file)
             self._watch.add("control", identity)
             self._identities["control"] = identity
             tls = identity.server_context()
-        self.metrics.gauge(
-            "certificate_expires_seconds", "Seconds until a certificate expires.", ("certificate",),
-            self.certificates.seconds_left,
-        )  # fmt: skip
-        self.metrics.counter(
-            "webhooks", "Messages to webhooks by what became of them.", ("address", "outcome"),
-            lambda: {key: float(number) for key, number in self.webhooks.counts.items()},
-        )  # fmt: skip
+        self._show_metrics()
         target = ContrailVmControl(
             self.reigns,
             vcenter=self.vcenter_name,
@@ -438,37 +422,28 @@ class ContrailVmService:
         stack.push_async_callback(server.stop)
         return server.url
 
+    def _show_metrics(self) -> None:
+        metrics = self.metrics
+        metrics.watch_health(self.health)
+        metrics.gauge(
+            "leads", "1 while this process acts, 0 while it stands by.", (), lambda: {(): float(self.reigns.leads)}
+        )
+        metrics.counter(
+            "vcenter_calls", "Calls to vCenter, EAM and vLCM by method.", ("method",),
+            lambda: {(method,): float(number) for method, number in self.calls.items()},
+        )  # fmt: skip
+        metrics.gauge("hosts", "Hosts by the state of their ContrailVM.", ("state",), self._hosts_by_state)
+        metrics.gauge(
+            "certificate_expires_seconds", "Seconds until a certificate expires.", ("certificate",),
+            self.certificates.seconds_left,
+        )  # fmt: skip
+        metrics.counter(
+            "webhooks", "Messages to webhooks by what became of them.", ("address", "outcome"),
+            lambda: {key: float(number) for key, number in self.webhooks.counts.items()},
+        )  # fmt: skip
+
     def _hosts_by_state(self) -> dict[tuple[str], float]:
         counted: dict[tuple[str], float] = {}
         for entry in self.manager.hosts() if self.reigns.leads else ():
             counted[(entry.state,)] = counted.get((entry.state,), 0.0) + 1
         return counted
-
-
-def _publish_identity(
-    publish: PublishSettings, data: DataDirectory, authority: CertificateAuthority
-) -> tuple[Identity | None, tuple[Callable[[], object], ...]]:
-    """The operator's own certificate, or ours with the way to renew it; None for plain HTTP."""
-    if publish.plain_http:
-        return None, ()
-    if publish.cert_file is not None and publish.key_file is not None:
-        return Identity(publish.key_file, publish.cert_file), ()
-    hosts = _hosts(publish.listen, publish.advertise)
-    return data.server_identity("publish", hosts, authority), (
-        lambda: data.server_identity("publish", hosts, authority),
-    )
-
-
-def _hosts(listen: Address, advertised: str) -> list[str]:
-    """The name a listener's certificate bears: the advertised one alone, which several managers may share."""
-    named = urlsplit(advertised).hostname or listen.host
-    return [named] if named not in ("0.0.0.0", "::") else []  # noqa: S104
-
-
-async def _start_listener(start: Callable[[], Any], key: str, listen: Address) -> None:
-    try:
-        await start()
-    except OSError as error:
-        raise SettingsError(
-            f"{key} {listen}: {error.strerror or error}", hint="choose an address and port that are free here"
-        ) from error

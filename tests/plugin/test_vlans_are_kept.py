@@ -374,7 +374,7 @@ async def test_a_dead_host_that_a_card_has_left_does_not_keep_it_from_another_ne
         assert str(connected(stand, vm, also=[dead]).network) == red
         (state,) = stand.plugin.controller.ports()
         assert (state.state, state.reason) == (
-            "OWED",
+            "ACTIVE",
             f"to be unplugged at {dead.name}, whose agent does not answer",
         )
         await stand.vm("new", "blue", host=0, on=False)

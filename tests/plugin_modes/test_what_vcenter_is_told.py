@@ -51,6 +51,45 @@ async def test_a_host_that_does_not_forward_is_one_trouble_however_many_vms_wait
         assert "no longer so" in words
 
 
+async def six_on_a_host_that_dies(stand):
+    first, second = stand.vcenter.scenario.hosts()
+    stand.network("red")
+    await stand.until(lambda: "red" in stand.groups())
+    vms = [await stand.vm(f"vm-{number}", "red", host=0) for number in range(6)]
+    await stand.settle()
+    stand.vcenter.vrouters.hang(first.moid)
+    return first, second, vms
+
+
+async def test_a_dead_host_is_told_of_where_it_is_and_not_where_its_vms_went(tmp_path):
+    async with PluginStand(tmp_path, extension_key=KEY, linger=1.0) as stand:
+        dead, there, vms = await six_on_a_host_that_dies(stand)
+        for vm in vms:
+            await stand.vcenter.scenario.move_vm(vm, there)
+        for vm in vms[3:]:
+            await stand.vcenter.scenario.delete_vm(vm)
+        await asyncio.sleep(300)
+        ((place, words),) = told(stand, "pluginDegraded")
+        assert place == dead.name
+        assert "3 ports" in words
+        served = [state for state in stand.plugin.controller.ports() if state.vm in {"vm-0", "vm-1", "vm-2"}]
+        assert {(state.state, state.host) for state in served} == {("ACTIVE", there.moid)}
+        assert {state.reason for state in served} == {f"to be unplugged at {dead.name}, whose agent does not answer"}
+        assert stand.plugin.readiness(there.moid).synced
+
+
+async def test_what_a_dead_host_owes_hides_nothing_that_a_port_waits_for(tmp_path):
+    async with PluginStand(tmp_path) as stand:
+        _, there, (vm, *_) = await six_on_a_host_that_dies(stand)
+        stand.vcenter.vrouters.xmpp(there.moid, "down")
+        await asyncio.sleep(60)
+        await stand.vcenter.scenario.move_vm(vm, there)
+        await asyncio.sleep(60)
+        (state,) = (state for state in stand.plugin.controller.ports() if state.vm == vm.name)
+        assert (state.state, state.host) == ("WAIT_HOST", there.moid)
+        assert not stand.plugin.readiness(there.moid).synced
+
+
 async def test_a_network_that_cannot_go_and_a_brake_are_told_with_names(tmp_path):
     async with PluginStand(tmp_path, extension_key=KEY, brake_absolute=1, linger=1.0) as stand:
         stand.network("red")

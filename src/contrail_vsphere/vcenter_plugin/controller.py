@@ -34,6 +34,7 @@ from contrail_vsphere.vcenter_plugin.plan.actions import Action, PlugPort, Wait,
 from contrail_vsphere.vcenter_plugin.plan.networks import NetworkPolicy, display_name, plan_network
 from contrail_vsphere.vcenter_plugin.plan.ports import LOOK_AGAIN, plan_machine
 from contrail_vsphere.vcenter_plugin.plan.sights import MachineSight, PortPolicy
+from contrail_vsphere.vcenter_plugin.plan.states import ACTIVE, PROVISIONING, state_of
 
 ROUNDS = 12
 """Looks of one pass, or between two waits of it for others; a port's whole way from nothing to plugged takes five."""
@@ -330,25 +331,16 @@ class PluginController:
     # -- what is shown ----------------------------------------------------------------------------------------------
 
     def _note(self, sight: MachineSight, actions: Sequence[Action]) -> None:
-        """Remember each port's state; a port with nothing to do and nothing to wait for is active."""
-        waits = {action.port: action for action in actions if isinstance(action, Wait) and action.port is not None}
-        busy = {getattr(action, "port", None) for action in actions if not isinstance(action, Wait)}
-        general = any(not isinstance(each, Wait) and getattr(each, "port", None) is None for each in actions)
+        """Remember each port's state."""
         before, after = {state.id: state for state in self.states.of(sight.id)}, []
         loop_time = asyncio.get_running_loop().time()
         for port in sight.ports:
-            wait = waits.get(port.id)
-            if wait is not None:
-                state, reason = wait.state, wait.reason
+            state, reason, host = state_of(port, actions)
+            if state == PROVISIONING and port.wanted is not None and port.wanted.on:
+                self._wanted_since.setdefault(port.id, loop_time)
+            elif state not in (PROVISIONING, ACTIVE):
                 # What somebody else has to do first is not time that we take.
                 self._wanted_since.pop(port.id, None)
-            elif port.id in busy or general:
-                state, reason = "PROVISIONING" if port.wanted is not None else "DRAINING", ""
-            else:
-                state, reason = "ACTIVE", ""
-            if state == "PROVISIONING" and port.wanted is not None and port.wanted.on:
-                self._wanted_since.setdefault(port.id, loop_time)
-            host = port.wanted.host if port.wanted is not None else None
             old = before.get(port.id)
             since = old.since if old is not None and old.state == state else self._now()
             after.append(PortState(port.id, state, reason, since, sight.name, host))

@@ -319,11 +319,13 @@ class Unplug(_AtAgent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait(Action):
-    """Nothing can be done about the port (or network) now; ``state`` is what status shows.
+    """Nothing can be done about the port (or network) now; ``state`` is what status shows, unless there is a worse one.
 
-    ``seconds``: when to look again by itself; None: something will be heard.
+    ``seconds``: when to look again by itself; None: something will be heard. ``host``: the one to blame, where that is
+    not the VM's.
     """
 
     state: str
     port: PortId | None = None
     seconds: float | None = None
+    host: HostId | None = None

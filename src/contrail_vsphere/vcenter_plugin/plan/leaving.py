@@ -158,9 +158,17 @@ def unplug(port: PortSight, plug: Plug, sight: MachineSight, reason: str, *, kee
         # The host left the inventory and took its ContrailVM with it.
         yield Release(port=port.id, host=plug.host, reason=f"{reason}; {plug.host} is no host any more")
     elif not host.address or not host.reachable:
-        yield Wait(state="OWED", port=port.id, reason=f"to be unplugged at {host.name}, whose agent does not answer")
+        reason = f"to be unplugged at {host.name}, whose agent does not answer"
+        yield Wait(state=_while_owed(port, plug), port=port.id, host=host.id, reason=reason)
     else:
         yield Unplug(port=port.id, host=plug.host, address=host.address, vmi=record.vmi, keep_vlan=keep, reason=reason)
+
+
+def _while_owed(port: PortSight, plug: Plug) -> str:
+    """What is owed to a host that a card has left is no reason to call it anything but active where it is."""
+    if port.wanted is None:
+        return "OWED"
+    return "WAIT_HOST" if plug.host == port.wanted.host else "ACTIVE"
 
 
 def is_held(port: PortSight, sight: MachineSight, *, here: HostId | None = None) -> bool:

@@ -97,8 +97,10 @@ def _keep(port: PortSight, wanted: WantedPort, sight: MachineSight, policy: Port
         return
     obsolete = _obsolete(port, wanted)
     if obsolete:
-        yield from unplug_all(port, sight, obsolete, stays=True)
-        if _is_held_back(port, wanted, sight):
+        parting = tuple(unplug_all(port, sight, obsolete, stays=True))
+        held = _is_held_back(port, wanted, sight)
+        yield from (replace(each, state="WAIT_HOST") if held and isinstance(each, Wait) else each for each in parting)
+        if held:
             yield from _shut_in_another_s_vlan(port, wanted)
             return
     yield from plan_contrail.keep(port, wanted, sight, policy)

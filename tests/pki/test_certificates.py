@@ -4,6 +4,7 @@ import asyncio
 import ssl
 import stat
 import subprocess
+import tempfile
 from datetime import UTC, datetime, timedelta
 
 import aiohttp
@@ -17,7 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from contrail_vsphere.model.errors import AlreadyExists, InvalidArgument, InvalidState, SettingsError
 from contrail_vsphere.pki.ca import SKEW, CertificateAuthority
-from contrail_vsphere.pki.identity import Identity, client_context
+from contrail_vsphere.pki.identity import Identity, check_pair, client_context
 from contrail_vsphere.pki.pins import pinned_context, thumbprint
 
 
@@ -152,6 +153,23 @@ async def test_files_that_do_not_match_leave_the_old_ones_in_use(tmp_path, autho
     with pytest.raises(SettingsError, match="do not belong together"):
         server.reload()
     assert await ask(port, pinned_context(server.thumbprint())) == "nobody"
+
+
+def test_no_copy_of_a_key_lies_about_while_it_is_checked(tmp_path, authority, monkeypatch):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    seen = []
+
+    class Context(ssl.SSLContext):
+        def load_cert_chain(self, *files):
+            seen.extend(scratch.iterdir())
+            super().load_cert_chain(*files)
+
+    monkeypatch.setattr(ssl, "SSLContext", Context)
+    issued = authority.issue_server(["127.0.0.1"])
+    check_pair(issued.key_pem, issued.chain_pem)
+    assert seen == []
 
 
 async def test_rotation_with_overlap_cuts_off_nobody(tmp_path, authority, serve):

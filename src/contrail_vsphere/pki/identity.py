@@ -137,13 +137,15 @@ class Identity:
 
 def check_pair(key_pem: bytes, cert_pem: bytes) -> None:
     """``SettingsError`` unless OpenSSL accepts the two together."""
-    # OpenSSL's own loader reads files only; a context that fails half-way is thrown away with them.
-    with tempfile.TemporaryDirectory(prefix="identity-") as name:
-        key, cert = Path(name, "key.pem"), Path(name, "cert.pem")
-        write_private(key, key_pem)
-        cert.write_bytes(cert_pem)
+    # OpenSSL's own loader reads files only; these have no name, so that a kill leaves no copy of the key behind. A
+    # context that fails half-way is thrown away.
+    with tempfile.TemporaryFile() as key, tempfile.TemporaryFile() as cert:
+        for file, pem in ((key, key_pem), (cert, cert_pem)):
+            file.write(pem)
+            file.seek(0)
         try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(f"/dev/fd/{cert.fileno()}", f"/dev/fd/{key.fileno()}")
         except ssl.SSLError as error:
             reason = "do not belong together" if "MISMATCH" in str(error) else f"cannot be loaded: {error}"
             raise SettingsError(f"key and certificate {reason}") from error

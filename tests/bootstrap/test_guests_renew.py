@@ -21,7 +21,9 @@ sys.path[:0] = [str(TESTS / name) for name in ("scenarios", "contrailvm")]
 from long_lived import LongLived  # noqa: E402 - found by the path above
 from scene import Scene  # noqa: E402
 
+from contrail_vsphere.pki.ca import CertificateAuthority  # noqa: E402
 from contrail_vsphere.simulator.core.faults import FaultRule  # noqa: E402
+from contrail_vsphere.simulator.guest.machine import SimulatedMachine  # noqa: E402
 from contrailvm_guest.firstboot import CERTIFICATE, KEY  # noqa: E402
 
 pytestmark = pytest.mark.looptime
@@ -93,6 +95,47 @@ async def test_one_that_does_not_renew_is_named_before_its_certificate_expires(t
         await lab.days_pass(300)
         (name,) = lab.manager.certificates_of_guests(before=lab.now() + timedelta(days=100))
         assert name == "of the ContrailVM on esx-01"
+
+
+async def off_for_a_year(lab, vm):
+    await lab.scenario.enter_maintenance(vm.host)
+    await lab.days_pass(310)
+    assert vm.power_state == "poweredOff"
+    await lab.scenario.exit_maintenance(vm.host)
+
+
+async def switched_off_after_a_year(lab, vm):
+    await lab.days_pass(310)
+    (advice,) = lab.manager.certificates_of_guests(before=lab.now()).values()
+    assert "has expired 10 days ago; power the ContrailVM off" in advice
+    await lab.scenario.power_off(vm)
+
+
+@pytest.mark.parametrize("how", [off_for_a_year, switched_off_after_a_year])
+async def test_one_whose_certificate_has_expired_gets_another_when_it_is_powered_on(tmp_path, monkeypatch, how):
+    # OpenSSL, which goes by the real clock, takes it for expired from the beginning: so it is never renewed.
+    monkeypatch.setitem(CertificateAuthority.sign_csr.__kwdefaults__, "lifetime", timedelta(days=300))
+    async with Site(tmp_path, hosts=1) as lab:
+        vm, first = lab.on("esx-00"), lab.serial()
+        await how(lab, vm)
+        await lab.until(lambda: not lab.open_for_tenants("esx-00"))
+        await lab.heals()
+        assert lab.on("esx-00") is vm
+        assert lab.serial() != first
+        assert not lab.manager.certificates_of_guests(before=lab.now() + timedelta(days=100))
+
+
+async def test_one_that_does_not_take_the_token_is_restarted_once_and_serves(tmp_path, monkeypatch):
+    monkeypatch.setitem(CertificateAuthority.sign_csr.__kwdefaults__, "lifetime", timedelta(days=300))
+    async with Site(tmp_path, hosts=1) as lab:
+        vm, first = lab.on("esx-00"), lab.serial()
+        monkeypatch.setattr(SimulatedMachine, "_spent", lambda *_: None)  # as a guest that does not look
+        resets = len(lab.vcenter.events.of_type("VmPoweredOnEvent"))
+        await off_for_a_year(lab, vm)
+        await lab.heals()
+        await lab.pass_time(1800)
+        assert lab.serial() == first and lab.forwarding("esx-00")
+        assert len(lab.vcenter.events.of_type("VmPoweredOnEvent")) == resets + 2
 
 
 async def test_what_a_replaced_contrailvm_held_is_neither_taken_nor_renewed(tmp_path):

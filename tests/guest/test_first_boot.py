@@ -159,6 +159,21 @@ def test_a_revoked_guest_enrols_again_with_a_new_token_and_a_new_key(machine, ma
     assert manager.certified == ["key 1", "key 2"]
 
 
+def test_one_whose_certificate_has_expired_takes_a_new_token_though_its_manager_seems_away(machine, manager):
+    run(machine)
+    machine.power_cycle()
+    machine.spent[machine.files[CERTIFICATE]] = 1.1
+    manager.away = 100
+    assert run(machine).source == "stored", "there is no new token, and forwarding must go on"
+    manager.away = 0
+    manager.renew("a new token of the manager")
+    machine.properties["contrailvm.bootstrap_token"] = "a new token of the manager"
+    machine.power_cycle()
+    assert run(machine).source == "enrolment"
+    assert_serves(machine)
+    assert manager.certified == ["key 1", "key 2"]
+
+
 def test_a_clone_does_not_use_the_certificate_it_was_copied_with(machine, manager):
     run(machine)
     clone = Machine(manager, bios="4221-bb")

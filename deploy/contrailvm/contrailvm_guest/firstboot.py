@@ -22,6 +22,7 @@ from contrailvm_guest.configuration import (
     parse_configuration,
 )
 from contrailvm_guest.effects import (
+    CertificateSpent,
     CreateRequest,
     EffectFailed,
     FetchAuthority,
@@ -191,10 +192,16 @@ def _configuration(
         record = None
     if record is None:
         return (yield from _enrol(guest, patience)), "enrolment"
+    has_token = guest.settings.token_sha256 not in {"", record.token_sha256}
+    if has_token and ((yield from ask(CertificateSpent(CERTIFICATE))) or 0) >= 1:
+        # A server cannot say in TLS that a certificate has expired: to us it would merely seem to be away.
+        yield from ask(Log("our certificate has expired; enrolling again with the new token"))
+        yield from _forget()
+        return (yield from _enrol(guest, patience)), "enrolment"
     try:
         return (yield from refresh(guest, patience.refresh)), "manager"
     except (Refused, Untrusted) as refused:
-        if guest.settings.token_sha256 in {"", record.token_sha256}:
+        if not has_token:
             raise Refused(f"{refused}; there is no new token to enrol with") from refused
         yield from ask(Log(f"{refused}; enrolling again with the new token"))
     except EffectFailed as away:

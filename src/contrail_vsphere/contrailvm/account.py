@@ -209,7 +209,11 @@ class Account:
                     continue
                 name = f"of the ContrailVM on {self.controller.name_of(host) or host}"
                 days = int((record.certified_until - self.epoch()) / 86400)
-                found[name] = f"expires in {days} days and is not renewed; see contrailvm-renew.service in the guest"
+                found[name] = (
+                    f"expires in {days} days and is not renewed; see contrailvm-renew.service in the guest"
+                    if days >= 0
+                    else f"has expired {-days} days ago; power the ContrailVM off: it gets another as it comes up again"
+                )
         return found
 
     def unclaimed(self) -> tuple[Agency, ...]:

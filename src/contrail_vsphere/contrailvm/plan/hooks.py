@@ -188,6 +188,9 @@ def _powered_on(
     desired: Desired, observed: Observed, view: HostView, agent: EsxAgent, hook: VmHook
 ) -> tuple[Action, ...]:
     host, vrouter = view.host.id, view.vrouter
+    if _has_expired(observed, view) and _may_restart(desired, observed, view):
+        # It forwards on what it was told last, and would be told nothing more. No tenant is on the host yet.
+        return plan_restart(desired, observed, view, hook.vm, why="its certificate expired while it was off")
     if vrouter is not None and vrouter.ready and vrouter.asked_at >= view.hook_since:
         reason = "the vRouter forwards and all its ports are plugged"
         return (MarkAsAvailable(host=host, agent=agent.id, vm=hook.vm, hook=hook.state, reason=reason),)
@@ -211,6 +214,17 @@ def _powered_on(
     return (alarm, *(each for each in restart if not isinstance(each, Hold)))
 
 
+def _has_expired(observed: Observed, view: HostView) -> bool:
+    """Its certificate, that is."""
+    return 0 < view.record.certified_until <= observed.now
+
+
+def _may_restart(desired: Desired, observed: Observed, view: HostView) -> bool:
+    """Once: a package of before, whose guest does not take the token then, must not keep its host closed."""
+    repair = desired.repair
+    return repair.automatic and not view.record.tried("restart", since=observed.now - repair.restart_window)
+
+
 def others_wait(desired: Desired, observed: Observed, view: HostView) -> str:
     """A host for which vLCM is to do something, empty if none: it begins nothing while a hook is open anywhere."""
     if observed.agency is None or observed.agency.backend != "system-vm":
@@ -229,7 +243,7 @@ def others_wait(desired: Desired, observed: Observed, view: HostView) -> str:
 
 
 def plan_restart(desired: Desired, observed: Observed, view: HostView, vm: VmId, *, why: str) -> tuple[Action, ...]:
-    """Restart the ContrailVM, so many times an hour, then hold. Without a redeemed token it gets a fresh one."""
+    """Restart the ContrailVM, so many times an hour, then hold. Without a certificate that is good it gets a token."""
     repair, host, agent = desired.repair, view.host.id, view.agent
     if agent is None or not repair.automatic:
         return (Wait(host=host, reason="automatic repair is off"),)
@@ -246,7 +260,8 @@ def plan_restart(desired: Desired, observed: Observed, view: HostView, vm: VmId,
     target = view.hook_vm if view.hook else view.vm
     if target is None or target.id != vm:
         return (Wait(host=host, reason=f"the ContrailVM ({vm}) is not in the inventory"),)
-    fresh = view.record.enrolled != target.id
+    expired = 0 < view.record.certified_until <= observed.now
+    fresh = view.record.enrolled != target.id or expired
     return (
         RestartContrailVm(host=host, agent=agent.id, vm=target.id, token=fresh, reason=f"the vRouter is down: {why}"),
     )

@@ -60,9 +60,9 @@ class ElectedSite(PluginSite, ElectedStand):
         self.frozen.clear()
         return "who was frozen hears that its reign is over"
 
-    async def rest(self) -> list[str]:
+    async def rest(self, *, away: str = "") -> list[str]:
         self.thaw()
-        return await super().rest()
+        return await super().rest(away=away)
 
     def describe(self) -> str:
         if self.reigning is None:

@@ -83,8 +83,9 @@ class PluginSite(PluginStand):
 
     # -- to rest ----------------------------------------------------------------------------------------------------
 
-    async def rest(self) -> list[str]:
-        """Mend what only people can mend, and wait; what is still wrong then."""
+    async def rest(self, *, away: str = "") -> list[str]:
+        """Mend what only people can mend, and wait; what is still wrong then. ``away``: its VRouterAgent stays dead."""
+        self.truth.away = away
         self.vcenter.faults.clear()
         self.contrail.faults.clear()
         scenario = self.contrail.scenario
@@ -118,8 +119,8 @@ class PluginSite(PluginStand):
                     self.begin(scenario.exit_maintenance(host))
             await asyncio.sleep(30)
         for name, agent in list(fleet.agents.items()):
-            fleet.hang(name, hung=False)
-            if not agent.forwards:
+            fleet.hang(name, hung=name == self.truth.away)
+            if not agent.forwards and name != self.truth.away:
                 await fleet.restart(name)
         for vm in list(self.carrier_vms):
             if vm.power_state != "poweredOn":

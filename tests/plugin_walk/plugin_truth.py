@@ -41,6 +41,8 @@ class PluginTruth:
         """So few VLANs that two hosts use the same ones: a VM may meet its VLAN where it moves to."""
         self.broken: list[str] = []
         """What was wrong for a moment."""
+        self.away = ""
+        """A host whose VRouterAgent stays dead while all else comes to rest: its own cards alone may wait."""
         self._foreign: dict[str, Any] = {}
         self._brought: dict[str, int | None] = {}
         """Conflict ports, and the VLAN that each was made with."""
@@ -74,6 +76,9 @@ class PluginTruth:
                 network = marks.get(nic.network.moid, "") if nic.network is not None else ""
                 if network in networks:
                     yield Card(vm, nic, network)
+
+    def _may_wait(self, card: Card) -> bool:
+        return card.vm.host is not None and card.vm.host.moid == self.away
 
     def port_of(self, card: Card) -> Any:
         return self.stand.dvs.ports.ports.get(card.nic.port_key)
@@ -154,7 +159,7 @@ class PluginTruth:
         cards = list(self.cards())
         found = [*self._groups_wrong(), *self._objects_wrong(cards), *self._agents_wrong(cards)]
         for card in cards:
-            found += self._card_wrong(card)
+            found += self._card_wrong(card) if not self._may_wait(card) else ()
         if not found:
             found += self._frames_wrong()
         now = self._not_ours()
@@ -192,15 +197,18 @@ class PluginTruth:
                 if key not in waiting:
                     yield f"interface {vmi.uuid} of {key} " + ("is doubled" if key in wanted else "has no card")
                 continue
+            if self._may_wait(card):
+                continue
             if vmi.referred("virtual_network_refs") != [card.network]:
                 yield f"{card}: the interface is in another network"
             macs = vmi.properties["virtual_machine_interface_mac_addresses"]["mac_address"]
             if macs != [card.nic.mac]:
                 yield f"{card}: the interface has {macs}"
-        yield from (f"{card} has no interface" for card in missing.values())
+        yield from (f"{card} has no interface" for card in missing.values() if not self._may_wait(card))
         machines = {one.uuid for one in stand.objects("virtual-machine")}
         need = {card.vm.instance_uuid for card in cards}
-        yield from (f"Contrail lacks VM {uuid}" for uuid in need - machines)
+        may_lack = {card.vm.instance_uuid for card in cards if self._may_wait(card)}
+        yield from (f"Contrail lacks VM {uuid}" for uuid in need - machines - may_lack)
         yield from (f"Contrail has VM {uuid} too many" for uuid in machines - need - {vm for vm, _ in waiting})
         vmis = {one.uuid for one in stand.objects("virtual-machine-interface")}
         for address in stand.objects("instance-ip"):
@@ -231,7 +239,7 @@ class PluginTruth:
             if vmi is not None:
                 vmis[vmi.uuid] = card
         for moid, agent in self.stand.vcenter.vrouters.agents.items():
-            for uuid, port in agent.table.ports.items():
+            for uuid, port in agent.table.ports.items() if moid != self.away else ():
                 card = vmis.get(uuid)
                 if card is None:
                     yield f"the agent of {moid} has port {uuid} of nobody"
@@ -286,6 +294,8 @@ class PluginTruth:
 
     def _frames_wrong(self) -> Iterator[str]:
         for one, other, seen in self._frames():
+            if self._may_wait(one) or self._may_wait(other):
+                continue
             same = one.network == other.network and one.nic.mac != other.nic.mac
             if seen.delivered != same and one.nic.mac != other.nic.mac:
                 yield f"a frame of {one} {'does not reach' if same else 'reaches'} {other}: {seen.reason}"

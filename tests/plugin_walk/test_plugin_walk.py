@@ -21,6 +21,8 @@ pytestmark = pytest.mark.looptime(noop_cycles=8)
 
 SHORT, CHAPTERS, STEPS = 10, 4, 50
 """``make test``: so many sites, chapters on each, and steps in each chapter: 10 * 4 * 50 = 2,000 steps."""
+BESIDE = 4
+"""Sites besides on which a VRouterAgent stays dead."""
 SITES, LONG_CHAPTERS, LONG_STEPS = 1000, 10, 100
 """``make soak``: 1,000 * 10 * 100 = 1,000,000 steps."""
 
@@ -39,7 +41,8 @@ def switches(chance: Random) -> dict[str, Any]:
     }
 
 
-async def walk(directory: Path, *, seed: int, chapters: int, steps: int) -> None:
+async def walk(directory: Path, *, seed: int, chapters: int, steps: int, dead: bool = False) -> None:
+    """``dead``: at the end of each chapter one host's VRouterAgent is dead at first; all other hosts come to rest."""
     chance = Random(seed)
     chosen, scarce = switches(chance), chance.random() < 0.25
     kind = ElectedSite if seed % 5 == 3 else PluginSite
@@ -48,13 +51,25 @@ async def walk(directory: Path, *, seed: int, chapters: int, steps: int) -> None
         for chapter in range(chapters):
             site.told.append(f"  seed {seed}, chapter {chapter}, scarce {scarce}, {chosen}")
             await mischief.walk(steps)
-            wrongs = await site.rest()
+            wrongs = await site.rest(away=mischief.an_agent()) if dead else []
+            wrongs += await site.rest()
             assert not wrongs, "\n".join([*wrongs, *site.told])
 
 
 @pytest.mark.parametrize("seed", range(SHORT))
 async def test_one_truth_is_left(seed: int, tmp_path: Path) -> None:
     await walk(tmp_path, seed=seed, chapters=CHAPTERS, steps=STEPS)
+
+
+@pytest.mark.parametrize("seed", range(2000, 2000 + BESIDE))
+async def test_a_dead_host_keeps_nobody_else_from_coming_to_rest(seed: int, tmp_path: Path) -> None:
+    await walk(tmp_path, seed=seed, chapters=CHAPTERS, steps=STEPS, dead=True)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(2100, 2100 + SITES // 10))
+async def test_long_walks_beside_dead_hosts(seed: int, tmp_path: Path) -> None:
+    await walk(tmp_path, seed=seed, chapters=LONG_CHAPTERS, steps=LONG_STEPS, dead=True)
 
 
 @pytest.mark.soak

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 
@@ -12,7 +13,7 @@ from pyVmomi import vim
 from contrail_vsphere.simulator.core.clock import Clock
 from contrail_vsphere.simulator.oracle import GATEWAY_MAC, Frame, VmNic, verdict
 from contrail_vsphere.simulator.oracle_frame import INCOMING, passes
-from contrail_vsphere.simulator.vcenter import host_life, vm_life
+from contrail_vsphere.simulator.vcenter import host_life, vm_life, vm_move
 from contrail_vsphere.simulator.vrouter.agent import VRouterAgent
 
 pytestmark = pytest.mark.looptime
@@ -183,12 +184,26 @@ async def test_blocked_stops_both_directions(net):
 
 @pytest.mark.parametrize("enforced", [True, False])
 async def test_blocked_during_vmotion_is_a_switch(net, enforced):
-    net.lab.switch(blocked_in_vmotion=enforced)
+    net.lab.switch(blocked_in_vmotion=enforced, proxy_host_flips="after")
     await net.lab.edit(edit(net.key(net.b), blocked=True))
-    port = net.lab.dvs.ports.ports[net.key(net.b)]
+    await vm_move.migrate(net.lab.world, net.b, vm_move.destination(net.b, host=net.c.host))
+    assert net.b.host is net.c.host is not net.lab.dvs.ports.ports[net.key(net.b)].proxy_host
+    assert net.ask(net.c, net.b).delivered is not enforced
+    await asyncio.sleep(2)
+    assert not net.ask(net.c, net.b).delivered
+
+
+async def test_blocked_holds_where_ha_starts_a_vm_whatever_it_does_during_vmotion(net):
+    net.lab.switch(blocked_in_vmotion=False, proxy_host_flips="after")
     with net.lab.world.commit() as tx:
-        net.lab.dvs.ports.put(tx, dataclasses.replace(port, proxy_host=net.lab.hosts[1]))
-    assert net.ask(net.a, net.b).delivered is not enforced
+        tx.set(net.b.host.compute_resource, ha=True)
+    await net.lab.edit(edit(net.key(net.b), blocked=True))
+    dead = net.b.host
+    await host_life.crash(net.lab.world, dead)
+    while net.b.host is dead or not net.b.guest_runs:
+        await net.lab.world.changed_after(net.lab.world.seq)
+    assert net.b.host is net.c.host is not net.lab.dvs.ports.ports[net.key(net.b)].proxy_host
+    assert not net.ask(net.c, net.b).delivered
 
 
 async def test_a_host_that_is_away_acts_on_what_it_has(net):

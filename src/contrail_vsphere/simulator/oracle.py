@@ -7,7 +7,8 @@ wants, only what hosts and vRouters have. Its rules:
     everything on the same network. Different standard networks, different switches and a standard network with a
     switch never meet, except through a vRouter.
 2.  A DVPort acts with the setting that its *host* has: one that was away keeps the old one. ``blocked`` stops both
-    directions (``Switches.blocked_in_vmotion`` says whether also while the port has another proxy host than its VM).
+    directions (``Switches.blocked_in_vmotion`` says whether also while the port has another proxy host than a VM that
+    came running; where HA starts one, its port is made with all that is set).
 3.  Out of a port: a source address other than the card's needs ``forgedTransmits``; then the rules for outgoing
     packets. An access port takes untagged frames only and gives them its VLAN; a trunk takes the tags in its ranges,
     and untagged frames where they include 0; a private VLAN port sends in its secondary VLAN.
@@ -186,7 +187,8 @@ def _port_of(nic: VmNic, state: NicState) -> DvPort:
 def _check_open(port: DvPort, setting: Any) -> None:
     if not blocked(setting):
         return
-    moving = port.vm is not None and port.proxy_host is not port.vm.host
+    vm = port.vm
+    moving = vm is not None and port.proxy_host is not vm.host and vm.started_on is not vm.host
     if not moving or Switches.of(port.group.world).blocked_in_vmotion:
         raise _StoppedError(f"port {port.key} is blocked")
 

@@ -27,7 +27,8 @@ class Switches:
     already when the VM is powered off although the card keeps the port."""
 
     blocked_in_vmotion: bool = True
-    """Whether ``blocked`` is enforced while the port's proxy host is not the VM's host; asked by the packet oracle."""
+    """Whether ``blocked`` is enforced while a VM moves with vMotion and the port's proxy host is not the VM's host;
+    asked by the packet oracle."""
 
     most_ports_per_call: int = 0
     """Ports in one ReconfigureDVPort_Task beyond which it is InvalidArgument; 0: no limit (500 are known good)."""

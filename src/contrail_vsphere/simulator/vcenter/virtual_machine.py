@@ -178,6 +178,8 @@ class VirtualMachine(Snapshotted):
     """Deployed by EAM: never moved by DRS, started first, exempt from the EsxAgents a host must have."""
     restart_on_boot: bool = False
     """Was running when its host crashed."""
+    started_on: HostSystem | None = None
+    """Where its guest was started; None once it has moved since."""
     busy_chain: int = 0
     """Event chain of the task that holds the VM; 0 when none does."""
 

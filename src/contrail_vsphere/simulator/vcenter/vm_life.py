@@ -121,6 +121,7 @@ def started(tx: Transaction, vm: VirtualMachine) -> None:
         boot_time=vm.world.clock.now(),
         suspend_time=None,
         restart_on_boot=False,
+        started_on=host,
         ovf_environment={**declared, **vm.vapp_properties},
     )
     connect_nics(tx, vm, powered=True)

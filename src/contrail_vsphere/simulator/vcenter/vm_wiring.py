@@ -66,6 +66,7 @@ def move_to_host(tx: Transaction, vm: VirtualMachine, host: HostSystem, pool: Re
     """Change the VM's host, and its pool when it leaves the compute resource."""
     if vm.host is not None and vm.host is not host:
         tx.set(vm.host, vms=without(vm.host.vms, vm))
+        tx.set(vm, started_on=None)
     tx.set(host, vms=with_added(host.vms, vm))
     tx.set(vm, host=host)
     if pool is None and (vm.resource_pool is None or vm.resource_pool.owner is not host.parent):

@@ -18,8 +18,8 @@ import subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", {deaf!r} + "print(1, flush=True); import time; time.sleep(600)"],
                          stdout=subprocess.PIPE, start_new_session=True)
 child.stdout.readline()
-print(child.pid, flush=True)
 try:
+    print(child.pid, flush=True)  # whoever reads this may tell it to end at once
     time.sleep({stays})
 except KeyboardInterrupt:
     sys.exit(7)
